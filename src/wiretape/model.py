@@ -1,0 +1,234 @@
+"""The values that every layer speaks: exchanges, sessions, reports and their JSON.
+
+Python names are snake_case; what leaves the program is camelCase (``rename="camel"``). Times are milliseconds since the
+epoch unless a name ends in ``_ns``. Everything here is frozen: made once, passed around, never changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+State = Literal["inFlight", "complete", "aborted", "failed", "interrupted"]
+"""An exchange's state: ``aborted`` the client left, ``failed`` the server or the network did, ``interrupted`` the
+recorder ended in the middle, ``inFlight`` still running."""
+
+Profile = Literal["full", "preview"]
+Durability = Literal["os", "group", "always"]
+OnFull = Literal["pass", "refuse"]
+RecoveryState = Literal["clean", "recovered", "damaged"]
+SessionStatus = Literal["active", "stopped"]
+
+PREVIEW_BYTES = 4096
+"""Bytes of each body that the ``preview`` profile keeps; the rest is counted, not recorded (as proxy-mcp does)."""
+
+
+class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Base of the values that leave the program as JSON."""
+
+
+def to_json(value: Any) -> Any:
+    """Turn a value (or a list or dict of them) into plain JSON types with camelCase keys."""
+    return msgspec.to_builtins(value)
+
+
+class Gap(Value, frozen=True):
+    """A damaged or missing range of one segment: what is wrong, where exactly, and which exchanges it touched.
+
+    ``exchanges`` are the ``seq`` numbers known or inferred to be affected, ``lost`` those of them of which nothing
+    is left. ``offset`` and ``length`` are bytes within the segment's file; a missing segment has length 0.
+    """
+
+    segment: str
+    offset: int
+    length: int
+    reason: str
+    exchanges: list[int] = []
+    lost: list[int] = []
+
+
+class Coverage(Value, frozen=True):
+    """What an answer was made from: nothing is silently missing (P11).
+
+    Attributes:
+        through_seq: the highest ``seq`` of the log that the answer took into account.
+        in_flight: exchanges still running.
+        dropped: exchanges that passed while nothing could be recorded (full disk, cap).
+        damaged: exchanges lost or harmed by damage to the log.
+        notes: sentences for a person where the numbers alone would mislead.
+    """
+
+    through_seq: int
+    in_flight: int
+    dropped: int
+    damaged: int
+    notes: list[str] = []
+
+
+class ExchangeSummary(Value, frozen=True):
+    """One line of a list of exchanges. ``duration`` is in milliseconds, sizes are bytes on the wire."""
+
+    seq: int
+    exchange_id: str
+    timestamp: int
+    method: str
+    url: str
+    status_code: int | None
+    state: str
+    duration: float | None
+    request_body_size: int
+    response_body_size: int
+    response_content_type: str | None
+    error: str | None = None
+
+
+class QueryPage(Value, frozen=True):
+    """One page of a query. ``next_cursor`` is None on the last page."""
+
+    matched: int
+    returned: int
+    items: list[ExchangeSummary]
+    next_cursor: str | None
+    coverage: Coverage
+
+
+class Filter(Value, frozen=True):
+    """Which exchanges to take; None means no condition. All given conditions hold together.
+
+    ``status`` is ``"404"`` or a class as ``"4xx"``; ``text`` is found anywhere in URL, headers or (decoded) bodies;
+    ``from_ts`` and ``to_ts`` are inclusive milliseconds since the epoch, ``from_seq`` is inclusive too; ``host``
+    matches the host or its end after a dot (``example.com`` takes ``api.example.com``), ``host_contains`` any part.
+    """
+
+    method: str | None = None
+    host: str | None = None
+    host_contains: str | None = None
+    url_contains: str | None = None
+    status: str | None = None
+    state: str | None = None
+    from_ts: int | None = None
+    to_ts: int | None = None
+    from_seq: int | None = None
+    text: str | None = None
+    seqs: list[int] | None = None
+
+
+class Message(Value, frozen=True):
+    """Request or response of one exchange, as it was on the wire.
+
+    ``headers`` keep order, case and duplicates. ``body`` is given where the bytes (content encoding removed) are valid
+    text, else ``body_base64``; neither when there is none or it was not asked for. ``body_size`` is the size on the
+    wire, ``body_recorded`` how many of those bytes the log holds, ``body_gaps`` the ranges ``[from, to)`` that damage
+    took.
+    """
+
+    http_version: str
+    headers: list[tuple[str, str]]
+    body_size: int
+    body_recorded: int
+    method: str | None = None
+    url: str | None = None
+    status_code: int | None = None
+    status_message: str | None = None
+    trailers: list[tuple[str, str]] = []
+    body: str | None = None
+    body_base64: str | None = None
+    body_truncated: bool = False
+    body_gaps: list[tuple[int, int]] = []
+    body_note: str | None = None
+
+
+class Timings(Value, frozen=True):
+    """Milliseconds spent in each part; None where the part did not happen (a pooled connection has no ``connect``)."""
+
+    dns: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+    send: float | None = None
+    wait: float | None = None
+    receive: float | None = None
+    total: float | None = None
+
+
+class ExchangeDetail(Value, frozen=True):
+    """One exchange whole. ``request`` is None only where damage took it and the rest is left."""
+
+    seq: int
+    exchange_id: str
+    state: str
+    timestamp: int
+    request: Message | None
+    response: Message | None
+    timings: Timings
+    tls: dict[str, Any] | None
+    client: str | None
+    server: str | None
+    error: dict[str, str] | None = None
+    notes: list[str] = []
+
+
+class SessionSummary(Value, frozen=True):
+    """One session in a list. ``bytes`` is what its log takes on disk; times are milliseconds since the epoch."""
+
+    session_id: str
+    name: str
+    status: SessionStatus
+    recovery_state: RecoveryState
+    exchanges: int
+    interrupted: int
+    bytes: int
+    started_at: int
+    ended_at: int | None
+    profile: Profile = "full"
+    durability: Durability = "group"
+    dropped: int = 0
+
+
+class VerifyReport(Value, frozen=True):
+    """What a read-only check of a session's log found.
+
+    ``state`` is ``clean``, ``unclean`` (not closed cleanly, or a torn tail; nothing lost), ``damaged``, or ``live``
+    (being written, no damage so far).
+    """
+
+    session_id: str
+    exchanges: int
+    interrupted: int
+    lost_exchanges: int
+    gaps: list[Gap]
+    torn_tail_bytes: int
+    state: Literal["clean", "unclean", "damaged", "live"]
+    in_flight: int = 0
+    dropped: int = 0
+    bytes: int = 0
+    segments: int = 0
+    notes: list[str] = []
+
+
+class RecoveredSession(Value, frozen=True):
+    """What recovery found and did for one session."""
+
+    session_id: str
+    exchanges: int
+    interrupted: int
+    dropped_tail_bytes: int
+    lost_exchanges: int
+    gaps: list[Gap]
+    quarantined_bytes: int
+    recovery_state: RecoveryState
+
+
+class SkippedSession(Value, frozen=True):
+    """A session that recovery left alone, and why."""
+
+    session_id: str
+    reason: str
+
+
+class RecoverReport(Value, frozen=True):
+    """The result of recovering one or all sessions."""
+
+    recovered: list[RecoveredSession]
+    skipped: list[SkippedSession]
+    status: Literal["success", "failed"] = "success"
