@@ -1,0 +1,237 @@
+"""The log's constants and record types: the one place that writer and reader share. FORMAT.md explains every byte.
+
+Records are the msgpack "heads" of frames: arrays, positional, frozen. A later version may append fields with
+defaults (old readers ignore what follows, old files take the default); it never removes or reorders one.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+
+MARK: Final = b"\x89WT"
+"""What a frame starts with; a high byte first, so that text never contains it by chance."""
+FORMAT_VERSION: Final = 1
+MAGIC: Final = MARK + bytes([FORMAT_VERSION])
+
+# magic+version, type, flags, head length, payload length, own offset, seq, segment's salt, payload CRC
+HEADER: Final = struct.Struct("<4sBBHIIQQI")
+HEADER_CRC: Final = struct.Struct("<I")
+HEADER_SIZE: Final = HEADER.size + HEADER_CRC.size  # 40
+
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""A segment is sealed and a new one begun when it has reached this size."""
+MAX_CHUNK: Final = 256 * 1024
+"""Bytes of body in one frame at most: what one damaged byte in a body can cost."""
+MAX_HEAD: Final = 0xFFFF
+MAX_PAYLOAD: Final = 2 * 1024 * 1024
+"""No frame's payload is longer; a header that says so is damaged even if its CRC agrees."""
+
+
+class FrameType(IntEnum):
+    """Kinds of frames. Unknown kinds are skipped with a note by readers."""
+
+    SEGMENT = 1
+    OPENED = 2
+    REQUEST_BODY = 3
+    RESPONSE_HEAD = 4
+    RESPONSE_BODY = 5
+    TRAILERS = 6
+    DONE = 7
+    MESSAGE = 8
+    TLS = 9
+    MARKED = 10
+    EVENT = 11
+    SEAL = 12
+
+
+class Flag:
+    """Bits of a frame's flags byte; their meaning depends on the frame's type."""
+
+    REQUEST_COMPLETE: Final = 0x01  # OPENED: the whole request body is inline
+    INTERIM: Final = 0x01  # RESPONSE_HEAD: a 1xx answer, another head follows
+    RESPONSE: Final = 0x01  # TRAILERS, MESSAGE: of the response / from the server
+    HAS_RESPONSE: Final = 0x01  # DONE: response head and body are inline
+    FINAL: Final = 0x01  # SEAL: the stream ends here, the session was closed cleanly
+
+
+class EndState(IntEnum):
+    """How an exchange ended, as DONE records it."""
+
+    COMPLETE = 0
+    ABORTED = 1
+    FAILED = 2
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """Base of the frames' heads."""
+
+
+class SegmentHead(Record, frozen=True):
+    """Head of the SEGMENT frame at offset 0: whose segment this is and who writes it.
+
+    ``run`` is random and the same in all segments one recorder process writes to a session: an exchange opened in an
+    earlier run and not done is ``interrupted``. ``first_seq`` is the next seq the stream will give, ``streams`` the
+    step between the seqs of one stream.
+    """
+
+    session_id: str
+    stream: int
+    streams: int
+    number: int
+    first_seq: int
+    wall_ns: int
+    run: int
+    pid: int
+    boot_id: str
+    program: str
+
+
+class Opened(Record, frozen=True):
+    """Head of OPENED; the data is the raw request head (``head_size`` bytes) and the first bytes of the body.
+
+    ``connection`` names the client connection (see TlsSeen); ``source`` is how it came: ``explicit``, ``connect``,
+    ``transparent``, ``replay``, ``import``.
+    """
+
+    wall_ns: int
+    connection: int
+    scheme: str
+    host: str
+    port: int
+    client: str
+    head_size: int
+    source: str = "explicit"
+
+
+class BodyChunk(Record, frozen=True):
+    """Head of REQUEST_BODY and RESPONSE_BODY: where in the body these bytes belong."""
+
+    position: int
+
+
+class ResponseBegun(Record, frozen=True):
+    """Head of RESPONSE_HEAD; the data is the raw response head, then the first bytes of the body."""
+
+    elapsed_ns: int
+    status: int
+    head_size: int
+
+
+class TrailersSeen(Record, frozen=True):
+    """Head of TRAILERS; the data is the raw trailer section, without the empty line."""
+
+    count: int = 0
+
+
+class Done(Record, frozen=True):
+    """Head of DONE; the data, with HAS_RESPONSE, is the raw response head and the whole body.
+
+    Sizes count body bytes on the wire, transfer coding removed; CRCs are CRC-32C of those bytes; ``*_recorded`` is how
+    many of them the log holds (fewer than the size in the preview profile). Times are nanoseconds, -1 where there was
+    no such part.
+    """
+
+    elapsed_ns: int
+    state: int
+    status: int
+    head_size: int
+    request_size: int
+    response_size: int
+    request_recorded: int
+    response_recorded: int
+    request_crc: int
+    response_crc: int
+    dns_ns: int = -1
+    connect_ns: int = -1
+    tls_ns: int = -1
+    send_ns: int = -1
+    wait_ns: int = -1
+    receive_ns: int = -1
+    server: str = ""
+    upstream_connection: int = 0
+    error_code: str = ""
+    error: str = ""
+
+
+class TlsSeen(Record, frozen=True):
+    """Head of TLS: one handshake; the data is the raw ClientHello where it was seen.
+
+    ``side`` is ``client`` (towards us) or ``server`` (ours towards the server); ``error_code`` is empty when
+    it succeeded.
+    """
+
+    wall_ns: int
+    connection: int
+    side: str
+    host: str
+    port: int
+    sni: str
+    alpn: str
+    version: str
+    cipher: str
+    error_code: str = ""
+    error: str = ""
+
+
+class Event(Record, frozen=True):
+    """Head of EVENT: something that happened to the recording itself.
+
+    Kinds: ``dropped`` (detail: exchanges, bytes, reason, fromTs, toTs, partial: list of seq), ``suspect`` (detail:
+    segment, offset), ``note``.
+    """
+
+    wall_ns: int
+    kind: str
+    detail: dict[str, Any]
+
+
+class Marked(Record, frozen=True):
+    """Head of MARKED: a label set by the user; frame seq is the last seq given before it."""
+
+    wall_ns: int
+    label: str
+
+
+class Seal(Record, frozen=True):
+    """Head of SEAL, the last frame of a finished segment.
+
+    ``digest`` is CRC-32C over all bytes of the segment before this frame; ``opened``/``done`` count those frames;
+    ``next_seq`` is the seq the stream gives next.
+    """
+
+    wall_ns: int
+    frames: int
+    opened: int
+    done: int
+    first_seq: int
+    next_seq: int
+    digest: int
+
+
+RECORDS: Final[dict[FrameType, type[Record]]] = {
+    FrameType.SEGMENT: SegmentHead,
+    FrameType.OPENED: Opened,
+    FrameType.REQUEST_BODY: BodyChunk,
+    FrameType.RESPONSE_HEAD: ResponseBegun,
+    FrameType.RESPONSE_BODY: BodyChunk,
+    FrameType.TRAILERS: TrailersSeen,
+    FrameType.DONE: Done,
+    FrameType.TLS: TlsSeen,
+    FrameType.MARKED: Marked,
+    FrameType.EVENT: Event,
+    FrameType.SEAL: Seal,
+}
+
+
+def segment_name(stream: int, number: int) -> str:
+    """Give the file name of a segment: ``0-00000001.wlog``."""
+    return f"{stream}-{number:08d}.wlog"
+
+
+def lock_name(stream: int) -> str:
+    """Give the file name of a stream's lock: ``0.lock``."""
+    return f"{stream}.lock"

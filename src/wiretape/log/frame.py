@@ -1,0 +1,55 @@
+"""One frame to bytes and back. See FORMAT.md; the constants are in format.py."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google_crc32c import value as crc32c
+
+from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC
+
+_pack = HEADER.pack
+_pack_crc = HEADER_CRC.pack
+_unpack = HEADER.unpack_from
+_unpack_crc = HEADER_CRC.unpack_from
+
+
+class FrameHeader(NamedTuple):
+    """A frame's fixed header, as read."""
+
+    magic: bytes
+    type: int
+    flags: int
+    head_length: int
+    length: int
+    offset: int
+    seq: int
+    salt: int
+    payload_crc: int
+
+
+def encode_frame(kind: int, flags: int, offset: int, seq: int, salt: int, head: bytes, data: bytes = b"") -> bytes:
+    """Encode one frame.
+
+    Args:
+        kind: the FrameType.
+        offset: absolute offset in the segment at which the frame will stand.
+        head: the record, msgpack encoded, at most MAX_HEAD bytes.
+        data: raw bytes that follow it.
+    """
+    payload = head + data if data else head
+    header = _pack(MAGIC, kind, flags, len(head), len(payload), offset, seq, salt, crc32c(payload))
+    return header + _pack_crc(crc32c(header)) + payload
+
+
+def decode_header(buffer: bytes | memoryview, at: int = 0) -> FrameHeader | None:
+    """Decode the header at ``at`` of ``buffer``; None when its checksum does not agree or it is cut short.
+
+    The payload's length must not be trusted before this has returned a header. The version is not judged here.
+    """
+    if len(buffer) - at < HEADER_SIZE:
+        return None
+    raw = bytes(buffer[at : at + HEADER.size])
+    if _unpack_crc(buffer, at + HEADER.size)[0] != crc32c(raw):
+        return None
+    return FrameHeader._make(_unpack(raw))

@@ -1,0 +1,343 @@
+"""Reading segments: frames in order, damage named where it lies, and everything behind it still read.
+
+One loop serves all: ``scan_segment`` reads a range once, ``SegmentFollower`` goes on where it stopped, ``read_frame``
+fetches one frame. Memory is one block (see ``_BLOCK``) whatever the size of segment or body. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from google_crc32c import value as crc32c
+
+from wiretape.errors import DamagedError, NotFoundError, StorageError
+from wiretape.log.format import (
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    MAX_PAYLOAD,
+    Flag,
+    FrameType,
+    SegmentHead,
+)
+from wiretape.log.frame import FrameHeader
+from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
+from wiretape.log.resync import (
+    AFTER_SEAL,
+    CUT_FRAME,
+    DAMAGED_HEADER,
+    DAMAGED_PAYLOAD,
+    NO_FRAME,
+    TORN_TAIL,
+    ZERO_TAIL,
+    find_salt,
+    header_at,
+    next_header,
+    read_at,
+    repaired_header,
+    tail_reason,
+)
+
+__all__ = [
+    "Damage",
+    "Frame",
+    "SegmentFollower",
+    "SegmentInfo",
+    "SegmentScan",
+    "read_frame",
+    "scan_segment",
+    "segment_info",
+]
+
+# Larger blocks fall out of the processor's cache and are slower; a frame that does not fit is read again whole.
+_BLOCK: Final = 1024 * 1024
+_ONE_READ: Final = 16 * 1024
+# CRC-32C over bytes followed by their own CRC (little-endian) is this constant: one call checks header and checksum.
+_CRC_RESIDUE: Final = 0x48674BC7
+_BATCH: Final = 8 * 1024 * 1024
+
+
+class SegmentScan:
+    """Frames and damage of one segment, in order; iterate it once.
+
+    Attributes:
+        position: the offset behind what was given last: where a later scan goes on.
+        sealed: a SEAL frame was met.
+        final: that SEAL says that the stream ends here.
+        salt: the segment's salt, once known.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        live: bool = False,
+        verify_data: bool = True,
+        salt: int | None = None,
+    ) -> None:
+        self.path = path
+        self.name = path.name
+        self.position = start
+        self.sealed = False
+        self.final = False
+        self.salt = salt
+        self._end = end
+        self._live = live
+        self._verify = verify_data
+
+    def __iter__(self) -> Iterator[Frame | Damage]:
+        with _opened(self.path) as fd:
+            size = os.fstat(fd).st_size
+            limit = size if self._end is None else min(size, self._end)
+            self._live = self._live or limit < size
+            if self.salt is None:
+                self.salt = find_salt(fd, size, self.name)
+            if self.salt is None:
+                yield from self._without_salt(fd, limit)
+                return
+            while self.position < limit:
+                yield from self._run(fd, limit)
+                damage = self._skip(fd, limit)
+                if damage is None:
+                    return
+                self.position = damage.end
+                yield damage
+
+    def _run(self, fd: int, limit: int) -> Iterator[Frame]:
+        """Give frames until the limit or the first that does not check; the loop that decides the speed of reading."""
+        name, salt, verify = self.name, self.salt, self._verify
+        unpack, header_size, seal = HEADER.unpack_from, HEADER_SIZE, int(FrameType.SEAL)
+        base = self.position
+        needed = header_size
+        while base + needed <= limit:
+            # A frame longer than a block is the only case in which more than a block is held.
+            block = read_at(fd, min(max(_BLOCK, needed), limit - base), base)
+            available, at = len(block), 0
+            if available < needed:  # the file became shorter since it was measured
+                return
+            while True:
+                body = at + header_size
+                if body > available:
+                    needed = header_size
+                    break
+                if crc32c(block[at:body]) != _CRC_RESIDUE:
+                    return
+                magic, kind, flags, head_length, length, offset, seq, frame_salt, crc = unpack(block, at)
+                if (
+                    offset != base + at
+                    or frame_salt != salt
+                    or magic != MAGIC
+                    or head_length > length
+                    or length > MAX_PAYLOAD
+                ):
+                    return
+                after = body + length
+                if after > available:
+                    needed = header_size + length
+                    break
+                payload = block[body:after]
+                if verify and crc32c(payload) != crc:
+                    return
+                self.position = base + after
+                if kind == seal:
+                    self.sealed = True
+                    self.final = bool(flags & Flag.FINAL)
+                yield Frame(kind, flags, seq, name, offset, head_length, payload)
+                at = after
+            base += at
+
+    def _skip(self, fd: int, limit: int) -> Damage | None:
+        """Name what stands at the position and is no frame that checks; None when it may still become one."""
+        start = self.position
+        if start >= limit:
+            return None
+        header = header_at(read_at(fd, HEADER_SIZE, start), 0, start, self.salt, self.name)
+        found = next_header(fd, start + (HEADER_SIZE if header else 1), limit, self.salt, self.name)
+        if found is None:
+            return None if self._live else self._end_of(fd, start, limit, header)
+        if header is None:
+            return self._damaged_header(fd, start, found[0])
+        end = start + HEADER_SIZE + header.length
+        if end > found[0]:
+            return self._damage(start, found[0], CUT_FRAME, header)
+        return self._damage(start, end, DAMAGED_PAYLOAD, header)
+
+    def _end_of(self, fd: int, start: int, limit: int, header: FrameHeader | None) -> Damage:
+        """Name the range behind which no frame begins."""
+        if self.sealed:
+            return self._damage(start, limit, AFTER_SEAL, header)
+        reason = tail_reason(fd, start, limit, header)
+        if reason == DAMAGED_HEADER:
+            return self._damaged_header(fd, start, limit)
+        end = limit
+        if header is not None and reason == DAMAGED_PAYLOAD:
+            end = start + HEADER_SIZE + header.length
+        return self._damage(start, end, reason, header)
+
+    def _damaged_header(self, fd: int, start: int, end: int) -> Damage:
+        assert self.salt is not None
+        repaired = repaired_header(fd, start, self.salt)
+        if repaired is None or start + HEADER_SIZE + repaired.length > end:
+            return self._damage(start, end, DAMAGED_HEADER, None)
+        return self._damage(start, start + HEADER_SIZE + repaired.length, DAMAGED_HEADER, repaired)
+
+    def _without_salt(self, fd: int, limit: int) -> Iterator[Damage]:
+        start = self.position
+        if self._live or start >= limit:
+            return
+        reason = tail_reason(fd, start, limit, None)
+        self.position = limit
+        yield self._damage(start, limit, NO_FRAME if reason == DAMAGED_HEADER else reason, None)
+
+    def _damage(self, start: int, end: int, reason: str, header: FrameHeader | None) -> Damage:
+        known = header is not None and header.type in OF_AN_EXCHANGE
+        return Damage(
+            segment=self.name,
+            offset=start,
+            length=end - start,
+            reason=reason,
+            seqs_hint=(header.seq,) if header is not None and known else (),
+            kind=header.type if header is not None else 0,
+            is_tail=reason in (TORN_TAIL, ZERO_TAIL),
+        )
+
+
+def scan_segment(
+    path: Path,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    live: bool = False,
+    verify_data: bool = True,
+    salt: int | None = None,
+) -> SegmentScan:
+    """Read a segment's frames in order, in bounded memory.
+
+    Args:
+        path: the segment's file.
+        start: offset of the frame to begin with.
+        end: read nothing at or behind this offset.
+        live: a writer may be at work: what stands behind the last frame is "not yet", never damage.
+        verify_data: False leaves the payloads' checksums out (headers are always checked).
+        salt: the segment's salt where the caller knows it; spares one read.
+
+    Returns:
+        An iterable of frames and damage, with ``position``, ``sealed``, ``final`` and ``salt``.
+
+    Raises (while iterating):
+        LogVersionError: the segment has a newer format.
+        NotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    return SegmentScan(path, start=start, end=end, live=live, verify_data=verify_data, salt=salt)
+
+
+class SegmentFollower:
+    """Reads what a segment has gained since the last call; the writer may be at work or dead.
+
+    Attributes:
+        position: the offset behind what was given last.
+        sealed: a SEAL was met: nothing more will come.
+        final: the stream ends with this segment.
+    """
+
+    def __init__(self, path: Path, start: int = 0) -> None:
+        self.path = path
+        self.position = start
+        self.sealed = False
+        self.final = False
+        self.salt: int | None = None
+
+    def read(self, max_bytes: int = _BATCH) -> list[Frame | Damage]:
+        """Give what is new, about ``max_bytes`` at most: call again until it gives an empty list.
+
+        Raises:
+            LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
+        """
+        scan = SegmentScan(self.path, start=self.position, live=True, salt=self.salt)
+        enough = self.position + max_bytes
+        items: list[Frame | Damage] = []
+        for item in scan:
+            items.append(item)
+            if scan.position >= enough:
+                break
+        self.position = scan.position
+        self.sealed = self.sealed or scan.sealed
+        self.final = self.final or scan.final
+        if items:
+            self.salt = scan.salt
+        return items
+
+
+class SegmentInfo(msgspec.Struct, frozen=True):
+    """A segment's first frame and salt; ``head`` is None where that is damaged, ``salt`` where no frame is left."""
+
+    head: SegmentHead | None
+    salt: int | None
+
+
+def segment_info(path: Path) -> SegmentInfo:
+    """Read who a segment belongs to and its salt.
+
+    Raises:
+        LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
+    """
+    with _opened(path) as fd:
+        salt = find_salt(fd, os.fstat(fd).st_size, path.name)
+        if salt is None:
+            return SegmentInfo(None, None)
+        try:
+            record = _frame_at(fd, path.name, 0, salt).record()
+        except DamagedError:
+            return SegmentInfo(None, salt)
+        return SegmentInfo(record if isinstance(record, SegmentHead) else None, salt)
+
+
+def read_frame(path: Path, offset: int, salt: int) -> Frame:
+    """Read the one frame at ``offset``.
+
+    Raises:
+        DamagedError: there is no frame of this segment, or it does not check.
+        LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
+    """
+    with _opened(path) as fd:
+        return _frame_at(fd, path.name, offset, salt)
+
+
+def _frame_at(fd: int, name: str, offset: int, salt: int) -> Frame:
+    block = read_at(fd, _ONE_READ, offset)
+    header = header_at(block, 0, offset, salt, name)
+    if header is None:
+        raise DamagedError(f"{name} has no sound frame at {offset}", hint="run `wiretape verify` on the session")
+    end = HEADER_SIZE + header.length
+    if len(block) < end:
+        block = read_at(fd, end, offset)
+    payload = block[HEADER_SIZE:end]
+    if len(payload) != header.length or crc32c(payload) != header.payload_crc:
+        raise DamagedError(
+            f"{name} is damaged at {offset}, {end} bytes long: the checksum does not agree",
+            hint="run `wiretape verify` on the session",
+        )
+    return Frame(header.type, header.flags, header.seq, name, offset, header.head_length, payload)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a segment for reading; a link is never followed, a failing device is named."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no segment {path}") from None
+    except OSError as error:
+        raise StorageError(f"the segment {path} cannot be opened: {error.strerror}") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)

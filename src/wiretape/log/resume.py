@@ -1,0 +1,57 @@
+"""Where the next writer of a stream goes on: a new segment, and the first seq that nobody has used (P3, P5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wiretape.errors import LogError
+from wiretape.log.format import HEADER_SIZE, FrameType, Seal, SegmentHead
+from wiretape.log.items import Damage
+from wiretape.log.reader import scan_segment
+from wiretape.log.segments import SegmentRef, list_segments
+
+_SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, before anything else
+
+
+def resume_point(log_dir: Path, stream: int, streams: int) -> tuple[int, int]:
+    """Give ``(segment number, seq)`` with which the stream's next writer begins.
+
+    Only the newest readable segment is looked at, without its payloads' checksums: a header that checks is enough to
+    know that its seq has been given.
+    """
+    mine = [ref for ref in list_segments(log_dir) if ref.stream == stream]
+    number = max((ref.number for ref in mine), default=0) + 1
+    skipped = 0
+    for ref in sorted(mine, key=lambda ref: ref.number, reverse=True):
+        seq = _next_seq(ref, streams)
+        if seq is not None:
+            return number, seq + skipped
+        if ref.size > _SEGMENT_FRAME_MAX:  # else it is the torn first frame of a writer that gave no seq yet
+            skipped += _most_frames(ref.size) * streams
+    return number, stream + 1 + skipped
+
+
+def _most_frames(size: int) -> int:
+    """Give how many seqs ``size`` unreadable bytes can have held at most: none of them may be given again (P5)."""
+    return size // HEADER_SIZE
+
+
+def _next_seq(ref: SegmentRef, streams: int) -> int | None:
+    following: int | None = None
+    try:
+        for item in scan_segment(ref.path, verify_data=False):
+            if isinstance(item, Damage):
+                # A torn tail was never acted upon; damage in front of good frames was, and those say how far it went.
+                hidden = 0 if item.is_tail else _most_frames(item.length) * streams
+                following = following if following is None else following + hidden
+            elif item.kind == FrameType.SEGMENT:
+                head = item.record()
+                following = head.first_seq if isinstance(head, SegmentHead) else following
+            elif item.kind == FrameType.SEAL:
+                seal = item.record()
+                following = seal.next_seq if isinstance(seal, Seal) else following
+            elif item.seq:
+                following = max(following or 0, item.seq + streams)
+    except LogError:
+        return following
+    return following

@@ -1,0 +1,99 @@
+"""The segment files of one log: their names, their order, and what lies beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wiretape.errors import NotFoundError, StorageError
+
+# What writers make, and nothing else: a leading zero or a tenth digit would name one segment in two ways.
+_SEGMENT_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9]{8}|[1-9][0-9]{8,})\.wlog")
+_LOCK_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})\.lock")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentRef:
+    """One segment file, as its name tells; ``size`` is in bytes at the time of listing."""
+
+    stream: int
+    number: int
+    path: Path
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's name: ``0-00000001.wlog``."""
+        return self.path.name
+
+
+def parse_segment_name(name: str) -> tuple[int, int] | None:
+    """Give (stream, number) of a segment's file name; None for any other name."""
+    match = _SEGMENT_NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def list_segments(log_dir: Path) -> list[SegmentRef]:
+    """List the segments of a log, ordered by stream and number.
+
+    Only regular files count: a link or a pipe under a segment's name is not one (see ``foreign_names``).
+
+    Raises:
+        NotFoundError: there is no such folder.
+        StorageError: it cannot be read.
+    """
+    segments = []
+    for entry in _scan(log_dir):
+        numbers = parse_segment_name(entry.name)
+        if numbers is None or not entry.is_file(follow_symlinks=False):
+            continue
+        try:
+            size = entry.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:  # pruned between the listing and now
+            continue
+        segments.append(SegmentRef(numbers[0], numbers[1], Path(entry.path), size))
+    return sorted(segments)
+
+
+def foreign_names(log_dir: Path) -> list[str]:
+    """Name what lies in a log's folder and is neither a segment nor a lock, sorted.
+
+    Raises:
+        NotFoundError: there is no such folder.
+        StorageError: it cannot be read.
+    """
+    return sorted(
+        entry.name
+        for entry in _scan(log_dir)
+        if not (
+            (parse_segment_name(entry.name) or _LOCK_NAME.fullmatch(entry.name))
+            and entry.is_file(follow_symlinks=False)
+        )
+    )
+
+
+def stream_locks(log_dir: Path) -> list[tuple[int, Path]]:
+    """List the lock files of a log as (stream, path), ordered by stream; none when there is no such folder."""
+    try:
+        entries = _scan(log_dir)
+    except NotFoundError:
+        return []
+    found = [
+        (int(match[1]), Path(entry.path))
+        for entry in entries
+        if (match := _LOCK_NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
+    ]
+    return sorted(found)
+
+
+def _scan(log_dir: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(log_dir) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no log in {log_dir}", hint="name an existing session") from None
+    except OSError as error:
+        raise StorageError(f"the log folder {log_dir} cannot be read: {error.strerror}") from error

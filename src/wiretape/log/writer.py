@@ -1,0 +1,398 @@
+"""The log's writer: one stream of one session, append-only.
+
+Frames are gathered with ``append`` and go out with one ``write`` in ``flush``; the caller releases what depended on
+them only after ``flush`` returned. A write that fails leaves the segment as it is (P3: no byte is ever taken back),
+drops the gathered frames, and the next flush goes to a new segment. The writer knows no loop, thread or clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from google_crc32c import extend as crc32c_extend
+
+from wiretape.errors import BusyError, StorageError
+from wiretape.log.files import Files, RealFiles
+from wiretape.log.format import (
+    HEADER,
+    SEGMENT_BYTES,
+    Flag,
+    FrameType,
+    Record,
+    Seal,
+    SegmentHead,
+    lock_name,
+    segment_name,
+)
+from wiretape.log.frame import encode_frame
+from wiretape.log.items import Frame
+from wiretape.log.reader import scan_segment
+
+_encode = msgspec.msgpack.Encoder().encode
+_LOCK_TRIES = 50
+# Plain numbers on the hot path: members of an IntEnum are slow to look up and to encode.
+_OPENED = int(FrameType.OPENED)
+_DONE = int(FrameType.DONE)
+_COPY_FRAMES = 64  # at most 256 KiB each
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIdentity:
+    """Who writes: which session, which of its streams, which process run."""
+
+    session_id: str
+    stream: int
+    streams: int
+    run: int
+    pid: int
+    boot_id: str
+    program: str
+
+
+class LogWriter:
+    """Appends frames to the segments of one stream.
+
+    Attributes:
+        epoch: grows with every failed write; frames of an exchange begun in an earlier epoch may be missing.
+        lost: (type, seq) of each frame that a failed write dropped; the caller empties it.
+        position: offset in the current segment at which the next frame will stand.
+        unsynced: descriptors of finished segments whose bytes ``sync`` has still to flush.
+    """
+
+    def __init__(
+        self,
+        log_dir: Path,
+        identity: StreamIdentity,
+        *,
+        clock_ns: Callable[[], int],
+        next_number: int,
+        next_seq: int,
+        files: Files | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        """Lock the stream and begin its next segment.
+
+        Args:
+            next_number: number of the segment to create (one more than the highest there).
+            next_seq: first seq this writer gives.
+
+        Raises:
+            BusyError: another process writes this stream; carries its pid.
+            StorageError: the folder cannot be written.
+        """
+        self._dir = log_dir
+        self._identity = identity
+        self._clock = clock_ns
+        self._files: Files = files if files is not None else RealFiles()
+        self._segment_bytes = segment_bytes
+        self._number = next_number
+        self._seq = next_seq
+        self._step = identity.streams
+        self._pending: list[bytes] = []
+        self._fd = -1
+        self.salt = 0
+        self._earlier = 0
+        self.position = 0
+        self.epoch = 0
+        self.unsynced: list[int] = []
+        self._synced_to = (next_number, 0)
+        self.folder_dirty = False
+        self._digest = 0
+        self.lost: list[tuple[int, int]] = []
+        self._reset_counts()
+        self._lock_fd = self._take_lock()
+        try:
+            self._begin_segment()
+            self._write_pending()
+        except OSError as error:
+            self._files.close(self._lock_fd)
+            raise StorageError(
+                f"cannot write the log in {log_dir}: {error.strerror}", hint="free space, or choose another --root"
+            ) from error
+
+    # -- identity -----------------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> int:
+        path = self._dir / lock_name(self._identity.stream)
+        for _ in range(_LOCK_TRIES):  # a reader that probes the lock holds it for microseconds
+            try:
+                fd = self._files.lock(path)
+            except OSError as error:
+                raise StorageError(f"cannot lock {path}: {error.strerror}") from error
+            if fd is not None:
+                break
+            os.sched_yield() if hasattr(os, "sched_yield") else None
+        else:
+            pid = _holder(path)
+            raise BusyError(
+                f"session {self._identity.session_id} is being written by process {pid}",
+                hint="stop that recorder first; reading needs no lock",
+                pid=pid,
+            )
+        me = self._identity
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": me.pid, "bootId": me.boot_id, "nonce": me.run}).encode(), 0)
+        return fd
+
+    def take_seq(self) -> int:
+        """Give the next seq of this stream."""
+        seq = self._seq
+        self._seq = seq + self._step
+        return seq
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that ``take_seq`` will give next."""
+        return self._seq
+
+    @property
+    def size(self) -> int:
+        """Bytes of all this writer's segments, gathered frames included."""
+        return self._earlier + self.position
+
+    @property
+    def number(self) -> int:
+        """Number of the current segment."""
+        return self._number
+
+    @property
+    def fd(self) -> int:
+        """Descriptor of the current segment, -1 when none could be opened."""
+        return self._fd
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def append(self, kind: int, seq: int, record: Record | bytes, data: bytes = b"", flags: int = 0) -> None:
+        """Gather one frame; it is in the log when ``flush`` has returned True."""
+        head = record if type(record) is bytes else _encode(record)
+        frame = encode_frame(kind, flags, self.position, seq, self.salt, head, data)
+        self.position += len(frame)
+        self._pending.append(frame)
+        self._frames += 1
+        if kind == _OPENED:
+            self._opened += 1
+        elif kind == _DONE:
+            self._done += 1
+
+    @property
+    def pending(self) -> bool:
+        """Whether frames are gathered that no flush has written."""
+        return bool(self._pending)
+
+    def flush(self) -> bool:
+        """Write all gathered frames; False when some could not be written: ``lost`` then names them, ``epoch`` grew."""
+        if self._fd < 0:
+            self._lose(0)
+            self.begin_new_segment()
+            return False
+        try:
+            self._write_pending()
+        except OSError:
+            return False
+        if self.position >= self._segment_bytes:
+            self._rotate()
+        return True
+
+    def _write_pending(self) -> None:
+        pending = self._pending
+        batch = pending[0] if len(pending) == 1 else b"".join(pending)
+        size = len(batch)
+        taken = 0
+        try:
+            taken = self._files.write(self._fd, batch)
+            while taken < size:
+                taken += self._files.write(self._fd, memoryview(batch)[taken:])
+        except OSError:
+            self._lose(taken)
+            self._abandon()
+            raise
+        self._pending = []
+        self._digest = crc32c_extend(self._digest, batch)
+
+    def _lose(self, taken: int) -> None:
+        """Note which gathered frames are not in the log: those that end after the first ``taken`` bytes."""
+        end = 0
+        for frame in self._pending:
+            end += len(frame)
+            if end > taken:
+                header = HEADER.unpack_from(frame)
+                self.lost.append((header[1], header[6]))
+        self._pending = []
+        self.epoch += 1
+
+    def _abandon(self) -> None:
+        """Leave the segment as it is: what follows a failed write goes to a new one (P3, P10)."""
+        if self._fd >= 0:
+            self.unsynced.append(self._fd)
+            self._fd = -1
+
+    # -- segments -----------------------------------------------------------------------------------------------
+
+    def _reset_counts(self) -> None:
+        self._digest = 0
+        self._frames = self._opened = self._done = 0
+        self._first_seq = self._seq
+
+    def _begin_segment(self) -> None:
+        me = self._identity
+        self._fd = self._create_next()
+        self.folder_dirty = True
+        self._reset_counts()
+        self.salt = int.from_bytes(os.urandom(8), "little")
+        self._earlier += self.position
+        self.position = 0
+        head = SegmentHead(
+            session_id=me.session_id,
+            stream=me.stream,
+            streams=me.streams,
+            number=self._number,
+            first_seq=self._seq,
+            wall_ns=self._clock(),
+            run=me.run,
+            pid=me.pid,
+            boot_id=me.boot_id,
+            program=me.program,
+        )
+        self.append(FrameType.SEGMENT, 0, head)
+
+    def _create_next(self) -> int:
+        while True:
+            try:
+                return self._files.create(self._dir / segment_name(self._identity.stream, self._number))
+            except FileExistsError:
+                # The segment before, or what a failed attempt left: never written over (P3). No other number is passed
+                # over: one left out would look like a segment that somebody lost.
+                self._number += 1
+
+    def _seal(self, final: bool) -> None:
+        seal = Seal(
+            wall_ns=self._clock(),
+            frames=self._frames,
+            opened=self._opened,
+            done=self._done,
+            first_seq=self._first_seq,
+            next_seq=self._seq,
+            digest=self._digest,
+        )
+        self.append(FrameType.SEAL, 0, seal, flags=Flag.FINAL if final else 0)
+        self._write_pending()
+        self.unsynced.append(self._fd)
+        self._fd = -1
+
+    def _rotate(self) -> None:
+        try:
+            self._seal(final=False)
+            self._begin_segment()
+            self._write_pending()
+        except OSError:
+            self._drop_segment()
+
+    def begin_new_segment(self) -> bool:
+        """Leave the current segment unsealed (its disk is suspect) and go on in a new one; False when that fails.
+
+        Frames that are gathered belong to the segment they were made for: they go there, or are lost.
+        """
+        if self._pending and self._fd < 0:
+            self._lose(0)
+        elif self._pending:
+            with contextlib.suppress(OSError):  # ``lost`` names them
+                self._write_pending()
+        if self._fd >= 0:
+            self.unsynced.append(self._fd)
+            self._fd = -1
+        try:
+            self._begin_segment()
+            self._write_pending()
+        except OSError:
+            self._drop_segment()
+            return False
+        return True
+
+    def _drop_segment(self) -> None:
+        """Give up a segment that could not be begun; its file goes when not one byte was written to it."""
+        self._abandon()
+        path = self._dir / segment_name(self._identity.stream, self._number)
+        self._files.remove_empty(path)
+
+    # -- durability and end -------------------------------------------------------------------------------------
+
+    def sync_job(self) -> Callable[[], None]:
+        """Give a callable, safe in another thread, that makes all that was flushed until now survive power loss.
+
+        It raises OSError when the disk refuses; that fsync must not be tried again on the same file (P9). The caller
+        reports back with ``synced`` or ``rewrite_unsynced``.
+        """
+        duplicate = os.dup(self._fd) if self._fd >= 0 else -1  # first: when it fails, nothing has changed
+        finished, self.unsynced = self.unsynced, []
+        folder, self.folder_dirty = self.folder_dirty, False
+
+        def job() -> None:
+            try:
+                for fd in finished:
+                    self._files.fdatasync(fd)
+                if duplicate >= 0:
+                    self._files.fdatasync(duplicate)
+                if folder:
+                    self._files.fsync_folder(self._dir)
+            finally:
+                for fd in (*finished, *([duplicate] if duplicate >= 0 else [])):
+                    self._files.close(fd)
+
+        return job
+
+    @property
+    def here(self) -> tuple[int, int]:
+        """The segment and offset up to which everything has been handed to the kernel, between flushes."""
+        return (self._number, self.position)
+
+    def synced(self, until: tuple[int, int]) -> None:
+        """Take note that everything before ``until`` (``here`` when the job was made) is on the disk."""
+        self._synced_to = max(self._synced_to, until)
+
+    def rewrite_unsynced(self) -> bool:
+        """After a failed fsync: leave the suspect segment and write its unsynced frames again to a new one (P9).
+
+        The frames are read back and only taken when their checksums agree; what the kernel has thrown away already
+        cannot be. Their copies carry the same seq, so readers see each once. False when no new segment can be begun.
+        """
+        number, offset = self._synced_to
+        last = self._number
+        if not self.begin_new_segment():
+            return False
+        for suspect in range(number, last + 1):
+            path = self._dir / segment_name(self._identity.stream, suspect)
+            start = offset if suspect == number else 0
+            for item in scan_segment(path, start=start, live=True) if path.exists() else ():
+                if isinstance(item, Frame) and item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
+                    self.append(item.kind, item.seq, bytes(item.head), bytes(item.data), item.flags)
+                    if len(self._pending) > _COPY_FRAMES and not self.flush():
+                        return False
+        self._synced_to = (self._number, 0)
+        return self.flush()
+
+    def close(self, *, final: bool = True) -> None:
+        """Flush, seal, sync and let go of the stream; a disk that refuses leaves the segment unsealed."""
+        try:
+            if self._fd >= 0:
+                if self._pending:
+                    self._write_pending()
+                self._seal(final)
+            self.sync_job()()
+        except OSError:
+            self._abandon()
+        finally:
+            self._files.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def _holder(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0

@@ -1,0 +1,1 @@
+"""Real things for tests: origins, clients, certificates, ports, bounded waiting."""
