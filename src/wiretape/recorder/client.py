@@ -1,0 +1,239 @@
+"""A client's connection: requests one after another, each an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final, cast
+
+from wiretape.errors import ProtocolError
+from wiretape.log.format import Event, FrameType
+from wiretape.recorder.context import Context
+from wiretape.recorder.exchange import Exchange
+from wiretape.recorder.pages import error_page
+from wiretape.recorder.tunnel import Tunnel
+from wiretape.recorder.upstream import Route
+from wiretape.wire.http1 import RequestHead, parse_request_head, split_target
+
+PIPELINE_MAX: Final = 64 * 1024
+"""Bytes of later requests that are held while one is answered; then the client is not read any more."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection from a client: plain proxy requests, or what is inside a CONNECT.
+
+    Attributes:
+        origin: where requests in origin-form go; None for a plain proxy connection.
+        number: names this connection in the log.
+        name: the client's address.
+        source: how it came: ``explicit``, ``connect`` or ``transparent``.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_exchange",
+        "_full",
+        "_holding",
+        "_lost",
+        "_paused",
+        "context",
+        "name",
+        "number",
+        "on_lost_early",
+        "origin",
+        "served",
+        "source",
+        "transport",
+    )
+
+    def __init__(
+        self, context: Context, name: str, *, origin: Route | None = None, number: int = 0, source: str = "explicit"
+    ) -> None:
+        self.context = context
+        self.name = name
+        self.origin = origin
+        self.number = number or context.next_connection()
+        self.source = source
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.served = 0
+        self.on_lost_early: Any = None
+        self._exchange: Exchange | Tunnel | None = None
+        self._buffer = b""
+        self._paused = False
+        self._lost = False
+        self._full = False
+        self._holding = False
+
+    # -- from the loop -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=256 * 1024)
+        self.context.clients.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: a new request, more of the running one, or a pipelined one that has to wait."""
+        exchange = self._exchange
+        if exchange is None and (self._full or self._holding):
+            self.keep_rest(data)
+        elif exchange is None:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._next_request()
+        elif not exchange.request_finished:
+            exchange.request_data(data)
+        else:
+            self.keep_rest(data)
+
+    def eof_received(self) -> bool:
+        """Take a client that ends its side as one that leaves, as nginx does; almost none mean anything else."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what was running."""
+        self._lost = True
+        self.context.clients.discard(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_lost()
+        elif not self.served and not self._buffer and self.on_lost_early is not None:
+            self.on_lost_early(exc)
+        self.on_lost_early = None
+
+    def pause_writing(self) -> None:
+        """The client does not read fast enough."""
+        self._full = True
+        if self._exchange is not None:
+            self._exchange.client_full(True)
+
+    def resume_writing(self) -> None:
+        """The client reads again, and may have the next answer (P8)."""
+        self._full = False
+        if self._exchange is not None:
+            self._exchange.client_full(False)
+        elif not self._holding and not self._lost and not self.transport.is_closing():
+            self._go_on()
+
+    # -- from exchanges ------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes whose frames are in the log."""
+        if data and not self._lost:
+            self.transport.write(data)
+
+    def keep_rest(self, data: bytes) -> None:
+        """Hold bytes of the next request until the running one is answered."""
+        if data:
+            self._buffer += data
+            if len(self._buffer) > PIPELINE_MAX:
+                self.pause_reading()
+
+    def pause_reading(self) -> None:
+        """Do not read from the client for now."""
+        if not self._paused and not self._lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        if self._paused and not self._lost:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def exchange_ended(self, *, close: bool) -> None:
+        """The running exchange has had its last byte: go on with the next, or close."""
+        self._exchange = None
+        if self._lost:
+            return
+        if close or self.context.stopping:
+            self.transport.close()
+            return
+        if not self._full:  # else a client that reads nothing could have answers piled up without end
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self.resume_reading()
+        if self._buffer:
+            self._next_request()
+
+    def hold(self) -> None:
+        """Take bytes but no requests: a tunnel is about to be put here."""
+        self._holding = True
+
+    def hand_over(self, tunnel: Tunnel) -> bytes:
+        """Let a tunnel take the exchange's place; gives bytes that have come already."""
+        self._exchange = tunnel
+        self._holding = False
+        waiting, self._buffer = self._buffer, b""
+        self.resume_reading()
+        if self._lost:
+            tunnel.client_lost()
+        return waiting
+
+    def abort(self) -> None:
+        """Break the connection."""
+        self._exchange = None
+        if not self._lost:
+            self.transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is running on this connection."""
+        return self._exchange is None
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def _next_request(self) -> None:
+        buffer = self._buffer
+        try:
+            head = parse_request_head(buffer)
+            if head is None:
+                return
+            route, target, authority = self._route(head)
+            self.served += 1
+            self.context.exchanges += 1
+            tape = self.context.tape
+            if tape.refusing and not tape.accepting:
+                tape.count_unrecorded()
+                self._refuse(507, "disk-full", "this exchange cannot be recorded: the disk or the session is full")
+                return
+            exchange = Exchange(self, head, route)
+            self._exchange = exchange
+            self._buffer = b""
+            rest = exchange.start(buffer[head.consumed :], target, authority)
+            if rest:
+                self._buffer = rest
+        except ProtocolError as error:
+            self._exchange = None
+            self._note_refusal(error, buffer)
+            self._refuse(error.status, error.code, error.message, error.hint)
+
+    def _route(self, head: RequestHead) -> tuple[Route, bytes, bytes | None]:
+        if head.method == "CONNECT":
+            raise ProtocolError(
+                "CONNECT must be the first request of a connection",
+                hint="open a new connection to the proxy for each tunnel",
+                status=501,
+            )
+        scheme, host, port, target, authority = split_target(head)
+        if scheme:
+            if port in self.context.own_ports and host in ("127.0.0.1", "localhost", "::1"):
+                raise ProtocolError("the request leads to this proxy itself", code="loop", status=508)
+            return Route(scheme, host, port), target, authority
+        if self.origin is None:
+            raise ProtocolError(
+                "this is a proxy: the request names no server",
+                hint="set this address as HTTP proxy, for example curl -x http://ADDRESS URL",
+            )
+        return self.origin, target, None
+
+    def _note_refusal(self, error: ProtocolError, buffer: bytes) -> None:
+        detail = {"client": self.name, "error": error.message, "code": error.code, "head": buffer[:1024]}
+        self.context.tape.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
+
+    def _refuse(self, status: int, code: str, message: str, hint: str = "") -> None:
+        self._buffer = b""
+        self.on_lost_early = None
+        self.write(error_page(status, code, message, hint))
+        if not self._lost:
+            self.transport.close()

@@ -1,0 +1,42 @@
+"""What the parts of one recorder process share: its loop, pool, tape, and who it is."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wiretape.recorder.pool import Pool
+from wiretape.recorder.tape import NullTape, Tape
+from wiretape.recorder.tls import ServerContexts
+from wiretape.recorder.upstream import Connector
+
+if TYPE_CHECKING:
+    from wiretape.recorder.client import ClientConnection
+
+
+@dataclass(slots=True)
+class Context:
+    """The shared state of a recorder.
+
+    Attributes:
+        tape: where new exchanges are recorded; one that has begun keeps the tape it began with.
+        own_ports: ports of the recorder's own listeners, so that a request to itself is refused, not looped.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    pool: Pool
+    connector: Connector
+    server_contexts: ServerContexts
+    tape: Tape | NullTape = field(default_factory=NullTape)
+    clients: set[ClientConnection] = field(default_factory=set)
+    own_ports: frozenset[int] = frozenset()
+    exchanges: int = 0
+    stopping: bool = False
+    _connection: int = field(default_factory=lambda: secrets.randbits(30) << 32)
+
+    def next_connection(self) -> int:
+        """Give a number for a client connection, unique within the session also across recorder restarts."""
+        self._connection += 1
+        return self._connection

@@ -1,0 +1,33 @@
+"""What the proxy itself answers when it cannot pass a request on."""
+
+from __future__ import annotations
+
+from html import escape
+from http import HTTPStatus
+
+
+def error_page(status: int, code: str, message: str, hint: str = "") -> bytes:
+    """Give a whole HTTP/1.1 response that says what went wrong; the connection closes after it.
+
+    Args:
+        status: the status code.
+        code: wiretape's code of the error, given in the ``Wiretape-Error`` field for programs.
+        message: one sentence, maybe with hostile text in it; escaped here.
+        hint: what to do next.
+    """
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Error"
+    body = (
+        f"<!doctype html><meta charset=utf-8><title>{status} {reason}</title>"
+        f"<h1>{status} {reason}</h1><p>{escape(message)}</p>"
+        + (f"<p>{escape(hint)}</p>" if hint else "")
+        + f"<hr><p>wiretape ({escape(code)})</p>\n"
+    ).encode()
+    safe = "".join(c for c in code if c.isalnum() or c in "-_.")
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\nWiretape-Error: {safe}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,229 @@
+"""Connections to servers: making one, and the protocol that hands its bytes to an exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from wiretape.errors import NetworkError
+from wiretape.recorder.tls import UpstreamContexts, tls_error
+
+if TYPE_CHECKING:
+    from wiretape.recorder.pool import Pool
+
+CONNECT_SECONDS: Final = 20.0
+_clock = time.perf_counter_ns
+
+
+class Route(NamedTuple):
+    """Where a connection leads: the key of the pool. ``name`` is what TLS asks for when it is not the host (SNI)."""
+
+    scheme: str
+    host: str
+    port: int
+    name: str = ""
+
+
+class ConnectTimes(NamedTuple):
+    """Nanoseconds that the parts of connecting took, -1 where there was none."""
+
+    dns: int
+    connect: int
+    tls: int
+
+
+class Receiver:
+    """What an upstream connection hands its bytes to."""
+
+    __slots__ = ()
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes have come from the server."""
+        raise NotImplementedError
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The server ended the connection, or it broke."""
+        raise NotImplementedError
+
+    def upstream_full(self, full: bool) -> None:
+        """The way to the server is full, or free again."""
+        raise NotImplementedError
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a server; serves one exchange at a time.
+
+    Attributes:
+        receiver: the exchange it serves, None while idle in the pool.
+        reused: whether it has served an exchange before.
+    """
+
+    __slots__ = (
+        "_early",
+        "_error",
+        "closed",
+        "idle_since",
+        "pool",
+        "receiver",
+        "reused",
+        "route",
+        "server",
+        "times",
+        "transport",
+    )
+
+    def __init__(self, route: Route, pool: Pool) -> None:
+        self.route = route
+        self.pool = pool
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.receiver: Receiver | None = None
+        self.reused = False
+        self.closed = False
+        self.idle_since = 0.0
+        self._early = b""
+        self._error: Exception | None = None
+        self.server = ""
+        self.times: ConnectTimes | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=256 * 1024)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand bytes on; bytes that nobody asked for mean the connection cannot be trusted any more."""
+        if self.receiver is not None:
+            self.receiver.upstream_data(data)
+        elif self.reused:
+            self.close()
+        else:  # the server speaks first, before whoever asked for the connection has it: uvloop reads that soon
+            self._early += data
+            self.transport.pause_reading()
+
+    @property
+    def spoke_early(self) -> bool:
+        """Whether bytes have come that nobody has taken."""
+        return bool(self._early)
+
+    def serve(self, receiver: Receiver) -> None:
+        """Hand to ``receiver`` what comes from now on, and what has come already."""
+        self.receiver = receiver
+        early, self._early = self._early, b""
+        if early:
+            if not self.closed:
+                self.transport.resume_reading()
+            receiver.upstream_data(early)
+        if self.closed and self.receiver is not None:
+            self.receiver = None
+            receiver.upstream_lost(self._error)
+
+    def eof_received(self) -> bool:
+        """Let the transport close."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whom it served."""
+        self.closed = True
+        self._error = exc
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            receiver.upstream_lost(exc)
+        else:
+            self.pool.discard(self)
+
+    def pause_writing(self) -> None:
+        """The server does not read fast enough."""
+        if self.receiver is not None:
+            self.receiver.upstream_full(True)
+
+    def resume_writing(self) -> None:
+        """The server reads again."""
+        if self.receiver is not None:
+            self.receiver.upstream_full(False)
+
+    def close(self) -> None:
+        """Close at once; nobody is told."""
+        self.receiver = None
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Connector:
+    """Makes connections to servers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, contexts: UpstreamContexts) -> None:
+        self._loop = loop
+        self._contexts = contexts
+
+    async def connect(self, route: Route, pool: Pool) -> UpstreamConnection:
+        """Connect to ``route``: resolve, try the addresses in order, shake hands.
+
+        Raises:
+            NetworkError: it did not work; ``code`` says at which step, the sentence why.
+        """
+        started = _clock()
+        addresses = await self._resolve(route)
+        resolved = _clock()
+        sock = await self._open(route, addresses)
+        connected = _clock()
+        secure = route.scheme == "https"
+        connection = UpstreamConnection(route, pool)
+        connection.server = _name_of_peer(sock)
+        try:
+            await self._loop.create_connection(
+                lambda: connection,
+                sock=sock,
+                ssl=self._contexts.context() if secure else None,
+                server_hostname=(route.name or route.host) if secure else None,
+                ssl_handshake_timeout=CONNECT_SECONDS if secure else None,
+            )
+        except (OSError, ValueError, TimeoutError) as error:  # ValueError: a name that TLS cannot ask for
+            sock.close()
+            raise tls_error(error, side="server", host=route.name or route.host) from error
+        handshake = _clock() - connected if secure else -1
+        connection.times = ConnectTimes(resolved - started, connected - resolved, handshake)
+        return connection
+
+    async def _resolve(self, route: Route) -> list[tuple[int, tuple[str, int]]]:
+        try:
+            infos = await self._loop.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise NetworkError(
+                f"the name {route.host} could not be resolved: {reason}", code="dns-failed", hint="check the host name"
+            ) from error
+        return [(info[0], cast("tuple[str, int]", info[4])) for info in infos]
+
+    async def _open(self, route: Route, addresses: list[tuple[int, tuple[str, int]]]) -> socket.socket:
+        where = f"{route.host}:{route.port}"
+        last: Exception | None = None
+        for family, address in addresses:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await asyncio.wait_for(self._loop.sock_connect(sock, address), CONNECT_SECONDS)
+            except (OSError, TimeoutError) as error:
+                sock.close()
+                last = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        if isinstance(last, TimeoutError):
+            raise NetworkError(f"{where} did not answer within {CONNECT_SECONDS:.0f} s", code="connect-timeout")
+        if isinstance(last, ConnectionRefusedError):
+            raise NetworkError(f"{where} refused the connection", code="connect-refused", hint="is the server running?")
+        raise NetworkError(f"{where} cannot be reached: {last}", code="connect-failed")
+
+
+def _name_of_peer(sock: socket.socket) -> str:
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,73 @@
+"""Files of trust: the bundle, and the system's roots that go into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.testca import OriginCA
+from wiretape.errors import StorageError
+from wiretape.recorder import trust
+from wiretape.recorder.ca import CertificateAuthority
+
+
+@pytest.fixture
+def ca(root: Path) -> CertificateAuthority:
+    return CertificateAuthority.load_or_create(root)
+
+
+def test_the_bundle_holds_the_systems_roots_and_ours(
+    ca: CertificateAuthority, origin_ca: OriginCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comment = "# kommentar: \u00fc\n".encode()
+    other = origin_ca.pem.read_bytes()
+    (tmp_path / "roots.pem").write_bytes(comment + other + origin_ca.issue().key.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
+    bundle = ca.bundle_path()
+    assert bundle.read_bytes() == other + ca.cert_pem
+    written = bundle.stat().st_mtime_ns
+    assert ca.bundle_path().stat().st_mtime_ns == written
+    # `wiretape run` inside `wiretape run`: the bundle is the system's file now, and must not grow from itself.
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert ca.bundle_path().read_bytes().count(ca.cert_pem) == 1
+
+
+def test_the_bundle_follows_the_systems_roots(ca: CertificateAuthority) -> None:
+    count = ca.bundle_path().read_bytes().count(b"-----BEGIN CERTIFICATE-----")
+    assert count == len(trust.system_roots()) + 1
+    ca.bundle_path().write_bytes(b"out of date")
+    assert ca.bundle_path().read_bytes().count(b"-----BEGIN CERTIFICATE-----") == count
+
+
+def test_roots_in_a_folder_of_hashed_files_are_found_once(
+    ca: CertificateAuthority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(ca.cert_pem)
+    (folder / "0a1b2c3d.0").symlink_to("one.pem")
+    (folder / "README").write_bytes(b"no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    monkeypatch.setattr(trust, "_ROOT_FILES", ())
+    assert trust.system_roots() == [ca.cert_pem]
+
+
+def test_a_file_is_replaced_whole_and_a_refusal_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    trust.write_file(path, b"one", mode=0o600)
+    trust.write_file(path, b"two", mode=0o644)
+    assert path.read_bytes() == b"two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(StorageError, match=r"cannot write .*missing/file: No such file") as raised:
+        trust.write_file(tmp_path / "missing" / "file", b"", mode=0o600)
+    assert raised.value.hint
+
+
+def test_only_whole_certificate_blocks_are_taken_from_a_file(origin_ca: OriginCA) -> None:
+    pem = origin_ca.pem.read_bytes()
+    noise = b"# text\n-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----\n"
+    crlf = pem.replace(b"\n", b"\r\n")
+    assert trust.pem_certificates(noise + pem + b"-----BEGIN CERTIFICATE-----\nMII") == [pem]
+    assert len(trust.pem_certificates(crlf + noise)) == 1
