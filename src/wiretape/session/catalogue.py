@@ -1,0 +1,313 @@
+"""All sessions of one root: made, listed, found by what people call them, deleted, recovered."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wiretape.errors import BusyError, NotFoundError, UsageError, WiretapeError
+from wiretape.log.locks import writer_alive
+from wiretape.model import (
+    Durability,
+    Profile,
+    RecoveredSession,
+    RecoverReport,
+    SessionSummary,
+    SkippedSession,
+)
+from wiretape.session.files import derived_lock, make_folder, storage_error, sync_folder
+from wiretape.session.ids import LAST, check_name, is_session_id, new_session_id
+from wiretape.session.index import Progress
+from wiretape.session.manifest import Manifest, read_manifest, write_manifest
+from wiretape.session.session import Session
+
+SESSIONS: Final = "sessions"
+_DELETED: Final = ".deleted-"
+_CANDIDATES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDir:
+    """A session just made: its id, its folder, and the folder for its log."""
+
+    session_id: str
+    name: str
+    path: Path
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the recorders write."""
+        return self.path / "log"
+
+
+class Catalogue:
+    """The sessions under ``<root>/sessions``. Real folders named as ids count, links do not (P14)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / SESSIONS
+
+    # -- making -------------------------------------------------------------------------------------------------
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        profile: Profile = "full",
+        durability: Durability = "group",
+        max_disk: int | None = None,
+    ) -> SessionDir:
+        """Make an empty session.
+
+        Args:
+            name: what people call it; None calls it by its id.
+            max_disk: bytes its log may take.
+
+        Raises:
+            UsageError: the name cannot be one. StorageError: the root cannot be written.
+        """
+        name = check_name(name) if name is not None else None
+        make_folder(self.folder)
+        while True:
+            session_id = new_session_id()
+            path = self.folder / session_id
+            try:
+                make_folder(path, exist_ok=False)
+                break
+            except FileExistsError:
+                continue
+        make_folder(path / "log")
+        manifest = Manifest(
+            session_id=session_id,
+            name=name or session_id,
+            created_ns=time.time_ns(),
+            profile=profile,
+            durability=durability,
+            max_disk=max_disk,
+        )
+        with derived_lock(path):
+            write_manifest(path, manifest)
+        return SessionDir(session_id, manifest.name, path)
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def ids(self) -> list[str]:
+        """Give the ids of all sessions, newest first.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        try:
+            with os.scandir(self.folder) as entries:
+                found = [e.name for e in entries if is_session_id(e.name) and e.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error("read", self.folder, error) from error
+        return sorted(found, key=self._age, reverse=True)
+
+    def _age(self, session_id: str) -> tuple[str, int, str]:
+        # Ids order sessions by second; within one the manifest does, or the folder where there is none.
+        manifest = read_manifest(self.folder / session_id, session_id)
+        if manifest is not None:
+            created = manifest.created_ns
+        else:
+            created = 0
+            with contextlib.suppress(OSError):
+                created = (self.folder / session_id / "log").stat().st_mtime_ns
+        return session_id[:15], created, session_id
+
+    def resolve(self, ref: str) -> str:
+        """Give the id of the session that ``ref`` means: an id, ``last``, a name, or an unambiguous beginning of an id.
+
+        Raises:
+            NotFoundError: none is meant. UsageError: several are; the message names them.
+        """
+        ids = self.ids()
+        if ref in ids:
+            return ref
+        if ref == LAST:
+            if not ids:
+                raise NotFoundError(f"There is no session in {self.folder}", hint="`wiretape serve` records one")
+            return ids[0]
+        named = [session_id for session_id in ids if self._name(session_id) == ref]
+        found = named or [session_id for session_id in ids if ref and session_id.startswith(ref)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = ", ".join(found[:_CANDIDATES]) + (", ..." if len(found) > _CANDIDATES else "")
+            raise UsageError(
+                f"{ref[:80]!r} means {len(found)} sessions: {shown}", hint="give the whole id of one", code="ambiguous"
+            )
+        raise NotFoundError(
+            f"There is no session {ref[:80]!r} in {self.folder}",
+            hint="`wiretape sessions` lists ids and names; `last` is the newest",
+        )
+
+    def _name(self, session_id: str) -> str | None:
+        manifest = read_manifest(self.folder / session_id, session_id)
+        return manifest.name if manifest else None
+
+    def open(self, ref: str) -> Session:
+        """Open the session that ``ref`` means (see ``resolve``). Nothing is read yet.
+
+        Raises:
+            NotFoundError, UsageError: as ``resolve``.
+        """
+        session_id = self.resolve(ref)
+        return Session(self.folder / session_id, session_id)
+
+    def list(self) -> builtins.list[SessionSummary]:
+        """Describe all sessions, newest first; one that cannot be read is listed with what is known of it.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        found = []
+        for session_id in self.ids():
+            with contextlib.suppress(NotFoundError):  # deleted in this moment, or no session at all
+                found.append(self._summary(session_id))
+        return found
+
+    def _summary(self, session_id: str) -> SessionSummary:
+        folder = self.folder / session_id
+        with Session(folder, session_id) as session:
+            try:
+                return session.summary()
+            except NotFoundError:
+                raise
+            except WiretapeError:
+                manifest = read_manifest(folder, session_id)
+                return SessionSummary(
+                    session_id=session_id,
+                    name=manifest.name if manifest else session_id,
+                    status="active" if writer_alive(folder / "log") else "stopped",
+                    recovery_state="damaged",
+                    exchanges=manifest.exchanges if manifest else 0,
+                    interrupted=manifest.interrupted if manifest else 0,
+                    bytes=_log_bytes(folder / "log"),
+                    started_at=(manifest.started_at or manifest.created_ns // 1_000_000) if manifest else 0,
+                    ended_at=manifest.ended_at if manifest else None,
+                )
+
+    # -- removing -----------------------------------------------------------------------------------------------
+
+    def delete(self, ref: str, force: bool = False) -> str:
+        """Delete a session with everything in it; give its id.
+
+        Args:
+            force: also one that is being written; what its recorder writes from then on goes nowhere.
+
+        Raises:
+            BusyError: it is being written. NotFoundError, UsageError: as ``resolve``.
+            StorageError: it cannot be removed.
+        """
+        session_id = self.resolve(ref)
+        folder = self.folder / session_id
+        holder = writer_alive(folder / "log")
+        if holder is not None and not force:
+            raise BusyError(
+                f"Session {session_id} is being written by process {holder['pid']}",
+                hint="stop the session first (`wiretape stop`, or proxy_session_stop)",
+                pid=holder["pid"],
+            )
+        # Renamed first: nobody can open what is half gone, and what a kill leaves behind is no session.
+        doomed = self.folder / f"{_DELETED}{session_id}"
+        try:
+            if doomed.exists():
+                shutil.rmtree(doomed)
+            folder.rename(doomed)
+            sync_folder(self.folder)
+            shutil.rmtree(doomed)
+        except OSError as error:
+            raise storage_error("delete", folder, error) from error
+        return session_id
+
+    def _sweep(self) -> None:
+        """Finish deletions that were killed."""
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(self.folder)):
+                name = entry.name.removeprefix(_DELETED)
+                if name != entry.name and is_session_id(name) and entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+
+    # -- recovering ---------------------------------------------------------------------------------------------
+
+    def recover(
+        self, ref: str | None = None, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> RecoverReport:
+        """Recover one session, or all; one that cannot be recovered never stops the others.
+
+        Args:
+            ref: as ``resolve`` takes it; None means all.
+            dry_run: write nothing; the report is the same.
+            progress: called with (bytes done, bytes in all).
+
+        Raises:
+            NotFoundError, UsageError: as ``resolve``. StorageError: the folder cannot be read.
+        """
+        if not dry_run and ref is None:
+            self._sweep()
+        ids = self.ids() if ref is None else [self.resolve(ref)]
+        recovered: builtins.list[RecoveredSession] = []
+        skipped: builtins.list[SkippedSession] = []
+        for session_id, report in self._each(ids, progress):
+            with Session(self.folder / session_id, session_id) as session:
+                try:
+                    recovered.append(session.recover(dry_run=dry_run, progress=report))
+                except WiretapeError as error:
+                    skipped.append(SkippedSession(session_id=session_id, reason=str(error)))
+        return RecoverReport(recovered=recovered, skipped=skipped)
+
+    def _each(self, ids: builtins.list[str], progress: Progress | None) -> Iterator[tuple[str, Progress | None]]:
+        """Give each id with a progress of its own that counts on in ``progress``."""
+        sizes = [_log_bytes(self.folder / session_id / "log") for session_id in ids]
+        done, total = 0, max(1, sum(sizes))
+        for session_id, size in zip(ids, sizes, strict=True):
+            if progress is None:
+                yield session_id, None
+                continue
+            begun = done
+
+            def share(part: int, of: int, begun: int = begun, size: int = size) -> None:
+                progress(begun + (size * min(part, of) // of if of else size), total)
+
+            yield session_id, share
+            done += size
+            progress(done, total)
+
+    def recover_unclean(self, *, progress: Progress | None = None) -> RecoverReport:
+        """Recover the sessions that were left unclean since they were last looked at (P13), newest first.
+
+        Args:
+            progress: called with (bytes done, bytes in all).
+        """
+        self._sweep()
+        recovered: builtins.list[RecoveredSession] = []
+        skipped: builtins.list[SkippedSession] = []
+        for session_id, share in self._each(self.ids(), progress):
+            with Session(self.folder / session_id, session_id) as session:
+                try:
+                    report = session.settle(share)
+                except WiretapeError as error:
+                    skipped.append(SkippedSession(session_id=session_id, reason=str(error)))
+                    continue
+            if report is not None:
+                recovered.append(report)
+        return RecoverReport(recovered=recovered, skipped=skipped)
+
+
+def _log_bytes(log_dir: Path) -> int:
+    total = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(log_dir):
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total

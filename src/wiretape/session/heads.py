@@ -1,0 +1,92 @@
+"""Raw message heads, read leniently: what is shown of them, whatever a client or server sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_LINES: Final = re.compile(rb"\r?\n")
+_CONTENT_TYPE: Final = re.compile(rb"\ncontent-type[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_CODED: Final = re.compile(
+    rb"\ncontent-(?:encoding[ \t]*:[ \t]*+(?!identity\r|\r)"
+    rb"|type[ \t]*:[^\r\n]*charset[ \t]*=[ \t]*+\"?(?!utf-8|us-ascii))",
+    re.IGNORECASE,
+)
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def as_str(data: bytes) -> str:
+    """Give bytes of a head as text: UTF-8 where they are, else latin-1 (RFC 9110 section 5.5), never an error."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def start_line(head: bytes) -> tuple[str, str, str]:
+    """Split the first line into its three parts; missing ones are empty.
+
+    A request gives method, target, version; a response version, status, reason.
+    """
+    line = head[: _end_of_line(head)]
+    parts = line.split(b" ", 2)
+    parts += [b""] * (3 - len(parts))
+    return as_str(parts[0]), as_str(parts[1]), as_str(parts[2])
+
+
+def _end_of_line(head: bytes) -> int:
+    end = head.find(b"\n")
+    if end < 0:
+        return len(head)
+    return end - 1 if head[end - 1 : end] == b"\r" else end
+
+
+def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
+    """Give the fields as (name, value), order, case and duplicates kept.
+
+    A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
+    with an empty value, so that nothing that was there is missing.
+    """
+    lines = _LINES.split(block)[1 if skip_first else 0 :]
+    found: list[tuple[str, str]] = []
+    for line in lines:
+        if not line:
+            continue
+        if line[:1] in b" \t" and found:
+            name, value = found[-1]
+            found[-1] = (name, f"{value} {as_str(line.strip())}")
+            continue
+        name_part, _, value_part = line.partition(b":")
+        found.append((as_str(name_part), as_str(value_part.strip(b" \t"))))
+    return found
+
+
+def content_type(head: bytes) -> str | None:
+    """Give the value of the first Content-Type of a raw head."""
+    match = _CONTENT_TYPE.search(head)
+    return as_str(match[1].strip()) if match else None
+
+
+def is_coded(head: bytes) -> bool:
+    """Tell whether the text of a body with this head may look otherwise in bytes: content coding, charset."""
+    return _CODED.search(head) is not None
+
+
+def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:
+    """Give the values of all fields of one name (lower case)."""
+    return [value for field, value in headers if field.lower() == name]
+
+
+def full_url(method: str, target: str, scheme: str, host: str, port: int) -> str:
+    """Put together the URL of a request (RFC 9112 section 3.3).
+
+    An absolute target is given as the client wrote it; the target of CONNECT, ``host:port``, is the URL itself; ``*``
+    stands for no path.
+    """
+    if _ABSOLUTE.match(target) or method == "CONNECT":
+        return target
+    authority = f"[{host}]" if ":" in host else host
+    if port and _DEFAULT_PORTS.get(scheme) != port:
+        authority = f"{authority}:{port}"
+    return f"{scheme}://{authority}{'' if target == '*' else target}"

@@ -1,0 +1,255 @@
+"""The index of one session: an SQLite file that follows the log, shared by any number of processes, disposable."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from wiretape.errors import BusyError, StorageError
+from wiretape.session.files import FILE_MODE, storage_error
+from wiretape.session.follow import Follower
+from wiretape.session.schema import create_tables, has_tables
+
+INDEX: Final = "index.sqlite"
+_BUSY_MS: Final = 30_000
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+
+class Index:
+    """Open handle on the index of one session; safe to use from several threads.
+
+    Every process that has the file open holds a shared lock on the ``log`` folder; replacing the file takes it
+    exclusively, because SQLite would otherwise apply the journal of the old file to the new one.
+    """
+
+    def __init__(self, folder: Path, session_id: str) -> None:
+        self.folder = folder
+        self.session_id = session_id
+        self.log_dir = folder / "log"
+        self._follower = Follower(self.log_dir, session_id)
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._folder_fd = -1
+        self.private = False
+        """The file could not be written, so the index is this process's own, in a temporary place."""
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the file. Closing twice is fine."""
+        with self._lock:
+            if self._db is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.close()
+                self._db = None
+            if self._folder_fd >= 0:
+                os.close(self._folder_fd)
+                self._folder_fd = -1
+
+    def __del__(self) -> None:
+        # Who drops the last reference need not know whether another thread still reads.
+        if getattr(self, "_folder_fd", -1) >= 0 or getattr(self, "_db", None) is not None:
+            self.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = self._prepare(connect(None)) if self.private else self.open_shared()
+        return self._db
+
+    def open_shared(self) -> sqlite3.Connection:
+        """Open the file that all processes share; the caller closes this handle.
+
+        Raises:
+            sqlite3.Error: it is no sound index, or cannot be written. NotFoundError, StorageError: the log is gone.
+        """
+        try:
+            self._folder_fd = os.open(self.log_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise storage_error("open", self.log_dir, error) from error
+        fcntl.flock(self._folder_fd, fcntl.LOCK_SH)
+        path = self.folder / INDEX
+        if path.is_symlink():
+            raise sqlite3.DatabaseError("the index is a symbolic link")
+        with contextlib.suppress(OSError):  # what cannot be made here, SQLite will report
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+        self._db = self._prepare(connect(path))
+        return self._db
+
+    def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        try:
+            if not has_tables_or_empty(db, self.session_id):
+                db.execute("BEGIN IMMEDIATE")
+                if is_empty(db):
+                    create_tables(db, self.session_id)
+                db.execute("COMMIT")
+                if not has_tables(db, self.session_id):
+                    raise sqlite3.DatabaseError("the index is of another version or session")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def run(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``use`` with the database; make the index again if it is broken, elsewhere if it cannot be written.
+
+        ``use`` may be called up to three times; it must not keep anything from a call that failed.
+
+        Raises:
+            StorageError: it cannot be made anywhere. BusyError: another process has held it for half a minute.
+        """
+        with self._lock:
+            for attempt in range(3):
+                try:
+                    return use(self._open())
+                except sqlite3.OperationalError as error:
+                    self._after_operational(error)
+                except sqlite3.DatabaseError as error:
+                    if attempt == 2:
+                        raise StorageError(
+                            f"The index {self.folder / INDEX} cannot be made again: {error}",
+                            hint="delete the file; it is derived from the log",
+                        ) from error
+                    self._discard()
+            raise StorageError(f"No index can be made for session {self.session_id}", hint="free some disk space")
+
+    def _after_operational(self, error: sqlite3.OperationalError) -> None:
+        """Decide what to do about what SQLite could not do; raise what the caller cannot get around."""
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            raise BusyError(
+                f"Another process has kept the index of {self.session_id} busy for {_BUSY_MS // 1000} s",
+                hint="try again",
+            ) from error
+        self.close()
+        if "no such" in text:  # tables of another making
+            self._discard()
+        elif self.private:
+            raise StorageError(f"No index can be made for session {self.session_id}: {text}") from error
+        elif not self.folder.is_dir():
+            raise storage_error("open", self.folder, FileNotFoundError())
+        else:
+            self.private = True
+
+    def _discard(self) -> None:
+        """Remove a broken index, unless another process is using it; then go on with a private one."""
+        self.close()
+        if self.private:
+            return
+        if not replace_index(self.folder, None):
+            self.private = True
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    def follow(self, progress: Progress | None = None) -> None:
+        """Bring the index to the end of the log, in transactions of bounded size; other processes may do the same.
+
+        Args:
+            progress: called with (bytes read, bytes of the log).
+
+        Raises:
+            NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
+        """
+        while not self.run(self._follower.step):
+            if progress is not None:
+                progress(*self.run(self._follower.progress))
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def rows(self, sql: str, params: tuple[Any, ...] | list[Any] = ()) -> list[tuple[Any, ...]]:
+        """Give all rows of a SELECT (the caller bounds them).
+
+        Raises:
+            StorageError, BusyError: as ``run``.
+        """
+        return self.run(lambda db: db.execute(sql, params).fetchall())
+
+    def times(self) -> tuple[int, int, int]:
+        """Give when the log begins and ends (ms, 0 unknown) and how many exchanges are interrupted."""
+        row = self.one(
+            "SELECT (SELECT ifnull(min(begun), 0) FROM segments WHERE begun > 0),"
+            " (SELECT ifnull(max(ended), 0) FROM segments),"
+            " (SELECT count(*) FROM exchanges WHERE state = 'interrupted')"
+        )
+        assert row is not None
+        return row[0], row[1], row[2]
+
+    def one(self, sql: str, params: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
+        """Give the first row of a SELECT, or None."""
+        rows = self.rows(sql, params)
+        return rows[0] if rows else None
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Open a database, in autocommit; None is a temporary one of this process's own, which spills to disk by itself."""
+    db = sqlite3.connect(path or "", timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    try:
+        if path is not None:
+            db.execute("PRAGMA journal_mode = WAL")
+            # WAL with NORMAL cannot be corrupted by a power cut; the last transactions may be gone and are read again.
+            db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA trusted_schema = OFF")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def is_empty(db: sqlite3.Connection) -> bool:
+    """Tell whether the database has no tables at all."""
+    return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def has_tables_or_empty(db: sqlite3.Connection, session_id: str) -> bool:
+    """Tell whether the database can be used as it is; False when it is empty.
+
+    Raises:
+        sqlite3.DatabaseError: it is not empty and not this version's.
+    """
+    if is_empty(db):
+        return False
+    if not has_tables(db, session_id):
+        raise sqlite3.DatabaseError("the index is of another version or session")
+    return True
+
+
+@contextlib.contextmanager
+def sole_user(folder: Path) -> Iterator[bool]:
+    """Give whether no process has the index open; while the block runs, none can open it."""
+    fd = os.open(folder / "log", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def replace_index(folder: Path, new: Path | None) -> bool:
+    """Put ``new`` in the place of the index (None: remove the index), if no process has it open.
+
+    Raises:
+        StorageError, NotFoundError: the file system refused.
+    """
+    path = folder / INDEX
+    try:
+        with sole_user(folder) as alone:
+            if not alone:
+                return False
+            # The journal first: without its database it means nothing, beside a new one it would damage that.
+            for old in (folder / f"{INDEX}-wal", folder / f"{INDEX}-shm", path):
+                old.unlink(missing_ok=True)
+            if new is not None:
+                new.rename(path)
+    except OSError as error:
+        raise storage_error("replace", path, error) from error
+    return True

@@ -1,0 +1,65 @@
+"""A session's manifest.json: derived, replaced atomically, made again from the log when it cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from wiretape.model import Durability, Profile, RecoveryState, Value
+from wiretape.session.files import read_private, replace_file
+
+MANIFEST: Final = "manifest.json"
+_MAX_BYTES: Final = 1024 * 1024
+
+
+class Manifest(Value, frozen=True):
+    """What is known of a session without reading its log.
+
+    ``created_ns`` orders sessions of the same second. ``log`` is the state of the log (see ``fingerprint``) for which
+    the counts below hold; None while the session is written. Only ``name``, ``profile``, ``durability`` and
+    ``max_disk`` (bytes) cannot always be found in the log.
+    """
+
+    session_id: str
+    name: str
+    created_ns: int
+    version: Literal[1] = 1
+    profile: Profile = "full"
+    durability: Durability = "group"
+    max_disk: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    exchanges: int = 0
+    interrupted: int = 0
+    lost: int = 0
+    dropped: int = 0
+    recovery_state: RecoveryState = "clean"
+    log: str | None = None
+
+
+def read_manifest(folder: Path, session_id: str) -> Manifest | None:
+    """Read the manifest; None when it is missing, unreadable, or of another session."""
+    data = read_private(folder / MANIFEST, _MAX_BYTES)
+    if data is None:
+        return None
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return manifest if manifest.session_id == session_id else None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> bool:
+    """Replace the manifest; give whether it changed. The caller holds ``derived_lock``.
+
+    Raises:
+        StorageError: the file system refused.
+    """
+    return replace_file(folder / MANIFEST, pretty(manifest))
+
+
+def pretty(value: Value) -> bytes:
+    """Give a value as indented JSON, the same bytes for the same value."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -1,0 +1,154 @@
+"""Sessions of a root: ids and references (P14), listing, deleting."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.session.logs import Recording, closed_session, new_session
+from wiretape.errors import BusyError, NotFoundError, UsageError
+from wiretape.session.catalogue import Catalogue
+
+
+def test_a_new_session_is_readable_by_its_owner_alone(root: Path) -> None:
+    made = Catalogue(root).create("mine", profile="preview", durability="os", max_disk=1000)
+    assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", made.session_id)
+    assert made.path == root / "sessions" / made.session_id
+    for folder in (root, made.path.parent, made.path, made.log_dir):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (summary,) = Catalogue(root).list()
+    assert (summary.name, summary.profile, summary.durability, summary.exchanges) == ("mine", "preview", "os", 0)
+    for file in made.path.rglob("*"):
+        if file.is_file():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_lists_are_newest_first_also_within_a_second(root: Path) -> None:
+    made = [new_session(root).session_id for _ in range(5)]
+    assert Catalogue(root).ids() == made[::-1]
+    assert [found.session_id for found in Catalogue(root).list()] == made[::-1]
+
+
+def test_a_root_that_does_not_exist_has_no_sessions(root: Path) -> None:
+    assert Catalogue(root).list() == []
+    with pytest.raises(NotFoundError):
+        Catalogue(root).resolve("last")
+    assert not root.exists()
+
+
+def test_a_session_is_found_by_id_name_beginning_and_last(root: Path) -> None:
+    catalogue = Catalogue(root)
+    first, second = new_session(root, "first one"), new_session(root, "20")
+    assert catalogue.resolve(first.session_id) == first.session_id
+    assert catalogue.resolve("first one") == first.session_id
+    assert catalogue.resolve(second.session_id[:-1]) == second.session_id
+    assert catalogue.resolve("last") == second.session_id
+    assert catalogue.resolve("20") == second.session_id
+
+
+def test_an_ambiguous_reference_names_the_candidates(root: Path) -> None:
+    made = [new_session(root, "same").session_id for _ in range(2)]
+    for ref in ("same", made[0][:3]):
+        with pytest.raises(UsageError) as refused:
+            Catalogue(root).resolve(ref)
+        assert all(session_id in refused.value.message for session_id in made)
+
+
+@pytest.mark.parametrize(
+    "ref", ["", ".", "..", "/", "../..", "a/b", "%2e%2e", "\0", "~", "*", "20*", "nowhere", "x" * 5000, "\udcff"]
+)
+def test_p14_a_reference_that_names_no_session_is_refused_and_touches_nothing(root: Path, ref: str) -> None:
+    made = closed_session(root)
+    for use in (Catalogue(root).resolve, Catalogue(root).open, Catalogue(root).delete, Catalogue(root).recover):
+        with pytest.raises((NotFoundError, UsageError)):
+            use(ref)
+    assert made.path.is_dir()
+    assert root.is_dir()
+
+
+@pytest.mark.parametrize("name", ["", "   ", "last", "20260101T000000-abcdef", "a\nb", "x" * 200, "\x1b[31m", "\ud800"])
+def test_a_name_that_would_mislead_is_refused(root: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        Catalogue(root).create(name)
+
+
+def test_p14_a_name_never_becomes_a_path(root: Path) -> None:
+    made = Catalogue(root).create("../../etc/passwd")
+    assert made.path.parent == root / "sessions"
+    assert Catalogue(root).resolve("../../etc/passwd") == made.session_id
+
+
+def test_p14_links_and_foreign_folders_are_no_sessions(root: Path, tmp_path: Path) -> None:
+    made = closed_session(root)
+    outside = tmp_path / "20200101T000000-000000"
+    shutil.copytree(made.path, outside)
+    (root / "sessions" / outside.name).symlink_to(outside)
+    (root / "sessions" / "notes").mkdir()
+    (root / "sessions" / "20200101T000000-00000G").mkdir()
+    (root / "sessions" / "20200101T000000-000001").write_bytes(b"a file")
+    assert Catalogue(root).ids() == [made.session_id]
+    with pytest.raises(NotFoundError):
+        Catalogue(root).delete(outside.name)
+    assert outside.is_dir()
+
+
+def test_a_folder_without_a_log_is_no_session(root: Path) -> None:
+    (root / "sessions" / "20200101T000000-000000").mkdir(parents=True)
+    with Catalogue(root).open("last") as session, pytest.raises(NotFoundError, match="no log folder"):
+        session.query()
+    assert Catalogue(root).list() == []
+
+
+def test_deleting_removes_everything_of_one_session(root: Path) -> None:
+    doomed, kept = closed_session(root), closed_session(root)
+    assert Catalogue(root).delete(doomed.session_id) == doomed.session_id
+    assert os.listdir(root / "sessions") == [kept.session_id]
+
+
+def test_a_live_session_is_not_deleted_unless_forced(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    with pytest.raises(BusyError) as refused:
+        Catalogue(root).delete("last")
+    assert refused.value.pid == os.getpid()
+    assert made.path.is_dir()
+    Catalogue(root).delete("last", force=True)
+    assert not made.path.exists()
+    recording.kill()
+
+
+def test_a_session_deleted_under_a_reader_is_a_clear_error(root: Path) -> None:
+    closed_session(root, 5)
+    with Catalogue(root).open("last") as session:
+        details = session.iterate()
+        assert next(details).seq == 1
+        Catalogue(root).delete("last")
+        for use in (session.query, session.summary, session.verify, session.recover, lambda: session.exchange(1)):
+            with pytest.raises(NotFoundError):
+                use()
+        with pytest.raises(NotFoundError):
+            list(details)
+
+
+def test_a_deletion_that_was_killed_is_finished_later(root: Path) -> None:
+    made = closed_session(root)
+    half = made.path.with_name(f".deleted-{made.session_id}")
+    made.path.rename(half)
+    assert Catalogue(root).ids() == []
+    Catalogue(root).recover_unclean()
+    assert not half.exists()
+
+
+def test_recover_unclean_recovers_what_was_left_and_nothing_twice(root: Path) -> None:
+    closed_session(root)
+    recording = Recording(new_session(root))
+    recording.open()
+    recording.kill()
+    first = Catalogue(root).recover_unclean()
+    assert [found.interrupted for found in first.recovered] == [1]
+    assert Catalogue(root).recover_unclean().recovered == []

@@ -1,0 +1,135 @@
+"""The index: bounded transactions, several processes at once, disks that take no writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.session.logs import Recording, closed_session, new_session, segment, snapshot
+from wiretape.model import Filter
+from wiretape.session.catalogue import Catalogue
+from wiretape.session.index import Index, replace_index
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> bytes:
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err.decode()
+    return out
+
+
+def test_p6_several_processes_may_ask_while_the_session_is_written(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made, segment_bytes=256 * 1024)
+    count = 1000
+    readers = [
+        start("-m", "tests.session.reading_while_written", str(root), made.session_id, str(count)) for _ in range(3)
+    ]
+    try:
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == b"asked\n"
+        for _ in range(count):
+            recording.exchange(answer=b"x" * 300)
+        answers = [int(finish(reader)) for reader in readers]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.wait()
+    assert min(answers) > 1
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        assert session.verify().state == "clean"
+        assert session.summary().exchanges == count
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7])
+def test_transactions_of_any_size_give_the_same_index(root: Path, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_session(root)
+    recording = Recording(made, segment_bytes=2000)
+    for number in range(10):
+        recording.exchange(f"http://example.com/{number}")
+    recording.large("http://example.com/big", b"A" * 1000, piece=100)
+    recording.open("http://example.com/running")
+    recording.kill(torn=b"\x89WT\x01")
+    monkeypatch.setattr("wiretape.session.follow.BATCH_FRAMES", frames)
+    index = Index(made.path, made.session_id)
+    index.follow()
+    tables = ("exchanges", "pieces", "segments", "streams", "damage")
+    small = {table: index.rows(f"SELECT * FROM {table}") for table in tables}
+    index.close()
+    assert replace_index(made.path, None)
+    monkeypatch.undo()
+    index.follow()
+    assert {table: index.rows(f"SELECT * FROM {table}") for table in tables} == small
+    index.close()
+
+
+def test_an_index_in_use_is_not_replaced(root: Path) -> None:
+    made = closed_session(root, 3)
+    with Catalogue(root).open("last") as session:
+        session.query()
+        assert not replace_index(made.path, None)
+    assert replace_index(made.path, None)
+    assert not (made.path / "index.sqlite").exists()
+
+
+def test_recovery_leaves_an_index_that_is_in_use_and_both_answer(root: Path) -> None:
+    closed_session(root, 3)
+    with Catalogue(root).open("last") as session:
+        assert session.query().matched == 3
+        assert Catalogue(root).recover().recovered[0].exchanges == 3
+        assert session.query().matched == 3
+
+
+def test_where_no_index_can_be_written_answers_are_the_same(root: Path) -> None:
+    made = closed_session(root, 3)
+    (made.path / "index.sqlite").mkdir()
+    before = snapshot(made.log_dir)
+    with Catalogue(root).open("last") as session:
+        assert session.query(Filter(text="answer 2")).matched == 1
+        assert session.exchange(3).state == "complete"
+    assert snapshot(made.log_dir) == before
+
+
+def test_p10_a_full_disk_does_not_keep_a_session_from_being_read(root: Path) -> None:
+    made = closed_session(root, 200)
+    program = (
+        "import json, resource, sys\n"
+        "from pathlib import Path\n"
+        "from wiretape.session.catalogue import Catalogue\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "with Catalogue(Path(sys.argv[1])).open('last') as session:\n"
+        "    page = session.query(limit=1)\n"
+        "    print(json.dumps([page.matched, page.items[0].url, session.summary().exchanges]))\n"
+    )
+    found = json.loads(finish(start("-c", program, str(root))))
+    assert found == [200, "http://example.com/200", 200]
+    with Catalogue(root).open("last") as session:
+        assert session.query().matched == 200
+    assert segment(made).is_file()
+
+
+def test_a_segment_that_disappears_is_noticed(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made, segment_bytes=1000)
+    for number in range(12):
+        recording.exchange(f"http://example.com/{number}")
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        assert session.query().matched == 12
+        segment(made, 1).unlink()
+        page = session.query()
+        assert page.matched < 12
+        assert page.matched + page.coverage.damaged == 12
+        assert session.summary().recovery_state == "damaged"
+        assert session.verify().lost_exchanges == page.coverage.damaged

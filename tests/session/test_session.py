@@ -1,0 +1,275 @@
+"""Questions to one session: exchanges whole, bodies, summaries, live and after the recorder's end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.session.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
+from wiretape.errors import DamagedError, NotFoundError, UsageError, WiretapeError
+from wiretape.log.format import EndState, FrameType
+from wiretape.model import Filter
+from wiretape.session.catalogue import Catalogue
+from wiretape.session.session import Session
+
+
+def opened(root: Path) -> Session:
+    return Catalogue(root).open("last")
+
+
+def test_an_exchange_comes_back_with_heads_body_timings_and_both_ends(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.open(
+        "http://example.com:8000/a?b=c", method="POST", headers="X-One: 1\r\nx-one: 2\r\n", body=b"sent"
+    )
+    recording.done(seq, "grüße".encode(), request=b"sent", status=201)
+    recording.close()
+    with opened(root) as session:
+        detail = session.exchange(seq)
+    assert detail.exchange_id == f"{session.session_id}.1"
+    assert (detail.state, detail.timestamp) == ("complete", WALL_MS + 1000)
+    assert detail.request is not None
+    assert detail.response is not None
+    assert (detail.request.method, detail.request.url) == ("POST", "http://example.com:8000/a?b=c")
+    assert detail.request.headers == [("Host", "example.com:8000"), ("X-One", "1"), ("x-one", "2")]
+    assert (detail.request.body, detail.request.body_size, detail.request.body_recorded) == ("sent", 4, 4)
+    assert (detail.response.status_code, detail.response.status_message) == (201, "OK")
+    assert detail.response.body == "grüße"
+    assert (detail.timings.connect, detail.timings.wait, detail.timings.dns) == (2.0, 5.0, None)
+    assert (detail.client, detail.server) == ("127.0.0.1:50000", "127.0.0.1:80")
+    assert detail.notes == []
+
+
+def test_a_compressed_body_is_shown_decoded_and_given_raw_on_request(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.zipped("http://example.com/z", b"squeezed " * 1000)
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+        assert response is not None
+        assert response.body == "squeezed " * 1000
+        assert response.body_size < 1000
+        assert b"".join(session.raw_body(seq, "response")) == b"squeezed " * 1000
+        raw = b"".join(session.raw_body(seq, "response", decoded=False))
+        assert raw.startswith(b"\x1f\x8b")
+        assert len(raw) == response.body_size
+
+
+def test_bytes_that_are_no_text_come_as_base64(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.exchange(answer=b"\xff\xfe\x00binary")
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+    assert response is not None
+    assert (response.body, response.body_base64) == (None, "//4AYmluYXJ5")
+
+
+def test_a_body_in_many_frames_is_put_together(root: Path) -> None:
+    body = bytes(range(256)) * 2000
+    recording = Recording(new_session(root))
+    seq = recording.large("http://example.com/big", body)
+    recording.close()
+    with opened(root) as session:
+        assert b"".join(session.raw_body(seq, "response")) == body
+        response = session.exchange(seq, max_body=1000).response
+    assert response is not None
+    assert response.body_truncated
+    assert response.body_size == len(body)
+
+
+def test_a_damaged_chunk_costs_that_chunk_and_is_named(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    seq = recording.large("http://example.com/big", b"A" * 100 + b"B" * 100 + b"C" * 100, piece=100)
+    other = recording.exchange()
+    recording.close()
+    flip_in(segment(made), b"B" * 100)
+    with opened(root) as session:
+        response = session.exchange(seq).response
+        assert response is not None
+        assert response.body_gaps == [(100, 200)]
+        assert (response.body_size, response.body_recorded) == (300, 200)
+        assert response.body == "A" * 100 + "\0" * 100 + "C" * 100
+        given: list[bytes] = []
+        with pytest.raises(DamagedError, match="100 to 200"):
+            given.extend(session.raw_body(seq, "response"))
+        assert b"".join(given) == b"A" * 100 + bytes(100) + b"C" * 100
+        assert session.exchange(other).state == "complete"
+        assert session.coverage().damaged == 1
+
+
+def test_an_exchange_whose_request_is_damaged_still_has_its_response(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    seq = recording.open("http://example.com/unlucky")
+    recording.done(seq, b"answer")
+    recording.close()
+    flip_in(segment(made), b"/unlucky")
+    with opened(root) as session:
+        detail = session.exchange(seq)
+    assert detail.request is None
+    assert detail.response is not None
+    assert detail.response.body == "answer"
+    assert detail.notes
+
+
+def test_states_of_a_live_session_follow_the_log(root: Path) -> None:
+    recording = Recording(new_session(root))
+    with opened(root) as session:
+        assert session.query().matched == 0
+        seq = recording.open("http://example.com/slow")
+        assert [item.state for item in session.query().items] == ["inFlight"]
+        assert session.coverage().in_flight == 1
+        recording.head(seq, 200)
+        recording.chunk(seq, 0, b"part")
+        page = session.query()
+        assert (page.items[0].status_code, page.items[0].response_body_size) == (200, 4)
+        recording.done(seq, b"part", inline=False)
+        assert [item.state for item in session.query().items] == ["complete"]
+        assert session.summary().status == "active"
+        recording.close()
+        assert session.summary().status == "stopped"
+        assert session.summary().recovery_state == "clean"
+
+
+def test_what_was_in_flight_when_the_recorder_died_is_interrupted(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    recording.exchange()
+    seq = recording.open("http://example.com/slow")
+    recording.head(seq)
+    recording.chunk(seq, 0, b"half of")
+    recording.kill()
+    with opened(root) as session:
+        assert [item.state for item in session.query().items] == ["interrupted", "complete"]
+        detail = session.exchange(seq)
+        assert detail.response is not None
+        assert (detail.state, detail.response.body, detail.response.body_size) == ("interrupted", "half of", 7)
+        summary = session.summary()
+    assert (summary.recovery_state, summary.interrupted, summary.exchanges) == ("recovered", 1, 2)
+
+
+def test_an_exchange_of_a_killed_recorder_is_interrupted_while_its_successor_writes(root: Path) -> None:
+    made = new_session(root)
+    first = Recording(made)
+    first.open("http://example.com/old")
+    with opened(root) as session:
+        assert session.coverage().in_flight == 1
+        first.kill()
+        second = Recording(made)
+        second.open("http://example.com/new")
+        assert {item.url[-3:]: item.state for item in session.query().items} == {
+            "old": "interrupted",
+            "new": "inFlight",
+        }
+        second.close()
+
+
+def test_failed_and_aborted_exchanges_say_why(root: Path) -> None:
+    recording = Recording(new_session(root))
+    first = recording.open()
+    recording.done(first, state=EndState.FAILED, status=0, inline=False, error="nobody answers")
+    second = recording.open()
+    recording.done(second, state=EndState.ABORTED, status=0, inline=False)
+    recording.close()
+    with opened(root) as session:
+        assert session.exchange(first).error == {"code": "refused", "message": "nobody answers"}
+        assert session.exchange(first).response is None
+        assert [item.state for item in session.query(sort="asc").items] == ["failed", "aborted"]
+        assert session.query(sort="asc").items[0].error == "nobody answers"
+
+
+def test_a_handshake_is_shown_with_the_exchanges_of_its_connection(root: Path) -> None:
+    recording = Recording(new_session(root))
+    recording.tls(7)
+    seq = recording.open("https://example.com/", connection=7)
+    recording.done(seq)
+    other = recording.open("https://example.com/", connection=8)
+    recording.done(other)
+    recording.close()
+    with opened(root) as session:
+        assert session.exchange(seq).tls == {
+            "client": {"version": "TLSv1.3", "cipher": "AES", "alpn": "h2", "sni": "example.com"}
+        }
+        assert session.exchange(other).tls is None
+
+
+def test_a_preview_says_how_much_was_kept(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.open()
+    recording.done(seq, b"kept", size=1000)
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+    assert response is not None
+    assert (response.body, response.body_size, response.body_recorded) == ("kept", 1000, 4)
+    assert response.body_truncated
+    assert response.body_note is not None
+
+
+def test_cat_gives_all_exchanges_in_order_and_takes_a_filter(root: Path) -> None:
+    closed_session(root, 5)
+    with opened(root) as session:
+        assert [detail.seq for detail in session.iterate()] == [1, 2, 3, 4, 5]
+        assert [detail.seq for detail in session.iterate(Filter(text="answer 4"))] == [4]
+
+
+@pytest.mark.parametrize("seq", [0, -1, 4, 2**63, 2**80])
+def test_a_seq_that_is_not_there_is_an_error_with_the_range(root: Path, seq: int) -> None:
+    closed_session(root, 3)
+    with opened(root) as session, pytest.raises(NotFoundError, match="goes to 3"):
+        session.exchange(seq)
+
+
+def test_a_side_that_does_not_exist_is_refused(root: Path) -> None:
+    closed_session(root, 1)
+    with opened(root) as session, pytest.raises(UsageError):
+        session.raw_body(1, "both")
+
+
+def test_bytes_written_twice_are_shown_once(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.open()
+    recording.head(seq)
+    recording.chunk(seq, 0, b"abc")
+    recording.chunk(seq, 0, b"abc")
+    recording.chunk(seq, 2, b"cdef", kind=FrameType.RESPONSE_BODY)
+    recording.done(seq, b"abcdef", inline=False)
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+        assert session.coverage().damaged == 0
+    assert response is not None
+    assert (response.body, response.body_gaps) == ("abcdef", [])
+
+
+def test_two_streams_are_one_session(root: Path) -> None:
+    made = new_session(root)
+    recordings = [Recording(made, stream=stream, streams=2) for stream in range(2)]
+    for number in range(6):
+        recordings[number % 2].exchange(f"http://example.com/{number}")
+    for recording in recordings:
+        recording.close()
+    with opened(root) as session:
+        assert [item.seq for item in session.query(sort="asc").items] == [1, 2, 3, 4, 5, 6]
+        assert session.coverage().damaged == 0
+        assert session.summary().recovery_state == "clean"
+
+
+@pytest.mark.parametrize(("coding", "body"), [("secret", b"plain"), ("gzip", b"no gzip")])
+def test_a_body_that_does_not_decode_is_shown_as_it_was_and_says_so(root: Path, coding: str, body: bytes) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.open()
+    recording.done(seq, body, headers=f"Content-Encoding: {coding}\r\n")
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+        assert response is not None
+        assert response.body == body.decode()
+        assert response.body_note is not None
+        assert "as it was on the wire" in response.body_note
+        with pytest.raises(WiretapeError, match="does not decode"):
+            list(session.raw_body(seq, "response"))
+        assert b"".join(session.raw_body(seq, "response", decoded=False)) == body
