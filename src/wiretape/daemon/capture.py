@@ -1,0 +1,193 @@
+"""A proxy port, the recorders that serve it, and the session they write: started, watched, restarted, stopped.
+
+The listening socket stays here and is inherited by every recorder, so that a killed recorder's successor serves the
+same port, and connections that arrive in between wait in the same backlog instead of being refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from dataclasses import replace
+from typing import Any
+
+from wiretape.daemon.options import Address
+from wiretape.daemon.recorder_process import RecorderConfig, RecorderProcess, RecordTarget
+from wiretape.errors import DaemonError
+
+log = logging.getLogger(__name__)
+
+STEADY = 5.0
+"""Seconds after which a recorder's end counts as an accident, not as one of a series."""
+
+BACKOFF_FIRST, BACKOFF_MAX = 0.05, 5.0
+"""Seconds between restarts of a recorder that ends again and again; the first restart is immediate."""
+
+CLOSE_WAIT = 2.0
+"""Seconds that closing a session waits for the exchanges still running in it; they are finished behind that."""
+
+
+class _Worker:
+    """One place in the row of recorders: whoever holds it at the moment, and the lock that orders its commands."""
+
+    def __init__(self) -> None:
+        self.recorder: RecorderProcess | None = None
+        self.lock = asyncio.Lock()
+        self.restarts = 0
+
+
+class Capture:
+    """A running proxy.
+
+    Args:
+        listener: the listening socket; it is closed with the capture.
+        config: how its recorders are configured; ``stream`` is set here.
+    """
+
+    def __init__(self, listener: socket.socket, config: RecorderConfig) -> None:
+        self._listener = listener
+        host, port = listener.getsockname()[:2]
+        self.address = Address(host=host, port=port)
+        self.target: RecordTarget | None = None
+        self._config = config
+        self._workers = [_Worker() for _ in range(config.streams)]
+        self._keepers: list[asyncio.Task[None]] = []
+        self._closings: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the recorders that run now."""
+        return [worker.recorder.pid for worker in self._workers if worker.recorder is not None]
+
+    @property
+    def restarts(self) -> int:
+        """How often a recorder ended by itself and was replaced."""
+        return sum(worker.restarts for worker in self._workers)
+
+    async def start(self, target: RecordTarget | None) -> None:
+        """Start the recorders and return once they accept connections.
+
+        Args:
+            target: the session to record to, None to pass traffic on unrecorded.
+
+        Raises:
+            DaemonError: a recorder does not start; nothing is left running.
+        """
+        self.target = target
+        try:
+            await asyncio.gather(*(self._launch(index) for index in range(len(self._workers))))
+        except BaseException:
+            await self.stop()
+            raise
+        self._keepers = [asyncio.create_task(self._keep(index)) for index in range(len(self._workers))]
+
+    async def record(self, target: RecordTarget | None) -> None:
+        """Send new exchanges to another session, or to none, and let the old one end when its exchanges have.
+
+        Raises:
+            DaemonError: a recorder cannot write there; then all go on as before.
+        """
+        old, self.target = self.target, target
+        if target is not None:
+            try:
+                await asyncio.gather(*(self._tell_record(worker, target) for worker in self._workers))
+            except DaemonError:
+                self.target = old
+                await self._close(target)
+                raise
+        if old is not None:
+            await self._close(old)
+
+    async def stats(self) -> dict[str, int]:
+        """Give the sums of what the recorders count: ``inFlight``, ``connections``, ``exchanges``, ``dropped``."""
+        total = {"inFlight": 0, "connections": 0, "exchanges": 0, "dropped": 0}
+        for worker in self._workers:
+            if worker.recorder is None:
+                continue
+            with contextlib.suppress(DaemonError):
+                event = await worker.recorder.ask("stats", "stats", within=2)
+                for key in total:
+                    total[key] += int(event.get(key) or 0)
+        return total
+
+    async def stop(self) -> None:
+        """Stop accepting, let what runs finish for a moment, seal the log, end the recorders."""
+        self._stopping = True
+        for task in [*self._keepers, *self._closings]:
+            task.cancel()
+        await asyncio.gather(*self._keepers, *self._closings, return_exceptions=True)
+        self._listener.close()
+        recorders = [worker.recorder for worker in self._workers if worker.recorder is not None]
+        for worker in self._workers:
+            worker.recorder = None
+        await asyncio.gather(*(recorder.stop() for recorder in recorders))
+
+    async def _launch(self, index: int) -> None:
+        """Start one recorder: configured, recording, accepting."""
+        worker = self._workers[index]
+        async with worker.lock:
+            recorder = await RecorderProcess.spawn(replace(self._config, stream=index), self._listener)
+            try:
+                if self.target is not None:
+                    await recorder.ask(
+                        "record", "recording", session_id=self.target.session_id, **self.target.command()
+                    )
+                await recorder.ask("accept", "accepting")
+            except BaseException:
+                recorder.kill()
+                await recorder.ended()
+                raise
+            worker.recorder = recorder
+
+    async def _keep(self, index: int) -> None:
+        """Replace one recorder whenever it ends, at once, and ever later when it ends again and again."""
+        worker = self._workers[index]
+        delay = 0.0
+        while not self._stopping:
+            recorder = worker.recorder
+            started = time.monotonic()
+            if recorder is not None:
+                how = await recorder.ended()
+                worker.recorder = None
+                if time.monotonic() - started > STEADY:
+                    delay = 0.0
+                log.warning("recorder %d %s; starting another on %s", recorder.pid, how, self.address)
+            await asyncio.sleep(delay)
+            delay = min(max(BACKOFF_FIRST, delay * 2), BACKOFF_MAX)
+            worker.restarts += 1
+            try:
+                await self._launch(index)
+            except DaemonError as error:
+                log.error("no recorder could be started for %s: %s", self.address, error)  # noqa: TRY400  a cause, no bug
+
+    async def _tell_record(self, worker: _Worker, target: RecordTarget) -> None:
+        """Have one recorder write new exchanges to ``target``; one that is being replaced learns it at its start."""
+        async with worker.lock:
+            recorder = worker.recorder
+            if recorder is None:
+                return
+            try:
+                await recorder.ask("record", "recording", session_id=target.session_id, **target.command())
+            except DaemonError:
+                # One that died in between is replaced, and its successor starts with the new target.
+                if recorder.alive:
+                    raise
+
+    async def _close(self, target: RecordTarget) -> None:
+        """End a session in all recorders, waiting no longer than ``CLOSE_WAIT`` for what still runs in it."""
+
+        async def close(recorder: RecorderProcess) -> None:
+            with contextlib.suppress(DaemonError):
+                fields: dict[str, Any] = {"sessionId": target.session_id}
+                await recorder.ask("close", "closed", session_id=target.session_id, within=86_400, **fields)
+
+        tasks = {asyncio.create_task(close(worker.recorder)) for worker in self._workers if worker.recorder is not None}
+        self._closings |= tasks
+        for task in tasks:
+            task.add_done_callback(self._closings.discard)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_WAIT)

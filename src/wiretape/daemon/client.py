@@ -1,0 +1,213 @@
+"""Talking to the daemon of a root over its Unix socket. Standard library only: `wiretape mcp` has to start fast.
+
+The first line that a client sends says what it wants of the connection; the daemon answers it with one line,
+``{"wiretape": "ok"}`` or ``{"wiretape": "error", "error": {...}}``.
+
+- ``{"wiretape": "control"}``: one JSON request per line, ``{"cmd": ...}``, one JSON answer per line.
+- ``{"wiretape": "mcp", "toolsets": [...] | null, "readOnly": false}``: MCP messages, one per line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wiretape.daemon.paths import lock_path, log_path, socket_path
+from wiretape.errors import DaemonError, NotFoundError, StorageError, UsageError, WiretapeError
+
+START_TIMEOUT = 30.0
+"""Seconds that a daemon may take to answer on its socket: imports on a loaded machine, not work."""
+
+_KINDS: Mapping[str, type[WiretapeError]] = {
+    "usage": UsageError,
+    "not-found": NotFoundError,
+    "storage": StorageError,
+}
+
+
+def connect(root: Path) -> socket.socket:
+    """Connect to the daemon of ``root``.
+
+    Raises:
+        NotFoundError: no daemon runs there.
+    """
+    path = socket_path(root)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(os.fspath(path))
+    except OSError as error:
+        connection.close()
+        raise NotFoundError(
+            f"no daemon runs for the root {root}",
+            hint="start one with `wiretape serve`",
+            code="no-daemon",
+        ) from error
+    return connection
+
+
+def request(root: Path, message: Mapping[str, Any], *, timeout: float = 60.0) -> dict[str, Any]:
+    """Send one control request to the daemon of ``root`` and give its answer.
+
+    Args:
+        root: whose daemon.
+        message: ``{"cmd": ...}`` with the command's own keys.
+        timeout: seconds until a daemon that does not answer is called hung.
+
+    Raises:
+        NotFoundError: no daemon runs there.
+        WiretapeError: what the daemon answered, of its class where the code tells it.
+        DaemonError: the daemon ended or did not answer.
+    """
+    with connect(root) as connection:
+        connection.settimeout(timeout)
+        with connection.makefile("rwb") as stream:
+            try:
+                greet(stream, {"wiretape": "control"})
+                return call(stream, message)
+            except OSError as error:
+                raise DaemonError(
+                    f"the daemon of {root} did not answer {message.get('cmd')!r} within {timeout:g} s: {error}",
+                    hint=f"its messages are in {log_path(root)}",
+                ) from error
+
+
+def greet(stream: Any, hello: Mapping[str, Any]) -> None:
+    """Say what the connection is for and read the daemon's word on it.
+
+    Raises:
+        WiretapeError: the daemon refuses.
+        DaemonError: it ended instead of answering.
+    """
+    _send(stream, hello)
+    answer = _receive(stream)
+    if answer.get("wiretape") != "ok":
+        raise error_from(answer.get("error"))
+
+
+def call(stream: Any, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Send one request over a greeted control connection and give its answer.
+
+    Raises:
+        WiretapeError: what the daemon answered.
+        DaemonError: it ended instead of answering.
+    """
+    _send(stream, message)
+    answer = _receive(stream)
+    if not answer.pop("ok", False):
+        raise error_from(answer.get("error"))
+    return answer
+
+
+def ensure_daemon(root: Path, *, timeout: float = START_TIMEOUT) -> socket.socket:
+    """Connect to the daemon of ``root``; start one in the background when there is none.
+
+    A daemon started so has no proxy until it is asked for one and ends by itself when nobody needs it. Of two started
+    at the same moment one gets the root, and both callers that one.
+
+    Raises:
+        DaemonError: it could not be started; the message has the end of its own messages.
+    """
+    try:
+        return connect(root)
+    except NotFoundError:
+        pass
+    process = start_daemon(root)
+    deadline = time.monotonic() + timeout
+    while True:
+        # The state is read before the connection is tried: a daemon that lost the root to another one has ended,
+        # and the other one's socket may already be there.
+        ended = process.poll()
+        try:
+            connection = connect(root)
+            # It is to outlive us; without a status, Popen would complain of a child that was forgotten.
+            process.returncode = process.returncode or 0
+            return connection
+        except NotFoundError as error:
+            if (ended not in {None, 0} and not _starting(root)) or time.monotonic() > deadline:
+                raise DaemonError(
+                    f"the daemon of {root} could not be started: {_tail(log_path(root))}",
+                    hint=f"its messages are in {log_path(root)}; `wiretape serve --root {root}` shows them directly",
+                ) from error
+        time.sleep(0.01)
+
+
+def start_daemon(root: Path) -> subprocess.Popen[bytes]:
+    """Start a daemon for ``root`` that outlives this process, its terminal and its working folder.
+
+    Raises:
+        StorageError: the root cannot be made or written.
+    """
+    # -P: the folder that an agent happens to stand in must not provide the daemon's modules.
+    command = [sys.executable, "-P", "-m", "wiretape.mcpserver", os.fspath(root.absolute())]
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with log_path(root).open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+    except OSError as error:
+        raise StorageError(
+            f"the root {root} cannot be used: {error.strerror}",
+            hint="give a folder that you can write with --root DIR or WIRETAPE_ROOT",
+        ) from error
+
+
+def error_from(value: object) -> WiretapeError:
+    """Make the exception that a daemon's ``{"code", "message", "hint"}`` stands for."""
+    fields = value if isinstance(value, dict) else {}
+    code = str(fields.get("code", "daemon"))
+    kind = _KINDS.get(code, DaemonError)
+    message = str(fields.get("message", "the daemon refused without saying why"))
+    return kind(message, hint=str(fields.get("hint", "")), code=code)
+
+
+def _send(stream: Any, message: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def _receive(stream: Any) -> dict[str, Any]:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise DaemonError("the daemon ended before it answered", hint="ask again; its log says why it ended")
+    answer = json.loads(line)
+    if not isinstance(answer, dict):
+        raise DaemonError("the daemon gave an answer that is not an object", hint="are both of the same version?")
+    return answer
+
+
+def _starting(root: Path) -> bool:
+    """Whether some daemon holds the root, and may thus be about to listen."""
+
+    try:
+        with lock_path(root).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _tail(path: Path, size: int = 2000) -> str:
+    """Give the last line of a log file, for a message."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,116 @@
+"""The sessions of a root for the daemon's faces: work on disk runs in threads, never on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from wiretape.daemon.values import Deleted
+from wiretape.errors import WiretapeError
+from wiretape.model import Coverage, ExchangeDetail, Filter, QueryPage, RecoverReport, SessionSummary, VerifyReport
+from wiretape.session.catalogue import Catalogue
+from wiretape.session.session import Session
+
+Progress = Callable[[int, int], None]
+"""Called from a worker thread with bytes done and bytes in all."""
+
+OPEN_SESSIONS = 8
+"""Sessions kept open between calls, the least recently used is closed first: each holds a database and its caches."""
+
+
+class Library:
+    """Async access to the sessions of ``root``. Every method raises what the session layer raises."""
+
+    def __init__(self, root: Path) -> None:
+        self.catalogue = Catalogue(root)
+        self._open: OrderedDict[str, Session] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def list(self) -> list[SessionSummary]:
+        """List the sessions, newest first."""
+        return await asyncio.to_thread(self.catalogue.list)
+
+    async def resolve(self, ref: str) -> str:
+        """Give the id that a name, a prefix, an id or ``last`` means."""
+        return await asyncio.to_thread(self.catalogue.resolve, ref)
+
+    async def summary(self, ref: str) -> SessionSummary:
+        """Give one session's line of the list."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(session.summary)
+
+    async def coverage(self, ref: str) -> Coverage:
+        """Give how far the session's log reaches and what is missing in it."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(session.coverage)
+
+    async def query(
+        self,
+        ref: str,
+        wanted: Filter,
+        *,
+        sort: Literal["asc", "desc"] = "desc",
+        limit: int = 50,
+        cursor: str | None = None,
+        offset: int = 0,
+    ) -> QueryPage:
+        """Give one page of the exchanges that ``wanted`` takes."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(session.query, wanted, sort=sort, limit=limit, cursor=cursor, offset=offset)
+
+    async def exchange(self, ref: str, seq: int, *, max_body: int) -> ExchangeDetail:
+        """Give one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(session.exchange, seq, bodies=max_body > 0, max_body=max_body)
+
+    async def verify(self, ref: str, progress: Progress | None = None) -> VerifyReport:
+        """Check one session's log, reading only."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(session.verify, progress)
+
+    async def recover(
+        self, ref: str | None, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> RecoverReport:
+        """Recover one session or all that need it."""
+        # What is open here would keep recovery from replacing the index.
+        for session_id in [await self.resolve(ref)] if ref is not None else list(self._open):
+            await self.forget(session_id)
+        return await asyncio.to_thread(self.catalogue.recover, ref, dry_run=dry_run, progress=progress)
+
+    async def delete(self, ref: str, *, force: bool = False) -> Deleted:
+        """Delete a session for ever."""
+        session_id = await self.resolve(ref)
+        summary = await self.summary(session_id)
+        await self.forget(session_id)
+        await asyncio.to_thread(self.catalogue.delete, session_id, force=force)
+        return Deleted(session_id=session_id, name=summary.name, bytes=summary.bytes)
+
+    async def session(self, ref: str) -> Session:
+        """Open a session, or give the one that is open."""
+        session_id = await self.resolve(ref)
+        async with self._lock:
+            session = self._open.pop(session_id, None)
+            if session is None:
+                session = await asyncio.to_thread(self.catalogue.open, session_id)
+            self._open[session_id] = session
+            while len(self._open) > OPEN_SESSIONS:
+                # A thread that still reads from it opens it again for itself.
+                await asyncio.to_thread(self._open.popitem(last=False)[1].close)
+            return session
+
+    async def forget(self, session_id: str) -> None:
+        """Let go of a session that is about to be deleted or moved."""
+        async with self._lock:
+            session = self._open.pop(session_id, None)
+        if session is not None:
+            with suppress(WiretapeError):
+                await asyncio.to_thread(session.close)
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        for session_id in list(self._open):
+            await self.forget(session_id)

@@ -1,0 +1,82 @@
+"""Binding the ports that a daemon serves, with errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+import time
+from typing import Any
+
+from wiretape.daemon.options import Address
+from wiretape.errors import BusyError, NetworkError, UsageError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+"""Connections that wait while recorders are busy or one is being replaced (the kernel caps it at somaxconn)."""
+
+
+RETRY_EVERY = 0.02
+"""Seconds between two attempts at a port that is about to become free."""
+
+
+def bind(address: Address, *, patience: float = 0.0) -> socket.socket:
+    """Bind and listen on a TCP address; port 0 picks a free port.
+
+    Args:
+        address: where.
+        patience: seconds to wait for a port in use. The recorders of a daemon that was killed hold its port until
+            they have noticed; its successor should not fail for that.
+
+    Raises:
+        BusyError: the port is in use.
+        UsageError: the host is no address of this machine.
+        NetworkError: the system refuses otherwise (a port below 1024, say).
+    """
+    if not 0 <= address.port <= 65535:
+        raise UsageError(f"{address.port} is no port", hint="ports go from 0 (any free one) to 65535")
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except (socket.gaierror, ValueError, OverflowError) as error:
+        raise UsageError(f"{address.host!r} is no address to listen on", hint="127.0.0.1 is the usual one") from error
+    family, kind, protocol, _, name = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind_within(listener, name, patience)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _refusal(address, error) from error
+    listener.setblocking(False)
+    if not ipaddress.ip_address(str(name[0]).partition("%")[0]).is_loopback:
+        log.warning("%s is reachable from other machines: anyone who can reach it can use it", address)
+    return listener
+
+
+def _bind_within(listener: socket.socket, name: Any, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            listener.bind(name)
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
+                raise
+        time.sleep(RETRY_EVERY)
+
+
+def _refusal(address: Address, error: OSError) -> Exception:
+    if error.errno == errno.EADDRINUSE:
+        return BusyError(
+            f"port {address.port} on {address.host} is in use by another process",
+            hint="give another port, or 0 for a free one",
+            code="port-in-use",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(f"{address.host} is no address of this machine", hint="127.0.0.1 is the usual one")
+    return NetworkError(f"cannot listen on {address}: {error.strerror}", hint="ports below 1024 need privileges")

@@ -1,0 +1,151 @@
+"""Running a daemon in the foreground: order of start, signals, order of end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+
+from wiretape.daemon.announce import announcement
+from wiretape.daemon.control import ControlServer
+from wiretape.daemon.faces import Face, MakeFace
+from wiretape.daemon.listen import bind
+from wiretape.daemon.lock import RootLock
+from wiretape.daemon.options import Address, ServeOptions
+from wiretape.daemon.paths import info_path
+from wiretape.daemon.service import Service, SessionSettings, UpstreamSettings
+from wiretape.errors import StorageError
+from wiretape.model import to_json
+
+log = logging.getLogger(__name__)
+
+
+def run_serve(options: ServeOptions, make_face: MakeFace | None = None) -> int:
+    """Serve until SIGTERM, SIGINT, SIGHUP, a ``stop`` command or idleness, then end cleanly.
+
+    Args:
+        options: what to serve.
+        make_face: makes the face that answers MCP; without one only the control socket is served.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        BusyError: the root or a port is in use. StorageError: the root cannot be used. DaemonError: no recorder starts.
+    """
+    _log_to_stderr()
+    lock = RootLock(options.root)
+    try:
+        asyncio.run(_serve(options, make_face))
+    finally:
+        lock.release()
+    return 0
+
+
+async def _serve(options: ServeOptions, make_face: MakeFace | None) -> None:
+    upstream = UpstreamSettings(workers=options.workers, insecure=options.insecure_upstream, ca=options.upstream_ca)
+    service = await asyncio.to_thread(Service, options.root, upstream)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, service.stop_requested.set)
+    listener = bind(options.api) if options.api is not None else None
+    if listener is not None:
+        host, port = listener.getsockname()[:2]
+        service.api = Address(host=host, port=port)
+    try:
+        await _run(options, service, listener, make_face)
+    finally:
+        with suppress(FileNotFoundError):
+            info_path(options.root).unlink()
+        await service.close()
+        if listener is not None:
+            listener.close()
+        log.info("ended")
+
+
+async def _run(
+    options: ServeOptions, service: Service, listener: socket.socket | None, make_face: MakeFace | None
+) -> None:
+    """Bring everything up, say so, and wait for the end."""
+    # The recorders start while this process still imports the face: both take longest of all.
+    proxy = asyncio.create_task(_start_proxy(options, service))
+    try:
+        face = await asyncio.to_thread(make_face, service) if make_face is not None else None
+    finally:
+        await proxy
+    control = ControlServer(service, face)
+    await control.start()
+    http = asyncio.create_task(_serve_http(face, listener))
+    try:
+        await service.housekeeper.start()
+        service.follow()
+        await _announce(options, service)
+        await _until_stopped(service, options.idle_exit)
+    finally:
+        http.cancel()
+        await asyncio.gather(http, return_exceptions=True)
+        # The socket goes last: `wiretape stop` waits for it, and is then to find a session that is sealed.
+        await service.close()
+        await control.stop()
+
+
+async def _start_proxy(options: ServeOptions, service: Service) -> None:
+    settings = SessionSettings(
+        name=options.session,
+        profile=options.profile,
+        durability=options.durability,
+        max_disk=options.max_disk,
+        on_full=options.on_full,
+    )
+    if options.proxy is not None:
+        await service.proxy_start(options.proxy, settings if options.record else None)
+
+
+async def _serve_http(face: Face | None, listener: socket.socket | None) -> None:
+    if face is not None and listener is not None:
+        await face.serve_http(listener)
+
+
+async def _announce(options: ServeOptions, service: Service) -> None:
+    """Write down where everything is, for programs in the root and for people on stdout."""
+    status = await service.status()
+    facts = to_json(status)
+    path = info_path(options.root)
+    try:
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    with suppress(BrokenPipeError):
+        sys.stdout.write(announcement(status, as_json=options.json))
+        sys.stdout.flush()
+
+
+async def _until_stopped(service: Service, idle_exit: float | None) -> None:
+    """Wait for a reason to end."""
+    if idle_exit is None:
+        await service.stop_requested.wait()
+        return
+    while not service.stop_requested.is_set():
+        since = service.idle_since()
+        idle = 0.0 if since is None else time.monotonic() - since
+        if idle >= idle_exit:
+            log.info("nobody has needed this daemon for %g s", idle_exit)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(service.stop_requested.wait(), min(idle_exit - idle, idle_exit / 4))
+
+
+def _log_to_stderr() -> None:
+    """Send log lines to stderr, from INFO for our own and from WARNING for libraries'."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    logging.getLogger("wiretape").setLevel(logging.INFO)

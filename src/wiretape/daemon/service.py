@@ -1,0 +1,360 @@
+"""Everything that the daemon's faces can ask for: one object, async methods, values in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wiretape import __version__
+from wiretape.daemon.capture import Capture
+from wiretape.daemon.housekeeping import Housekeeper
+from wiretape.daemon.library import Library, Progress
+from wiretape.daemon.listen import bind
+from wiretape.daemon.options import Address
+from wiretape.daemon.paths import info_path, socket_path
+from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
+from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
+from wiretape.errors import BusyError, NotFoundError, UsageError
+from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
+from wiretape.recorder.ca import CertificateAuthority
+from wiretape.session.ids import split_exchange_id
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3.0
+"""Seconds to wait for a port that the recorders of a killed daemon may still hold: their grace is two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How a session is recorded. ``max_disk`` is bytes; ``keep`` False drops the session when the proxy stops."""
+
+    name: str | None = None
+    profile: Literal["full", "preview"] = "full"
+    durability: Literal["os", "group", "always"] = "group"
+    max_disk: int | None = None
+    on_full: Literal["pass", "refuse"] = "pass"
+    keep: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSettings:
+    """How servers are trusted, and by how many recorders they are asked."""
+
+    workers: int = 1
+    insecure: bool = False
+    ca: Path | None = None
+
+
+class Service:
+    """The daemon of one root.
+
+    Args:
+        root: the folder with CA and sessions.
+        upstream: settings for every proxy that is started.
+    """
+
+    def __init__(self, root: Path, upstream: UpstreamSettings) -> None:
+        self.root = root
+        self.upstream = upstream
+        self.authority = CertificateAuthority.load_or_create(root)
+        self.library = Library(root)
+        self.housekeeper = Housekeeper(root)
+        self.api: Address | None = None
+        # A daemon that ends takes this file away: one that is still there was killed.
+        self._after_kill = info_path(root).exists()
+        self.bridges = 0
+        self.stop_requested = asyncio.Event()
+        self.activity = time.monotonic()
+        self._capture: Capture | None = None
+        self._target: RecordTarget | None = None
+        self._last_session: str | None = None
+        self._unwanted: set[str] = set()
+        self._lowest: dict[str, int] = {}
+        self._lock = asyncio.Lock()
+        self._started_at = time.time_ns() // 1_000_000
+
+    # -- the daemon ---------------------------------------------------------------------------------------------
+
+    async def status(self) -> DaemonStatus:
+        """Say what runs."""
+        capture = self._capture
+        counts = await capture.stats() if capture else {"inFlight": 0, "connections": 0, "exchanges": 0, "dropped": 0}
+        return DaemonStatus(
+            running=capture is not None,
+            proxy=f"http://{capture.address}" if capture else None,
+            port=capture.address.port if capture else None,
+            url=f"http://{capture.address}" if capture else None,
+            session_id=self._target.session_id if self._target else None,
+            recording=capture is not None and self._target is not None,
+            in_flight=counts["inFlight"],
+            connections=counts["connections"],
+            exchanges=counts["exchanges"],
+            dropped=counts["dropped"],
+            recorder_pids=capture.pids if capture else [],
+            recorder_restarts=capture.restarts if capture else 0,
+            ca_cert=str(self.authority.cert_path),
+            cert_fingerprint=self.authority.fingerprint_sha256,
+            root=str(self.root),
+            mcp=f"http://{self.api}/mcp" if self.api else None,
+            ui=f"http://{self.api}/" if self.api else None,
+            socket=str(socket_path(self.root)),
+            pid=os.getpid(),
+            bridges=self.bridges,
+            version=__version__,
+            started_at=self._started_at,
+            background=self.housekeeper.state,
+        )
+
+    def follow(self) -> None:
+        """Have the index of the session being recorded follow its log in the background."""
+        self.housekeeper.follow(self._target.session_id if self._target else None)
+
+    def idle_since(self) -> float | None:
+        """Give the monotonic time since when nobody needs the daemon; None while somebody does."""
+        if self.bridges or self._capture is not None:
+            self.activity = time.monotonic()
+            return None
+        return self.activity
+
+    async def close(self) -> None:
+        """End everything cleanly: recorders seal their logs, then the files are let go."""
+        async with self._lock:
+            if self._capture is not None:
+                capture, self._capture = self._capture, None
+                await capture.stop()
+                await self._drop_unwanted()
+        await self.housekeeper.stop()
+        await self.library.close()
+
+    # -- the proxy ----------------------------------------------------------------------------------------------
+
+    async def proxy_start(
+        self, address: Address, settings: SessionSettings | None, upstream: UpstreamSettings | None = None
+    ) -> ProxyStarted:
+        """Start the proxy and return once it accepts connections.
+
+        Args:
+            address: where it listens; port 0 picks a free port.
+            settings: the session to begin; one that was begun before is used instead if this one needs no name of
+                its own. None records to one begun before, or not at all.
+            upstream: how servers are trusted, None as the daemon was told.
+
+        Raises:
+            BusyError: it runs already, or the port is in use. DaemonError: a recorder does not start.
+        """
+        async with self._lock:
+            if self._capture is not None:
+                raise BusyError(
+                    f"the proxy runs already, on port {self._capture.address.port}",
+                    hint="use that one (proxy_status says more), or call proxy_stop first",
+                    code="proxy-running",
+                    pid=os.getpid(),
+                )
+            upstream = upstream or self.upstream
+            config = RecorderConfig(
+                root=self.root,
+                stream=0,
+                streams=upstream.workers,
+                upstream_ca=upstream.ca,
+                insecure=upstream.insecure,
+            )
+            # The port first: one that is in use must not leave an empty session behind.
+            listener = await asyncio.to_thread(bind, address, patience=PATIENCE if self._after_kill else 0.0)
+            capture = Capture(listener, config)
+            prepared = self._target
+            try:
+                if settings is not None and (prepared is None or settings.name is not None):
+                    self._target = await self._create(settings)
+                await capture.start(self._target)
+            except BaseException:
+                await capture.stop()
+                await self._uncreate(prepared)
+                raise
+            self._capture = capture
+            self.follow()
+            log.info("proxy on %s, session %s", capture.address, self._target.session_id if self._target else "none")
+            return ProxyStarted(
+                port=capture.address.port,
+                url=f"http://{capture.address}",
+                ca_cert=str(self.authority.cert_path),
+                cert_fingerprint=self.authority.fingerprint_sha256,
+                session_id=self._target.session_id if self._target else None,
+            )
+
+    async def proxy_stop(self) -> ProxyStopped:
+        """Stop the proxy and close its session; a session that nobody wanted kept is dropped."""
+        async with self._lock:
+            capture, self._capture = self._capture, None
+            target, self._target = self._target, None
+            self.activity = time.monotonic()
+            if capture is not None:
+                await capture.stop()
+            self.follow()
+            dropped = await self._drop_unwanted()
+            session_id = target.session_id if target else None
+            return ProxyStopped(
+                was_running=capture is not None,
+                session_id=session_id,
+                dropped=session_id is not None and session_id in dropped,
+            )
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    async def session_start(self, settings: SessionSettings) -> Recording:
+        """Record new exchanges to a new session; the one before is closed once its exchanges have ended."""
+        async with self._lock:
+            previous = self._target
+            target = await self._create(settings)
+            try:
+                if self._capture is not None:
+                    await self._capture.record(target)
+            except BaseException:
+                self._target = target
+                await self._uncreate(previous)
+                raise
+            self._target = target
+            self.follow()
+        return await self._recording(previous.session_id if previous else None)
+
+    async def session_stop(self) -> Recording:
+        """Record no more; traffic passes on. The session is closed once its exchanges have ended.
+
+        Raises:
+            NotFoundError: nothing is being recorded.
+        """
+        async with self._lock:
+            previous = self._target
+            if previous is None:
+                raise NotFoundError(
+                    "no session is being recorded", hint="proxy_session_start begins one", code="not-recording"
+                )
+            if self._capture is not None:
+                await self._capture.record(None)
+            self._target = None
+            self.follow()
+        return await self._recording(previous.session_id)
+
+    async def session_status(self) -> Recording:
+        """Say whether and where exchanges are recorded."""
+        return await self._recording(None)
+
+    async def delete(self, ref: str) -> Deleted:
+        """Delete a session for ever.
+
+        Raises:
+            BusyError: it is being recorded. NotFoundError: there is none.
+        """
+        session_id = await self.library.resolve(ref)
+        async with self._lock:
+            if self._target is not None and self._target.session_id == session_id:
+                raise BusyError(
+                    f"session {session_id} is being recorded",
+                    hint="end it first with proxy_session_stop or proxy_stop",
+                    code="session-live",
+                    pid=os.getpid(),
+                )
+            return await self.library.delete(session_id)
+
+    async def recover(self, ref: str | None, *, progress: Progress | None = None) -> RecoverReport:
+        """Recover one session, or all that need it."""
+        return await self.library.recover(ref, progress=progress)
+
+    async def exchange_by_id(self, exchange_id: str, *, max_body: int) -> ExchangeDetail:
+        """Give the exchange that ``<sessionId>.<seq>`` names, with at most ``max_body`` bytes of each body."""
+        session_id, seq = split_exchange_id(exchange_id)
+        return await self.library.exchange(session_id, seq, max_body=max_body)
+
+    # -- the view of live traffic -------------------------------------------------------------------------------
+
+    async def traffic(
+        self, wanted: Filter, *, limit: int, offset: int = 0, cursor: str | None = None
+    ) -> tuple[str, QueryPage]:
+        """Give the newest exchanges of the session that is recorded now, or was last, without what was cleared.
+
+        Returns:
+            The session's id and the page.
+        """
+        session_id = self._live_session()
+        wanted = _from(wanted, self._lowest.get(session_id, 0))
+        page = await self.library.query(session_id, wanted, limit=limit, offset=offset, cursor=cursor)
+        return session_id, page
+
+    async def clear_traffic(self) -> Cleared:
+        """Leave out of the view what is there now. The log keeps everything."""
+        session_id = self._live_session()
+        hidden = (await self.traffic(Filter(), limit=1))[1]
+        self._lowest[session_id] = hidden.coverage.through_seq + 1
+        return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=hidden.matched)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _live_session(self) -> str:
+        if self._last_session is None:
+            raise NotFoundError(
+                "no traffic: this daemon has recorded nothing yet",
+                hint="proxy_start begins; sessions from before are in proxy_list_sessions",
+                code="no-traffic",
+            )
+        return self._last_session
+
+    async def _create(self, settings: SessionSettings) -> RecordTarget:
+        folder = await asyncio.to_thread(
+            self.library.catalogue.create,
+            settings.name,
+            profile=settings.profile,
+            durability=settings.durability,
+            max_disk=settings.max_disk,
+        )
+        self._last_session = folder.session_id
+        if not settings.keep:
+            self._unwanted.add(folder.session_id)
+        return RecordTarget(
+            session_id=folder.session_id,
+            dir=folder.path,
+            profile=settings.profile,
+            durability=settings.durability,
+            max_disk=settings.max_disk,
+            on_full=settings.on_full,
+        )
+
+    async def _uncreate(self, prepared: RecordTarget | None) -> None:
+        """Remove the session of a proxy that did not start; one that was there before stays."""
+        failed, self._target = self._target, prepared
+        if failed is not None and failed is not prepared:
+            self._unwanted.add(failed.session_id)
+            await self._drop_unwanted()
+
+    async def _drop_unwanted(self) -> set[str]:
+        """Delete the sessions that were recorded for the view alone."""
+        dropped, self._unwanted = self._unwanted, set()
+        for session_id in dropped:
+            await self.library.forget(session_id)
+            try:
+                await asyncio.to_thread(self.library.catalogue.delete, session_id, force=True)
+            except NotFoundError:
+                continue
+            if self._last_session == session_id:
+                self._last_session = None
+        return dropped
+
+    async def _recording(self, previous: str | None) -> Recording:
+        shown = self._target.session_id if self._target else previous
+        return Recording(
+            recording=self._target is not None and self._capture is not None,
+            proxy_running=self._capture is not None,
+            session=await self.library.summary(shown) if shown else None,
+            previous_session_id=previous,
+        )
+
+
+def _from(wanted: Filter, lowest: int) -> Filter:
+    """Add the view's lower end to a filter."""
+    if wanted.from_seq is not None:
+        raise UsageError("the view of live traffic sets from_seq itself")
+    return Filter(**{name: getattr(wanted, name) for name in Filter.__struct_fields__} | {"from_seq": lowest or None})

@@ -1,0 +1,95 @@
+"""What the daemon says of itself, as JSON values."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wiretape.model import SessionSummary, Value
+
+
+class ProxyStarted(Value, frozen=True):
+    """A proxy that accepts connections. ``ca_cert`` is the file that clients must trust; None for no session."""
+
+    port: int
+    url: str
+    ca_cert: str
+    cert_fingerprint: str
+    session_id: str | None
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class ProxyStopped(Value, frozen=True):
+    """What a stopped proxy left: the session, and whether it was dropped because nobody wanted it kept."""
+
+    was_running: bool
+    session_id: str | None
+    dropped: bool
+
+
+class Background(Value, frozen=True):
+    """What runs behind everything else: recovering unclean sessions at the start, then following logs.
+
+    ``done`` and ``total`` are bytes of the logs under recovery; both 0 when none is.
+    """
+
+    doing: str
+    done: int = 0
+    total: int = 0
+    recovered: list[str] = msgspec.field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
+
+
+class DaemonStatus(Value, frozen=True):
+    """Everything about a running daemon. Counts are since each recorder started; ``dropped`` passed unrecorded.
+
+    ``proxy`` is what `wiretape serve --json` calls it, ``running``, ``port`` and ``url`` what proxy-mcp does.
+    """
+
+    running: bool
+    proxy: str | None
+    port: int | None
+    url: str | None
+    session_id: str | None
+    recording: bool
+    in_flight: int
+    connections: int
+    exchanges: int
+    dropped: int
+    recorder_pids: list[int]
+    recorder_restarts: int
+    ca_cert: str
+    cert_fingerprint: str
+    root: str
+    mcp: str | None
+    ui: str | None
+    socket: str
+    pid: int
+    bridges: int
+    version: str
+    started_at: int
+    background: Background
+
+
+class Recording(Value, frozen=True):
+    """Whether exchanges are being recorded, and to which session."""
+
+    recording: bool
+    proxy_running: bool
+    session: SessionSummary | None
+    previous_session_id: str | None = None
+
+
+class Cleared(Value, frozen=True):
+    """A cleared view: what lies up to ``through_seq`` is no longer listed; it is still in the log."""
+
+    session_id: str
+    through_seq: int
+    hidden: int
+
+
+class Deleted(Value, frozen=True):
+    """A session that is gone for ever."""
+
+    session_id: str
+    name: str
+    bytes: int
