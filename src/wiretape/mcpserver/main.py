@@ -1,0 +1,20 @@
+"""The daemon with its MCP face, put together."""
+
+from __future__ import annotations
+
+from wiretape.daemon.faces import Face
+from wiretape.daemon.main import run_serve as run_daemon
+from wiretape.daemon.options import ServeOptions
+from wiretape.daemon.service import Service
+
+
+def run_serve(options: ServeOptions) -> int:
+    """Serve in the foreground until told to end; see ``wiretape.daemon.main.run_serve``."""
+    return run_daemon(options, _make_face)
+
+
+def _make_face(service: Service) -> Face:
+    # Imported when the recorders are already starting: the SDK takes longer to import than they take to start.
+    from wiretape.mcpserver.face import McpFace  # noqa: PLC0415
+
+    return McpFace(service)

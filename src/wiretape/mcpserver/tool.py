@@ -1,0 +1,223 @@
+"""From one async function to one MCP tool: the signature is its schema, the docstring its description.
+
+Arguments are strict, errors are results that say what to do next, results are structured with ``status`` first and a
+compact JSON copy as text. All that is here once, so that a tool is nothing but its function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import ConfigDict, Field, ValidationError
+
+from wiretape.daemon.service import Service
+from wiretape.errors import WiretapeError
+from wiretape.mcpserver.schema import input_schema, output_schema
+from wiretape.model import to_json
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Awaitable[Any]]
+
+PROGRESS_EVERY = 0.2
+"""Seconds between two progress notifications of one call."""
+
+_NEXT = {
+    "not-found": "proxy_list_sessions names the sessions, proxy_query_session the exchanges of one",
+    "busy": "proxy_session_status says what is being recorded",
+}
+"""What to call next after errors whose own hint speaks of something else, by code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What a client may be told of a tool before it calls it.
+
+    Attributes:
+        reads: it changes nothing at all.
+        destroys: it may remove or end something that its caller cannot get back.
+        repeats: calling it again with the same arguments changes nothing more.
+        open_world: it reaches beyond this machine's own recordings.
+    """
+
+    reads: bool = False
+    destroys: bool = False
+    repeats: bool = False
+    open_world: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A tool before it is bound to a daemon."""
+
+    function: Function
+    title: str
+    hints: Hints
+
+    @property
+    def name(self) -> str:
+        """The tool's name is its function's."""
+        return str(getattr(self.function, "__name__", ""))
+
+
+def tool(title: str, hints: Hints) -> Callable[[Function], Spec]:
+    """Describe the async function below as a tool. Nothing is registered: families list their tools."""
+
+    def describe(function: Function) -> Spec:
+        return Spec(function, title, hints)
+
+    return describe
+
+
+class Call:
+    """What a tool's function gets besides its arguments: the daemon, and a way to report progress."""
+
+    def __init__(self, service: Service, context: Context[Any, Any]) -> None:
+        self.service = service
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._next_report = 0.0
+        self._reports: set[asyncio.Task[None]] = set()
+
+    def progress(self, done: int, total: int) -> None:
+        """Report progress from any thread; clients that did not ask for it get none."""
+        self._loop.call_soon_threadsafe(self._report, done, total)
+
+    async def reported(self) -> None:
+        """Wait until what was reported has been sent: nothing may follow the answer."""
+        await asyncio.gather(*self._reports, return_exceptions=True)
+
+    def _report(self, done: int, total: int) -> None:
+        if self._loop.time() < self._next_report:
+            return
+        self._next_report = self._loop.time() + PROGRESS_EVERY
+        message = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB of log read"
+        task = self._loop.create_task(self._context.report_progress(done, total or None, message))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+
+class WiretapeTool(Tool):
+    """The SDK's tool with our way of arguments, results and errors."""
+
+    service: Any = Field(exclude=True)
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> CallToolResult:
+        """Call the function; whatever goes wrong on purpose is a result that says so."""
+        del convert_result
+        try:
+            values = self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as error:
+            return failure(_argument_error(self.name, error, self.parameters))
+        call = Call(self.service, context)
+        try:
+            value = await self.fn(call, **values)
+            await call.reported()
+        except WiretapeError as error:
+            return failure({"code": error.code, "message": error.message, "hint": _hint(error)})
+        except MCPError:
+            raise
+        except Exception:
+            log.exception("the tool %s failed", self.name)
+            return failure(
+                {
+                    "code": "internal",
+                    "message": f"{self.name} failed in a way that wiretape did not foresee",
+                    "hint": "the daemon's messages have the cause; proxy_status says whether recording goes on",
+                }
+            )
+        return _success(value)
+
+
+def build(spec: Spec, service: Service) -> WiretapeTool:
+    """Bind a tool to a daemon."""
+    metadata = func_metadata(spec.function, skip_names=["call"], structured_output=False)
+    model = type(
+        metadata.arg_model.__name__,
+        (metadata.arg_model,),
+        {"model_config": ConfigDict(extra="forbid"), "__module__": __name__},
+    )
+    result = get_type_hints(spec.function)["return"]
+    return WiretapeTool(
+        fn=spec.function,
+        name=spec.name,
+        title=spec.title,
+        description=inspect.getdoc(spec.function) or "",
+        parameters=input_schema(model),
+        fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema(result)),
+        is_async=True,
+        context_kwarg=None,
+        annotations=ToolAnnotations(
+            title=spec.title,
+            read_only_hint=spec.hints.reads,
+            destructive_hint=spec.hints.destroys,
+            idempotent_hint=spec.hints.reads or spec.hints.repeats,
+            open_world_hint=spec.hints.open_world,
+        ),
+        service=service,
+    )
+
+
+def compact(value: Any) -> str:
+    """Give JSON without a character too many: models pay for each."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _success(value: Any) -> CallToolResult:
+    fields = to_json(value)
+    answer = {"status": fields.pop("status", "success"), **fields}
+    return CallToolResult(
+        content=[TextContent(type="text", text=compact(answer))],
+        structured_content=answer,
+        is_error=answer["status"] == "failed",
+    )
+
+
+def failure(error: dict[str, str]) -> CallToolResult:
+    """Give an error as text alone: structured content would have to be of the tool's own schema."""
+    return CallToolResult(content=[TextContent(type="text", text=compact({"status": "error", **error}))], is_error=True)
+
+
+def _hint(error: WiretapeError) -> str:
+    """Give the error's hint, and the next call where a hint for the command line would not help a model."""
+    following = _NEXT.get(error.code, "") if "proxy_" not in error.hint else ""
+    return "; ".join(part for part in (error.hint, following) if part)
+
+
+def _argument_error(name: str, error: ValidationError, parameters: dict[str, Any]) -> dict[str, str]:
+    """Say which arguments are wrong and what they may be."""
+    known = list(parameters.get("properties", {}))
+    problems = [_problem(detail, known) for detail in error.errors(include_url=False)]
+    return {
+        "code": "arguments",
+        "message": f"{name}: {'; '.join(problems)}",
+        "hint": f"{name} takes {_listed(known, parameters)}",
+    }
+
+
+def _problem(detail: Any, known: Iterable[str]) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"there is no argument {where!r} (valid: {', '.join(known) or 'none'})"
+    if detail["type"] == "missing":
+        return f"the argument {where!r} is required"
+    given = repr(detail.get("input"))
+    return f"{where}: {detail['msg']}, not {given if len(given) <= 80 else given[:80] + '...'}"
+
+
+def _listed(known: list[str], parameters: dict[str, Any]) -> str:
+    required = set(parameters.get("required", []))
+    return ", ".join(name if name in required else f"{name}?" for name in known) or "no arguments"

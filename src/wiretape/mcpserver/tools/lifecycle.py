@@ -1,0 +1,108 @@
+"""Tools: the proxy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field
+
+from wiretape.daemon.options import Address
+from wiretape.daemon.service import SessionSettings, UpstreamSettings
+from wiretape.daemon.values import DaemonStatus, ProxyStarted, ProxyStopped
+from wiretape.errors import UsageError
+from wiretape.mcpserver.arguments import CaptureProfile, MaxDisk, SessionName, StorageDir, max_bytes, refuse_storage_dir
+from wiretape.mcpserver.results import Certificate
+from wiretape.mcpserver.tool import Call, Hints, tool
+
+
+@tool("Start the proxy", Hints())
+async def proxy_start(
+    call: Call,
+    port: Annotated[int, Field(ge=0, le=65535, description="Port on 127.0.0.1; 0 picks a free one")] = 0,
+    persistence_enabled: Annotated[
+        bool, Field(description="false: what is recorded is dropped at proxy_stop; default keeps it")
+    ] = True,
+    session_name: SessionName = None,
+    capture_profile: CaptureProfile = "preview",
+    storage_dir: StorageDir = None,
+    max_disk_mb: MaxDisk = 1024,
+    insecure_upstream: Annotated[bool, Field(description="true: do not verify the servers' certificates")] = False,
+    upstream_ca: Annotated[str | None, Field(description="A PEM file of further roots to trust for servers")] = None,
+) -> ProxyStarted:
+    """Start the recording proxy and give its URL and the CA file that clients must trust for HTTPS.
+
+    Point clients at `url` (http_proxy and https_proxy) and let them trust `caCert`. Everything is recorded to a new
+    session, `sessionId`, on disk before it is answered. "preview" keeps the first 4 KB of each body, "full" all of it.
+    Fails when the proxy already runs (see proxy_status).
+    """
+    refuse_storage_dir(storage_dir, call.service.root)
+    settings = SessionSettings(
+        name=session_name, profile=capture_profile, max_disk=max_bytes(max_disk_mb), keep=persistence_enabled
+    )
+    started = await call.service.proxy_start(
+        Address(host="127.0.0.1", port=port), settings, _upstream(call, insecure_upstream, upstream_ca)
+    )
+    notes = [] if persistence_enabled else [f"Session {started.session_id} is deleted at proxy_stop."]
+    if capture_profile == "preview":
+        notes.append('Only the first 4 KB of each body are kept; capture_profile "full" keeps bodies whole.')
+    return msgspec.structs.replace(started, notes=notes)
+
+
+@tool("Stop the proxy", Hints(destroys=True, repeats=True))
+async def proxy_stop(call: Call) -> ProxyStopped:
+    """Stop the proxy and close its session cleanly. The recording is kept, unless it was started with
+    persistence_enabled=false: then it is deleted now (`dropped`). Does nothing when no proxy runs.
+    """
+    return await call.service.proxy_stop()
+
+
+@tool("Proxy status", Hints(reads=True))
+async def proxy_status(call: Call) -> DaemonStatus:
+    """Say whether the proxy runs and where, which session it records to, what is in flight and what was dropped,
+    and what recovery is doing in the background.
+    """
+    return await call.service.status()
+
+
+@tool("CA certificate", Hints(reads=True))
+async def proxy_get_ca_cert(
+    call: Call,
+    format: Annotated[  # noqa: A002  the name is part of the contract
+        Literal["pem", "fingerprint", "both"], Field(description="What to give besides the file's path")
+    ] = "both",
+) -> Certificate:
+    """Give the CA certificate that clients must trust so that their HTTPS traffic can be recorded.
+
+    It is the same for all sessions and survives restarts; its key never leaves the root.
+    """
+    authority = call.service.authority
+    path = str(authority.cert_path)
+    return Certificate(
+        ca_cert=path,
+        pem=authority.cert_pem.decode() if format != "fingerprint" else None,
+        cert_fingerprint=authority.fingerprint_sha256 if format != "pem" else None,
+        trust=[
+            f"curl: --cacert {path}",
+            f"Python requests: REQUESTS_CA_BUNDLE={path}; httpx and OpenSSL: SSL_CERT_FILE={path}",
+            f"Node.js: NODE_EXTRA_CA_CERTS={path}",
+            f"git: GIT_SSL_CAINFO={path}",
+        ],
+    )
+
+
+def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
+    """Add what this proxy is told of its servers to what the daemon was told.
+
+    Raises:
+        UsageError: the file of roots is not there.
+    """
+    given = call.service.upstream
+    path = Path(ca).expanduser() if ca is not None else given.ca
+    if path is not None and not path.is_file():
+        raise UsageError(f"upstream_ca: there is no file {path}", hint="give the path of a PEM file")
+    return UpstreamSettings(workers=given.workers, insecure=insecure or given.insecure, ca=path)
+
+
+TOOLS = (proxy_start, proxy_stop, proxy_status, proxy_get_ca_cert)

@@ -1,0 +1,187 @@
+"""What holds for every tool, and the schemas as clients see them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from mcp.client import Client
+
+from tests.mcpserver.conftest import InProcess
+from wiretape.errors import UsageError
+from wiretape.mcpserver.server import chosen
+from wiretape.mcpserver.tools import TOOLSETS
+
+SNAPSHOT = Path(__file__).with_name("tools.json")
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "proxy_start": {
+        "port": 0,
+        "persistence_enabled": True,
+        "session_name": None,
+        "capture_profile": "preview",
+        "storage_dir": None,
+        "max_disk_mb": 1024,
+    },
+    "proxy_stop": {},
+    "proxy_status": {},
+    "proxy_get_ca_cert": {"format": "both"},
+    "proxy_list_traffic": {
+        "limit": 50,
+        "offset": 0,
+        "method_filter": None,
+        "url_filter": None,
+        "status_filter": None,
+        "hostname_filter": None,
+        "source_filter": None,
+    },
+    "proxy_get_exchange": {"exchange_id": ...},
+    "proxy_search_traffic": {"query": ..., "limit": 20},
+    "proxy_clear_traffic": {},
+    "proxy_session_start": {
+        "session_name": None,
+        "capture_profile": "preview",
+        "storage_dir": None,
+        "max_disk_mb": 1024,
+    },
+    "proxy_session_stop": {},
+    "proxy_session_status": {},
+    "proxy_list_sessions": {},
+    "proxy_get_session": {"session_id": ...},
+    "proxy_query_session": {
+        "session_id": ...,
+        "limit": 50,
+        "offset": 0,
+        "sort": "desc",
+        "method": None,
+        "hostname_contains": None,
+        "url_contains": None,
+        "status_code": None,
+        "from_ts": None,
+        "to_ts": None,
+        "text": None,
+    },
+    "proxy_get_session_exchange": {"session_id": ..., "seq": None, "exchange_id": None, "include_body": True},
+    "proxy_session_recover": {"session_id": None},
+    "proxy_delete_session": {"session_id": ...},
+}
+"""What a user of proxy-mcp may pass, and the defaults; ``...`` is required. Only persistence differs: here it is on."""
+
+
+def listed(in_process: InProcess, **wishes: Any) -> list[dict[str, Any]]:
+    async def ask(client: Client) -> list[dict[str, Any]]:
+        tools = (await client.list_tools()).tools
+        return [tool.model_dump(by_alias=True, mode="json", exclude_none=True) for tool in tools]
+
+    return in_process.run(ask, **wishes)
+
+
+def test_the_schemas_are_the_committed_ones(in_process: InProcess) -> None:
+    """When a change is meant, write ``tools.json`` anew from what this test shows, and read the difference."""
+    now = json.dumps(listed(in_process), indent=1, sort_keys=True) + "\n"
+    assert SNAPSHOT.exists(), now
+    assert now == SNAPSHOT.read_text()
+
+
+def test_names_and_parameters_are_those_of_proxy_mcp(in_process: InProcess) -> None:
+    tools = {tool["name"]: tool["inputSchema"] for tool in listed(in_process)}
+    assert tools.keys() == PARAMETERS.keys()
+    for name, parameters in PARAMETERS.items():
+        schema = tools[name]
+        for parameter, default in parameters.items():
+            assert parameter in schema["properties"], (name, parameter)
+            if default is ...:
+                assert parameter in schema["required"]
+            else:
+                assert schema["properties"][parameter].get("default") == default, (name, parameter)
+                assert parameter not in schema.get("required", [])
+
+
+def test_every_tool_says_what_a_client_and_a_model_need(in_process: InProcess) -> None:
+    for tool in listed(in_process):
+        schema = tool["inputSchema"]
+        assert 20 < len(tool["description"]) < 2_000, tool["name"]
+        assert schema["type"] == "object"
+        assert schema["additionalProperties"] is False
+        assert not {"anyOf", "oneOf", "allOf", "$ref"} & schema.keys()
+        assert all(part.get("description") for part in schema["properties"].values()), tool["name"]
+        result = tool["outputSchema"]
+        assert result["type"] == "object"
+        assert next(iter(result["properties"])) == "status"
+        assert not {"anyOf", "oneOf", "allOf", "$ref"} & result.keys()
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(result)
+        hints = tool["annotations"]
+        assert {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint", "title"} <= hints.keys()
+        assert not (hints["readOnlyHint"] and hints["destructiveHint"])
+        assert not hints["readOnlyHint"] or hints["idempotentHint"]
+
+
+def test_the_list_costs_a_model_little(in_process: InProcess) -> None:
+    """15,000 tokens is what the 70 tools of proxy-mcp cost; what models see of ours is name, text and arguments."""
+    seen = [[tool["name"], tool["description"], tool["inputSchema"]] for tool in listed(in_process)]
+    assert len(json.dumps(seen)) < 20_000
+
+
+def test_the_order_is_always_the_same_and_follows_the_toolsets(in_process: InProcess) -> None:
+    names = [tool["name"] for tool in listed(in_process)]
+    assert names == [tool["name"] for tool in listed(in_process)]
+    assert names == [spec.name for specs in TOOLSETS.values() for spec in specs]
+    assert [tool["name"] for tool in listed(in_process, toolsets=["sessions", "lifecycle"])] == [
+        spec.name for group in ("lifecycle", "sessions") for spec in TOOLSETS[group]
+    ]
+
+
+def test_read_only_leaves_what_changes_nothing(in_process: InProcess) -> None:
+    tools = listed(in_process, read_only=True)
+    assert "proxy_query_session" in {tool["name"] for tool in tools}
+    assert all(tool["annotations"]["readOnlyHint"] for tool in tools)
+    assert {tool["name"] for tool in tools} == {
+        spec.name for specs in TOOLSETS.values() for spec in specs if spec.hints.reads
+    }
+
+
+def test_an_unknown_toolset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="'bodies'") as refused:
+        chosen(["bodies"], read_only=False)
+    assert "lifecycle, traffic, sessions" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("proxy_query_session", {"session_id": "last", "filter": "x"}, ["'filter'", "url_contains"]),
+        ("proxy_query_session", {}, ["'session_id' is required"]),
+        ("proxy_query_session", {"session_id": "last", "limit": 0}, ["limit", "greater than or equal to 1"]),
+        ("proxy_query_session", {"session_id": "last", "sort": "up"}, ["sort", "'asc' or 'desc'"]),
+        ("proxy_get_session", {"session_id": "../../etc"}, ["no session", "proxy_list_sessions"]),
+        ("proxy_delete_session", {"session_id": ".."}, ["no session", "proxy_list_sessions"]),
+        ("proxy_get_session_exchange", {"session_id": "last"}, ["seq or exchange_id"]),
+        ("proxy_get_exchange", {"exchange_id": "7"}, ["no exchange id"]),
+        ("proxy_fly", {}, ["'proxy_fly'", "proxy_start, proxy_stop"]),
+        ("proxy_list_traffic", {}, ["recorded nothing yet", "proxy_start"]),
+        ("proxy_list_traffic", {"source_filter": "transparent"}, ["no transparent listener"]),
+        ("proxy_session_stop", {}, ["proxy_session_start"]),
+        ("proxy_start", {"port": 65536}, ["port", "65535"]),
+        ("proxy_start", {"storage_dir": "/elsewhere"}, ["storage_dir", "--root"]),
+        ("proxy_session_start", {"session_name": "last"}, ["'last'"]),
+    ],
+)
+def test_an_error_is_a_result_with_the_cause_and_the_next_step(
+    in_process: InProcess, name: str, arguments: dict[str, Any], words: list[str]
+) -> None:
+    async def ask(client: Client) -> Any:
+        return await client.call_tool(name, arguments)
+
+    result = in_process.run(ask)
+    assert result.is_error
+    assert result.structured_content is None
+    answer = json.loads(result.content[0].text)
+    assert answer["status"] == "error"
+    assert answer["message"]
+    assert answer["hint"]
+    text = answer["message"] + " " + answer["hint"]
+    assert all(word in text for word in words), text
