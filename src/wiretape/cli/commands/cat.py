@@ -1,0 +1,41 @@
+"""``wiretape cat``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
+from wiretape.cli.output import print_value
+
+EXAMPLES = """\b
+Examples:
+  wiretape cat last | jq -r 'select(.response.statusCode >= 500) | .request.url'
+  wiretape cat checkout | gzip > checkout.ndjson.gz
+"""
+
+
+@click.command("cat", epilog=EXAMPLES)
+@session_argument
+@root_option
+@json_option
+def command(*, session: str, root: Path, as_json: bool) -> None:  # noqa: ARG001 - JSON lines are all there is
+    """Write every exchange of SESSION, oldest first, as one line of JSON each.
+
+    A body is a string where its bytes, content encoding removed, are text; otherwise there is bodyBase64.
+    """
+    import msgspec  # noqa: PLC0415
+
+    on_terminal = sys.stdout.isatty()
+    encode = msgspec.json.Encoder().encode
+    out = sys.stdout.buffer
+    with open_catalogue(root).open(session) as opened:
+        for exchange in opened.iterate(None, sort="asc"):
+            if on_terminal:
+                print_value(exchange)
+            else:
+                out.write(encode(exchange))
+                out.write(b"\n")
+    out.flush()

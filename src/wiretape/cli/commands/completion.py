@@ -1,0 +1,24 @@
+"""``wiretape completion``."""
+
+from __future__ import annotations
+
+import click
+
+EXAMPLES = """\b
+Examples:
+  eval "$(wiretape completion bash)"                                  # in ~/.bashrc
+  eval "$(wiretape completion zsh)"                                   # in ~/.zshrc
+  wiretape completion fish > ~/.config/fish/completions/wiretape.fish
+"""
+
+
+@click.command("completion", epilog=EXAMPLES)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, *, shell: str) -> None:
+    """Print the script that lets SHELL complete commands and options."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(ctx.find_root().command, {}, "wiretape", "_WIRETAPE_COMPLETE").source())

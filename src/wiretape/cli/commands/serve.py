@@ -1,0 +1,112 @@
+"""``wiretape serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from wiretape.cli.options import json_option, root_option
+from wiretape.config import parse_address, parse_size
+from wiretape.daemon.options import Address, ServeOptions
+
+EXAMPLES = """\b
+Examples:
+  wiretape serve
+  wiretape serve --proxy 127.0.0.1:0 --api 127.0.0.1:0 --session checkout --json
+  wiretape serve --durability always --max-disk 20GB --on-full refuse
+  wiretape serve --upstream-ca company-roots.pem
+"""
+
+
+def _listener(_ctx: click.Context, _param: click.Parameter, value: str) -> Address | None:
+    if value == "none":
+        return None
+    host, port = parse_address(value)
+    return Address(host=host, port=port)
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else parse_size(value)
+
+
+@click.command("serve", epilog=EXAMPLES)
+@click.option(
+    "--proxy", metavar="HOST:PORT", callback=_listener, default="127.0.0.1:8080", show_default=True, help="Record here."
+)
+@click.option(
+    "--api", metavar="HOST:PORT", callback=_listener, default="127.0.0.1:8081", show_default=True, help="MCP is here."
+)
+@click.option("--session", metavar="NAME", help="Name of the session.")
+@click.option(
+    "--profile", type=click.Choice(["full", "preview"]), default="full", help="Whole bodies, or their first 4 KiB."
+)
+@click.option(
+    "--durability",
+    type=click.Choice(["os", "group", "always"]),
+    default="group",
+    show_default=True,
+    help="What a power cut may cost: all since the system last wrote / 200 ms / nothing. A kill costs nothing.",
+)
+@click.option("--max-disk", metavar="SIZE", callback=_size, help="Most that the session's log may take: 20GB.")
+@click.option(
+    "--on-full",
+    type=click.Choice(["pass", "refuse"]),
+    default="pass",
+    show_default=True,
+    help="When nothing can be recorded: pass traffic on and count it, or refuse it.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Recorder processes.")
+@click.option("--no-record", is_flag=True, help="Start without a session; start one later.")
+@click.option("--insecure-upstream", is_flag=True, help="Do not verify the servers' certificates.")
+@click.option(
+    "--upstream-ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Trust the roots in this PEM file too.",
+)
+@click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
+@root_option
+@json_option
+def command(
+    *,
+    proxy: Address | None,
+    api: Address | None,
+    session: str | None,
+    profile: Literal["full", "preview"],
+    durability: Literal["os", "group", "always"],
+    max_disk: int | None,
+    on_full: Literal["pass", "refuse"],
+    workers: int,
+    no_record: bool,
+    insecure_upstream: bool,
+    upstream_ca: Path | None,
+    idle_exit: float | None,
+    root: Path,
+    as_json: bool,
+) -> int:
+    """Record in the foreground: proxy, MCP server and index in one.
+
+    Port 0 picks a free port. SIGTERM and Ctrl-C finish what is running and close the session cleanly. With --json, one
+    line on stdout once connections are accepted: proxy, mcp, ui, caCert, root, sessionId, pid, recorderPids.
+    """
+    options = ServeOptions(
+        root=root,
+        proxy=proxy,
+        api=api,
+        record=not no_record,
+        session=session,
+        profile=profile,
+        durability=durability,
+        max_disk=max_disk,
+        on_full=on_full,
+        workers=workers,
+        insecure_upstream=insecure_upstream,
+        upstream_ca=None if upstream_ca is None else upstream_ca.absolute(),
+        json=as_json,
+        idle_exit=idle_exit,
+    )
+    from wiretape.mcpserver.main import run_serve  # noqa: PLC0415
+
+    return run_serve(options)

@@ -1,0 +1,60 @@
+"""``wiretape sessions``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wiretape.cli.options import json_option, open_catalogue, root_option
+from wiretape.cli.output import print_json, print_table, size_text, time_text
+
+if TYPE_CHECKING:
+    from wiretape.model import SessionSummary
+
+EXAMPLES = """\b
+Examples:
+  wiretape sessions
+  wiretape sessions --json | jq -r '.sessions[] | select(.interrupted > 0) | .sessionId'
+"""
+
+COLUMNS = [
+    ("session", "left"),
+    ("name", "left"),
+    ("status", "left"),
+    ("recovery", "left"),
+    ("exchanges", "right"),
+    ("interrupted", "right"),
+    ("size", "right"),
+    ("started", "left"),
+    ("ended", "left"),
+]
+
+
+def _row(session: SessionSummary) -> list[str]:
+    return [
+        session.session_id,
+        session.name,
+        session.status,
+        session.recovery_state,
+        str(session.exchanges),
+        str(session.interrupted),
+        size_text(session.bytes),
+        time_text(session.started_at),
+        time_text(session.ended_at),
+    ]
+
+
+@click.command("sessions", epilog=EXAMPLES)
+@root_option
+@json_option
+def command(*, root: Path, as_json: bool) -> None:
+    """List the sessions, newest first."""
+    sessions = open_catalogue(root).list()
+    if as_json:
+        from wiretape.model import to_json  # noqa: PLC0415
+
+        print_json({"sessions": to_json(sessions)})
+        return
+    print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")

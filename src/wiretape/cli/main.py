@@ -1,0 +1,156 @@
+"""The entry: finds the command, imports only that one, and turns what goes wrong into a sentence and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from wiretape.errors import StorageError, WiretapeError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT, as shells report it."""
+
+TRACEBACK_VARIABLE = "WIRETAPE_TRACEBACK"
+
+COMMANDS = {
+    "serve": "Record in the foreground: proxy, MCP server, index.",
+    "run": "Run a command with its HTTP traffic recorded.",
+    "mcp": "Serve MCP over stdio, for an agent's configuration.",
+    "status": "Say what the daemon is doing.",
+    "stop": "End the daemon cleanly.",
+    "sessions": "List the sessions.",
+    "query": "List exchanges of a session, filtered.",
+    "exchange": "Show one exchange whole, or write one of its bodies.",
+    "cat": "Write every exchange as a line of JSON, for jq.",
+    "verify": "Check a session's log, reading only.",
+    "recover": "Rebuild what is derived from the log, and account for damage.",
+    "delete": "Delete a session for ever.",
+    "ca": "Print the CA certificate that clients must trust.",
+    "doctor": "Find out what is wrong with this installation.",
+    "demo": "Kill a recording proxy under traffic and count the losses.",
+    "completion": "Print the completion script for a shell.",
+}
+"""Every command and its line in ``--help``, which therefore needs none of the commands' modules."""
+
+
+class ReaderGone(Exception):  # noqa: N818 - it is no error
+    """Whoever read stdout has gone. Not an OSError, which click would turn into status 1."""
+
+
+class LazyGroup(click.Group):
+    """The group of all commands; a command's module is imported when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Name the commands in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of ``cmd_name`` and give its command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"wiretape.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from wiretape import __version__  # noqa: PLC0415
+
+        click.echo(f"wiretape {__version__}")
+        ctx.exit()
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`wiretape COMMAND --help` shows a command's options and examples.",
+)
+@click.option("--root", metavar="DIR", help="Folder for sessions and CA. [default: $WIRETAPE_ROOT, else user data]")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.pass_context
+def wiretape(ctx: click.Context, root: str | None) -> None:
+    """The flight recorder for HTTP: every exchange on disk before its last byte is answered."""
+    ctx.obj = {"root": root}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done and clean, 1 damage found or failed, 2 wrong usage."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Started with the descriptor closed (`>&-`): what is printed has nowhere to go.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the process's life
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line in this process and give its exit status; errors are reported, not raised."""
+    try:
+        status = wiretape.main(args=arguments, prog_name="wiretape", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        ctx: click.Context | None = getattr(error, "ctx", None)
+        usage_help = f"`{ctx.command_path} --help` shows what it takes" if ctx else ""
+        return _report(arguments, "usage", error.format_message(), usage_help, error.exit_code)
+    except WiretapeError as error:
+        return _report(arguments, error.code, error.message, error.hint, error.exit_status)
+    except (ReaderGone, BrokenPipeError):
+        return _quiet_pipe()
+    except OSError as error:
+        mapped = _map_os_error(error)
+        return _report(arguments, mapped.code, mapped.message, mapped.hint, mapped.exit_status)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        message = f"this is a bug in wiretape: {type(error).__name__}: {error}"
+        return _report(arguments, "bug", message, f"{TRACEBACK_VARIABLE}=1 shows where; please report it", 1)
+    return status if isinstance(status, int) else 0
+
+
+def _map_os_error(error: OSError) -> WiretapeError:
+    """Say what the operating system refused; the layers below map what they can name better."""
+    path = f" {os.fsdecode(error.filename)!r}" if isinstance(error.filename, (str, bytes)) else ""
+    cause = error.strerror or str(error)
+    hint = "`wiretape doctor` checks the root folder, its rights and the space left"
+    return StorageError(f"the system refused{path}: {cause}", hint=hint)
+
+
+def _quiet_pipe() -> int:
+    """The reader has gone (``| head``): nothing is wrong, and nothing more is to be written to it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
+def _report(arguments: list[str], code: str, message: str, hint: str, status: int) -> int:
+    from wiretape.cli.output import print_json, visible  # noqa: PLC0415
+
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in own:
+        print_json({"status": "error", "code": code, "message": message, "hint": hint})
+    click.echo(f"wiretape: {visible(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {visible(hint)}", err=True)
+    return status

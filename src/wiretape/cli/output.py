@@ -1,0 +1,122 @@
+"""What is printed, and how: JSON for programs, text for people; captured data never reaches a terminal raw."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that steer a terminal, reorder what is seen (bidi controls), or cannot be encoded."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """Write every character that could steer a terminal or deceive the eye as an escape (``\\x1b``).
+
+    Args:
+        text: anything that was captured, or contains something captured.
+        keep: characters to leave as they are, for text of several lines ``"\\n\\t"``.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char in keep else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if unicodedata.category(char) not in _UNSAFE:
+        return char
+    if char in _NAMED:
+        return _NAMED[char]
+    number = ord(char)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document as one line on stdout.
+
+    JSON escapes C0 controls by itself; towards a terminal everything beyond ASCII is escaped too, because C1 and
+    bidi controls are not covered by that. So it is for an output that cannot take every character.
+    """
+    ascii_only = sys.stdout.isatty() or (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"))
+    # DEL is the one control that JSON leaves alone within ASCII.
+    write_line(text.replace("\x7f", "\\u007f") if ascii_only else text)
+
+
+def print_value(value: Any) -> None:
+    """Print a value of the model as one JSON document."""
+    from wiretape.model import to_json  # noqa: PLC0415
+
+    print_json(to_json(value))
+
+
+def write_line(text: str = "") -> None:
+    """Print one line on stdout; what cannot be encoded there becomes an escape instead of an error."""
+    data = (text + "\n").encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Tell a person something on stderr."""
+    sys.stderr.write(visible(text, keep="\n\t") + "\n")
+
+
+def print_table(columns: Iterable[tuple[str, str]], rows: Iterable[Iterable[str]], *, empty: str) -> None:
+    """Print rows as a table on stdout, cells escaped.
+
+    Args:
+        columns: heading and alignment (``left`` or ``right``) of each.
+        rows: the cells as plain text.
+        empty: the sentence to print when there are no rows.
+    """
+    lines = [[visible(cell) for cell in row] for row in rows]
+    if not lines:
+        write_line(empty)
+        return
+    if not sys.stdout.isatty():
+        # For grep and awk: whole cells, tabs between, no frame.
+        write_line("\t".join(heading for heading, _ in columns))
+        for line in lines:
+            write_line("\t".join(line))
+        return
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, align in columns:
+        table.add_column(heading, justify="right" if align == "right" else "left", overflow="fold")
+    for line in lines:
+        # Text, not str: brackets in captured data are no markup.
+        table.add_row(*(Text(cell) for cell in line))
+    Console(highlight=False).print(table)
+
+
+def size_text(size: int | None) -> str:
+    """Write a number of bytes for people: ``0 B``, ``1.5 kB``, ``2.0 GB`` (powers of 1000)."""
+    if size is None:
+        return "-"
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def time_text(milliseconds: int | None) -> str:
+    """Write a time, given in milliseconds since the epoch, in local time for people."""
+    if milliseconds is None:
+        return "-"
+    from datetime import datetime  # noqa: PLC0415
+
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return f"@{milliseconds}"

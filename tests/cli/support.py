@@ -1,0 +1,34 @@
+"""Running the command line as a process, as users do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-m", "wiretape"]
+
+
+def wiretape(
+    *arguments: str | Path, stdin: bytes = b"", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one command to its end, in pipes."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=90,
+        env=os.environ | (env or {}),
+    )
+
+
+def wiretape_json(*arguments: str | Path, status: int = 0) -> Any:
+    """Run one command with ``--json`` and give its document, which must be all that is on stdout."""
+    done = wiretape(*arguments, "--json")
+    assert done.returncode == status, done.stderr.decode()
+    assert done.stdout.count(b"\n") == 1
+    return json.loads(done.stdout)

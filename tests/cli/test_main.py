@@ -1,0 +1,165 @@
+"""The frame of the command line: help, errors, exit status, what is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.support import COMMAND, wiretape
+from tests.support.unmeasured import unmeasured_environment
+from wiretape import __version__
+from wiretape.cli.main import COMMANDS
+
+HEAVY = ("mcp", "rich", "cryptography", "sqlite3", "msgspec", "uvloop", "asyncio", "platformdirs", "pydantic")
+"""What must not be imported where a start has to be fast."""
+
+
+def imported(*arguments: str, stdin: bytes = b"") -> set[str]:
+    """Run a command, unmeasured (coverage imports much itself), and give the names of the modules it imported."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "wiretape", *arguments],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=unmeasured_environment(),
+    )
+    return {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["mcp", "--help"], ["--version"], ["status", "--root", "/nowhere"]])
+def test_a_command_that_has_to_start_fast_imports_nothing_heavy(arguments: list[str]) -> None:
+    modules = imported(*arguments)
+    assert "click" in modules
+    assert not modules & set(HEAVY)
+
+
+def test_help_lists_every_command_and_each_has_a_module_with_help_and_examples() -> None:
+    listed = wiretape("--help").stdout.decode()
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE)
+        command = import_module(f"wiretape.cli.commands.{name}").command
+        assert isinstance(command, click.Command)
+        assert command.name == name
+        assert command.help
+        assert f"wiretape {name}" in (command.epilog or "")
+
+
+def test_every_module_in_the_folder_of_commands_is_listed() -> None:
+    folder = Path(str(import_module("wiretape.cli.commands").__file__)).parent
+    assert {file.stem for file in folder.glob("*.py")} - {"__init__"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_is_printed_with_status_0(name: str) -> None:
+    done = wiretape(name, "--help")
+    assert done.returncode == 0
+    assert b"Examples:" in done.stdout
+    assert done.stderr == b""
+
+
+def test_the_version_is_the_packages() -> None:
+    assert wiretape("--version").stdout.decode() == f"wiretape {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["query"],
+        ["serve", "--proxy", "nonsense"],
+        ["serve", "--max-disk", "lots"],
+        ["serve", "--workers", "0"],
+        ["exchange", "last", "0"],
+        ["exchange", "last", "1", "--raw"],
+        ["exchange", "last", "1", "--body", "response", "--json"],
+        ["query", "last", "--sort", "sideways"],
+        ["run"],
+        ["completion", "tcsh"],
+    ],
+)
+def test_wrong_usage_is_status_2_and_a_sentence_on_stderr(arguments: list[str], root: Path) -> None:
+    done = wiretape("--root", root, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"wiretape: ")
+    assert b"Traceback" not in done.stderr
+    if "--json" not in arguments:
+        assert done.stdout == b""
+
+
+def test_an_error_with_json_is_one_document_on_stdout_too(root: Path) -> None:
+    done = wiretape("serve", "--proxy", "nonsense", "--root", root, "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert document["status"] == "error"
+    assert document["code"] == "usage"
+    assert "nonsense" in document["message"]
+    assert document["hint"]
+    assert done.stderr.startswith(b"wiretape: ")
+
+
+def test_json_behind_two_dashes_belongs_to_the_command_that_is_run(root: Path) -> None:
+    done = wiretape("run", "--root", root, "--", "no-such-program-anywhere", "--json")
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"no-such-program-anywhere" in done.stderr
+
+
+def test_an_argument_cannot_steer_the_terminal_through_the_message() -> None:
+    done = wiretape("\x1b[2Jfoo")
+    assert b"\x1b" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "completion", "bash"], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_each_shell(shell: str) -> None:
+    done = wiretape("completion", shell)
+    assert done.returncode == 0
+    assert b"_WIRETAPE_COMPLETE" in done.stdout
+
+
+def test_the_completion_script_is_one_that_bash_takes_and_completes_commands(tmp_path: Path) -> None:
+    script = tmp_path / "completion"
+    script.write_bytes(wiretape("completion", "bash").stdout)
+    subprocess.run(["bash", "-n", script], check=True, timeout=60)
+    offered = wiretape(env={"_WIRETAPE_COMPLETE": "bash_complete", "COMP_WORDS": "wiretape rec", "COMP_CWORD": "1"})
+    assert offered.stdout == b"plain,recover\n"
+
+
+def test_an_output_that_is_closed_is_no_traceback(root: Path) -> None:
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "sessions", "--root", str(root)],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
+def test_an_output_that_takes_no_more_is_a_sentence_and_status_1(root: Path, tmp_path: Path) -> None:
+    script = f'ulimit -f 0; exec "$@" > "{tmp_path / "out"}"'
+    command = ["sh", "-c", script, "sh", *COMMAND, "sessions", "--root", str(root)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=unmeasured_environment())
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"wiretape: the system refused: File too large")
+    assert b"Exception" not in done.stderr

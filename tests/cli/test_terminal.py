@@ -1,0 +1,112 @@
+"""What people see: the same commands on a real terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import COMMAND, wiretape
+from tests.support.clients import needs
+from tests.support.origin import Origin
+
+EVIL = (
+    b"HTTP/1.1 200 \x9b2JOK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
+    b"X-Title: \x9d0;owned\x9c\r\n\r\n\x1b[31mred\nline2"
+)
+"""HTTP allows the bytes 0x80 to 0xff in header fields: as characters they are the C1 controls, CSI among them."""
+
+
+def on_terminal(*arguments: str | Path, stdout: bool = True) -> tuple[int, str]:
+    """Run a command with a terminal as stderr and, if asked for, stdout; gives the status and what was shown."""
+    main, side = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        # EIO is how a terminal says that its other side is closed.
+        try:
+            while piece := os.read(main, 65536):
+                shown.extend(piece)
+        except OSError:
+            return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=side if stdout else subprocess.PIPE,
+            stderr=side,
+            check=False,
+            timeout=60,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
+        )
+    finally:
+        os.close(side)
+        reader.join(60)
+        os.close(main)
+    return done.returncode, shown.decode(errors="surrogateescape")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose newest session has an answer that tries to steer the terminal, and a binary one."""
+    root = tmp_path_factory.mktemp("hostile") / "root"
+    with Origin() as origin:
+        origin.script("/evil", EVIL, then="close")
+        words = [needs("curl"), "-sS", "-o", os.devnull, origin.url("/evil"), "-o", os.devnull, origin.url("/bytes/99")]
+        done = wiretape("run", "--root", root, "--session", "evil", "--", *words)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["exchange", "last", "1"],
+        ["exchange", "last", "1", "--json"],
+        ["exchange", "last", "1", "--body", "response"],
+        ["cat", "last"],
+        ["query", "last"],
+        ["query", "last", "--json"],
+        ["sessions"],
+    ],
+)
+def test_nothing_captured_reaches_a_terminal_raw(hostile: Path, arguments: list[str]) -> None:
+    status, shown = on_terminal(*arguments, "--root", hostile)
+    assert status == 0
+    assert "evil" in shown or "red" in shown
+    for sequence in ("\x9b", "\x9d", "\x1b[31mred"):
+        assert sequence not in shown
+
+
+def test_a_body_of_several_lines_stays_so_and_its_controls_are_visible(hostile: Path) -> None:
+    _, shown = on_terminal("exchange", "last", "1", "--body", "response", "--root", hostile)
+    assert shown == "\\x1b[31mred\r\nline2\r\n"
+
+
+def test_a_binary_body_is_not_written_to_a_terminal(hostile: Path) -> None:
+    status, shown = on_terminal("exchange", "last", "2", "--body", "response", "--root", hostile)
+    assert status == 2
+    assert "-o FILE" in shown
+
+
+@pytest.mark.parametrize("command", ["verify", "recover"])
+def test_long_work_shows_a_bar_on_a_terminal_and_none_with_json(hostile: Path, command: str) -> None:
+    status, shown = on_terminal(command, "last", "--root", hostile, stdout=False)
+    assert status == 0
+    assert command in shown
+    assert "\x1b[" in shown
+    assert on_terminal(command, "last", "--root", hostile, "--json", stdout=False) == (0, "")
+
+
+def test_tables_are_drawn_for_a_terminal(hostile: Path) -> None:
+    status, shown = on_terminal("sessions", "--root", hostile)
+    assert status == 0
+    assert "evil" in shown
+    assert "─" in shown
