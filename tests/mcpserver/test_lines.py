@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -200,6 +201,22 @@ def test_a_killed_daemon_costs_the_agent_nothing_but_what_was_being_asked(root: 
         code, rest = bridge.end()
     assert rest == b""
     assert code == 1
+
+
+def test_a_dying_daemon_that_still_takes_a_connection_is_not_mistaken_for_a_live_one(root: Path) -> None:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = root / "daemon.sock"
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(path))
+        dying.listen()
+        bridge = Conversation(root)
+        bridge.say(initialize())
+        dying.accept()[0].close()
+    try:
+        assert bridge.process.stdout is not None
+        assert json.loads(bridge.process.stdout.readline())["result"]
+    finally:
+        assert bridge.end() == (0, b"")
 
 
 def test_a_stopped_daemon_stays_stopped_until_the_agent_asks_again(root: Path) -> None:

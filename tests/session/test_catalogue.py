@@ -34,6 +34,20 @@ def test_lists_are_newest_first_also_within_a_second(root: Path) -> None:
     assert [found.session_id for found in Catalogue(root).list()] == made[::-1]
 
 
+def test_a_list_goes_on_after_any_session_also_within_a_second_and_when_it_was_deleted(root: Path) -> None:
+    catalogue = Catalogue(root)
+    made = [new_session(root).session_id for _ in range(8)][::-1]
+    for place, session_id in enumerate(made):
+        mark = catalogue.mark(session_id)
+        assert [found.session_id for found in catalogue.list(mark)] == made[place + 1 :]
+    mark = catalogue.mark(made[2])
+    catalogue.delete(made[2])
+    assert catalogue.ids(after=mark) == made[3:]
+    for wrong in ("", made[0], f"{made[0]}.x", "../..", f"{made[0]}.{'9' * 40}"):
+        with pytest.raises(UsageError, match="no cursor"):
+            catalogue.ids(after=wrong)
+
+
 def test_a_root_that_does_not_exist_has_no_sessions(root: Path) -> None:
     assert Catalogue(root).list() == []
     with pytest.raises(NotFoundError):

@@ -12,14 +12,16 @@ import os
 import select
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wiretape.daemon.client import ensure_daemon, error_from
+from wiretape.daemon.client import START_TIMEOUT, ensure_daemon, error_from
 from wiretape.errors import DaemonError, WiretapeError
 
 _BLOCK = 1 << 16
+_RETRY = 0.01
 _INTERNAL_ERROR = -32603
 """JSON-RPC 2.0 section 5.1."""
 
@@ -78,14 +80,27 @@ class _Bridge:
         return self._status
 
     def _connect(self) -> None:
-        connection = ensure_daemon(self._root)
-        connection.sendall(self._hello)
-        self._from_daemon = _accepted(connection)
-        self._socket = connection
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._socket is None:
+            connection = ensure_daemon(self._root)
+            try:
+                connection.sendall(self._hello)
+                self._from_daemon = _accepted(connection)
+                # A successor has to hear the handshake; the client has had its answer.
+                connection.sendall(b"".join(self._handshake))
+            except ConnectionError as error:
+                # The kernel closes what a killed process had open one by one: its listener may still take a
+                # connection when the one that was lost is closed already.
+                connection.close()
+                if time.monotonic() > deadline:
+                    raise DaemonError(
+                        "the daemon ended before it answered", hint="ask again; its log says why it ended"
+                    ) from error
+                time.sleep(_RETRY)
+                continue
+            self._socket = connection
         if self._handshake:
-            # A successor has to hear the handshake; the client has had its answer.
             self._swallow = _key(json.loads(self._handshake[0])["id"])
-            connection.sendall(b"".join(self._handshake))
 
     def _read_client(self) -> None:
         block = os.read(0, _BLOCK)
@@ -98,7 +113,10 @@ class _Bridge:
             self._ask(self._from_client + b"\n")
         self._client_there = False
         if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_WR)
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._lost()
 
     def _ask(self, line: bytes) -> None:
         """Pass one message on, to a new daemon if the old one is gone."""
@@ -179,12 +197,16 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _accepted(connection: socket.socket) -> bytes:
-    """Read the daemon's answer to the greeting; give what came behind it."""
+    """Read the daemon's answer to the greeting; give what came behind it.
+
+    Raises:
+        ConnectionError: it ended before it answered. WiretapeError: it refuses.
+    """
     data = b""
     while b"\n" not in data:
         block = connection.recv(_BLOCK)
         if not block:
-            raise DaemonError("the daemon ended before it answered", hint="ask again; its log says why it ended")
+            raise ConnectionResetError
         data += block
     line, _, rest = data.partition(b"\n")
     answer = json.loads(line)

@@ -30,9 +30,17 @@ class Library:
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._lock = asyncio.Lock()
 
-    async def list(self) -> list[SessionSummary]:
-        """List the sessions, newest first."""
-        return await asyncio.to_thread(self.catalogue.list)
+    async def list(self, after: str | None = None) -> list[SessionSummary]:
+        """List the sessions, newest first; ``after`` is the ``mark`` of the one they are to follow."""
+        return await asyncio.to_thread(self.catalogue.list, after)
+
+    async def mark(self, session_id: str) -> str:
+        """Give what says a session's place in the list."""
+        return await asyncio.to_thread(self.catalogue.mark, session_id)
+
+    async def count(self) -> int:
+        """Give how many sessions there are."""
+        return len(await asyncio.to_thread(self.catalogue.ids))
 
     async def resolve(self, ref: str) -> str:
         """Give the id that a name, a prefix, an id or ``last`` means."""

@@ -98,12 +98,16 @@ class Catalogue:
 
     # -- finding ------------------------------------------------------------------------------------------------
 
-    def ids(self) -> list[str]:
+    def ids(self, after: str | None = None) -> list[str]:
         """Give the ids of all sessions, newest first.
 
+        Args:
+            after: only those that follow in that order the session whose ``mark`` this is, be it deleted meanwhile.
+
         Raises:
-            StorageError: the folder cannot be read.
+            UsageError: ``after`` is no mark. StorageError: the folder cannot be read.
         """
+        until = _read_mark(after) if after is not None else None
         try:
             with os.scandir(self.folder) as entries:
                 found = [e.name for e in entries if is_session_id(e.name) and e.is_dir(follow_symlinks=False)]
@@ -111,7 +115,12 @@ class Catalogue:
             return []
         except OSError as error:
             raise storage_error("read", self.folder, error) from error
-        return sorted(found, key=self._age, reverse=True)
+        aged = sorted(((self._age(session_id), session_id) for session_id in found), reverse=True)
+        return [session_id for age, session_id in aged if until is None or age < until]
+
+    def mark(self, session_id: str) -> str:
+        """Give what says a session's place in the list, for ``ids(after=...)``."""
+        return f"{session_id}.{self._age(session_id)[1]}"
 
     def _age(self, session_id: str) -> tuple[str, int, str]:
         # Ids order sessions by second; within one the manifest does, or the folder where there is none.
@@ -164,14 +173,17 @@ class Catalogue:
         session_id = self.resolve(ref)
         return Session(self.folder / session_id, session_id)
 
-    def list(self) -> builtins.list[SessionSummary]:
+    def list(self, after: str | None = None) -> builtins.list[SessionSummary]:
         """Describe all sessions, newest first; one that cannot be read is listed with what is known of it.
 
+        Args:
+            after: as ``ids`` takes it.
+
         Raises:
-            StorageError: the folder cannot be read.
+            UsageError: ``after`` is no mark. StorageError: the folder cannot be read.
         """
         found = []
-        for session_id in self.ids():
+        for session_id in self.ids(after):
             with contextlib.suppress(NotFoundError):  # deleted in this moment, or no session at all
                 found.append(self._summary(session_id))
         return found
@@ -302,6 +314,16 @@ class Catalogue:
             if report is not None:
                 recovered.append(report)
         return RecoverReport(recovered=recovered, skipped=skipped)
+
+
+def _read_mark(mark: str) -> tuple[str, int, str]:
+    """Read what ``Catalogue.mark`` gave."""
+    session_id, _, created = mark.partition(".")
+    if not is_session_id(session_id) or not created.isascii() or not created.isdigit() or len(created) > 20:
+        raise UsageError(
+            f"{mark[:80]!r} is no cursor of the list of sessions", hint="pass nextCursor of the answer before"
+        )
+    return session_id[:15], int(created), session_id
 
 
 def _log_bytes(log_dir: Path) -> int:

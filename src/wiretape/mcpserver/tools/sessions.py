@@ -50,12 +50,12 @@ async def proxy_session_status(call: Call) -> Recording:
 @tool("List sessions", Hints(reads=True))
 async def proxy_list_sessions(call: Call, limit: arg.Limit = 50, cursor: arg.Cursor = None) -> SessionList:
     """List the recorded sessions, newest first, with their state: `recoveryState` is clean, recovered or damaged."""
-    every = await call.service.library.list()
-    after = [session for session in every if cursor is None or session.session_id < cursor]
+    library = call.service.library
+    after = await library.list(cursor)
     page = after[:limit]
     while True:
-        more = page[-1].session_id if page and len(after) > len(page) else None
-        answer = SessionList(sessions=page, total=len(every), next_cursor=more)
+        more = await library.mark(page[-1].session_id) if page and len(after) > len(page) else None
+        answer = SessionList(sessions=page, total=await library.count(), next_cursor=more)
         if size_of(answer) <= BUDGET or len(page) == 1:
             return answer
         page = page[: len(page) * 3 // 4]
