@@ -1,0 +1,51 @@
+"""What every part of the proof is: a function that takes a ``Task`` and gives a ``Result``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+Figure = int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a part is asked to do.
+
+    Args:
+        folder: an empty folder of the part's own; what does not hold is left there.
+        seed: everything that is drawn depends on it.
+        effort: 1.0 is all of the work, the figures of ``docs/reliability.md``; 0.01 a hundredth of it, at least once.
+        report: called with (done, total, a few words) as often as the part likes.
+    """
+
+    folder: Path
+    seed: str
+    effort: float
+    report: Callable[[int, int, str], None]
+
+    def share(self, whole: int, at_least: int = 1) -> int:
+        """Give how many of ``whole`` repetitions this effort means."""
+        return max(at_least, min(whole, round(whole * self.effort)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a part found: ``figures`` for the account, in order, and a sentence for each thing that does not hold."""
+
+    figures: dict[str, Figure]
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.failures
+
+
+class Part(Protocol):
+    """One part of the proof."""
+
+    def __call__(self, task: Task) -> Result:
+        """Run it."""
