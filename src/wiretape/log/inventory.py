@@ -86,12 +86,13 @@ def _missing(segments: list[Placed]) -> dict[tuple[int, int], list[Gap]]:
         if segment.stream != stream:
             stream, expected = segment.stream, 1
         if segment.number > expected:
-            found[stream, segment.number] = _missing_gaps(stream, expected, segment.number - expected)
+            found[stream, segment.number] = missing_gaps(stream, expected, segment.number - expected)
         expected = segment.number + 1
     return found
 
 
-def _missing_gaps(stream: int, first: int, count: int) -> list[Gap]:
+def missing_gaps(stream: int, first: int, count: int) -> list[Gap]:
+    """Name ``count`` segments that are not there, from number ``first`` on."""
     if count > _LISTED_MISSING:
         last = segment_name(stream, first + count - 1)
         return [Gap(segment=segment_name(stream, first), offset=0, length=0, reason=f"missing, and all up to {last}")]

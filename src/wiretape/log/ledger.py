@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
+import msgspec
+
 from wiretape.log.format import FrameType, Seal, SegmentHead
 from wiretape.log.items import Damage
 
@@ -17,12 +19,36 @@ NO_CAUSE = -1
 """In place of a gap's index: nothing in the log explains why a number is missing."""
 
 
+class LedgerState(msgspec.Struct, array_like=True):
+    """A ledger put aside, to be gone on with later."""
+
+    known: int
+    done: int
+    unfinished: dict[int, int]
+    interrupted: list[int]
+    missing: list[tuple[int, int, int, int]]
+    touched: list[tuple[int, int]]
+    unexplained: list[int]
+    closed: bool
+    step: int
+    expected: int
+    cause: int
+    run: int | None
+    sealed: bool
+    begun: bool
+
+
 class MissingRanges:
     """Ranges of missing seqs, each with the index of the gap that took it; added in ascending order."""
 
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ranges: list[tuple[int, int, int, int]] = []
+    def __init__(self, ranges: list[tuple[int, int, int, int]] | None = None) -> None:
+        self._ranges = list(ranges or [])
+        self._starts = [start for start, *_ in self._ranges]
+
+    @property
+    def ranges(self) -> list[tuple[int, int, int, int]]:
+        """The ranges as (start, stop, step, cause), for ``MissingRanges(ranges)``."""
+        return self._ranges
 
     def add(self, start: int, stop: int, step: int, cause: int) -> None:
         """Note that ``start``, ``start + step``, ... before ``stop`` are missing because of gap ``cause``."""
@@ -204,3 +230,36 @@ class StreamLedger:
             self.missing.add(self._expected, seq, self._step, self._cause)
             self._expected = seq
             self._cause = NO_CAUSE
+
+    # -- put aside ----------------------------------------------------------------------------------------------
+
+    def save(self) -> LedgerState:
+        """Give everything that ``load`` needs to go on."""
+        return LedgerState(
+            self.known,
+            self.done,
+            self.unfinished,
+            sorted(self.interrupted),
+            self.missing.ranges,
+            self.touched,
+            self.unexplained,
+            self.closed,
+            self._step,
+            self._expected,
+            self._cause,
+            self._run,
+            self._sealed,
+            self._begun,
+        )
+
+    @classmethod
+    def load(cls, stream: int, state: LedgerState) -> StreamLedger:
+        """Go on with what ``save`` gave."""
+        ledger = cls(stream, state.step)
+        ledger.known, ledger.done, ledger.closed = state.known, state.done, state.closed
+        ledger.unfinished, ledger.interrupted = state.unfinished, set(state.interrupted)
+        ledger.missing = MissingRanges(state.missing)
+        ledger.touched, ledger.unexplained = state.touched, state.unexplained
+        ledger._expected, ledger._cause, ledger._run = state.expected, state.cause, state.run
+        ledger._sealed, ledger._begun = state.sealed, state.begun
+        return ledger

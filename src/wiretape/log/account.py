@@ -1,0 +1,398 @@
+"""The account of a log: what it holds, what it lacks, and why; drawn up segment by segment.
+
+A check of the whole log and an index that follows the log draw up the same account, so that both report the same. It
+can be put aside (``save``) and gone on with (``load``) where reading goes on later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from wiretape.errors import DamagedError
+from wiretape.log.format import Event, Flag, FrameType, Seal, SegmentHead
+from wiretape.log.inventory import Placed
+from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
+from wiretape.log.ledger import NO_CAUSE, LedgerState, StreamLedger
+from wiretape.model import Gap
+
+# Reports stay readable and bounded: what exceeds these is counted and noted, not listed.
+_LISTED_GAPS: Final = 10_000
+_LISTED_SEQS: Final = 10_000
+_OF_AN_EXCHANGE: Final = frozenset(map(int, OF_AN_EXCHANGE))
+
+_NO_SEQ: Final = 2**53
+"""No writer comes this far, and JSON's numbers are exact only up to here."""
+IMPOSSIBLE_SEQ: Final = "a number that no writer gives"
+_FIRST: Final = (-1, -1)
+
+
+class LogReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log holds and what it lacks. Lists of seqs are sorted.
+
+    Attributes:
+        exchanges: exchanges of which at least one frame is there.
+        done: those whose end is there.
+        interrupted: begun and no end is there, nor will it come: their run is over, or the disk refused it.
+        in_flight: begun by the writer that is alive, and not ended.
+        partial: passed while the disk refused; recorded in part or not at all (they count in ``dropped``).
+        lost: seqs of which damage left nothing; the first 10,000, ``lost_exchanges`` counts all.
+        damaged: exchanges that damage touched and left something of.
+        gaps: damaged, missing, foreign and doubled ranges; tails are not among them.
+        tails: the unfinished ends that killed writers or power cuts left; ``torn_tail_bytes`` is their length.
+        closed_cleanly: every stream ends with its final seal.
+        holder: the note of a living writer (pid, bootId, nonce, stream), None when there is none.
+        dropped: exchanges that passed unrecorded, as the recorder counted them.
+        next_seq: a seq above every one seen, per stream.
+    """
+
+    session_id: str
+    exchanges: int
+    done: int
+    interrupted: list[int]
+    in_flight: list[int]
+    partial: list[int]
+    lost: list[int]
+    lost_exchanges: int
+    damaged: list[int]
+    gaps: list[Gap]
+    tails: list[Gap]
+    torn_tail_bytes: int
+    damaged_bytes: int
+    closed_cleanly: bool
+    holder: dict[str, Any] | None
+    dropped: int
+    bytes: int
+    segments: int
+    next_seq: dict[int, int]
+    notes: list[str]
+
+
+class _StreamState(msgspec.Struct, array_like=True):
+    """One stream: its ledger, and the segment that is being read or was read last."""
+
+    ledger: LedgerState
+    number: int
+    name: str
+    end: int
+    counts: dict[int, int]
+    sound: bool
+    seal: Seal | None
+
+
+class _State(msgspec.Struct, array_like=True):
+    """An account put aside."""
+
+    step: int
+    streams: dict[int, _StreamState]
+    gaps: list[tuple[Gap, tuple[int, int]]]
+    unlisted: int
+    provisional: list[int]
+    tails: list[tuple[Gap, tuple[int, int]]]
+    damaged_bytes: int
+    hints: dict[int, list[int]]
+    notes: list[str]
+    dropped: int
+    partial: list[int]
+    events: list[bytes]
+
+
+class _Stream:
+    """A stream while it is read."""
+
+    __slots__ = ("counts", "end", "ledger", "name", "number", "seal", "sound")
+
+    def __init__(self, ledger: StreamLedger) -> None:
+        self.ledger = ledger
+        self.number = 0
+        self.name = ""
+        self.end = 0
+        self.enter(0, "")
+
+    def enter(self, number: int, name: str) -> None:
+        """Begin a segment."""
+        self.number, self.name, self.end = number, name, 0
+        self.counts: dict[int, int] = {}
+        self.sound = True
+        self.seal: Seal | None = None
+
+
+class Account:
+    """The account of one log. Segments of one stream come in the order of their numbers; streams may take turns."""
+
+    def __init__(self, step: int = 0, gaps: Iterable[Gap] = (), notes: Iterable[str] = ()) -> None:
+        """Begin an account.
+
+        Args:
+            step: number of streams as the log's first head says; 0 takes it from the first head that is read.
+            gaps: segments that do not belong to the log.
+            notes: sentences for the report.
+        """
+        self._step = step
+        self._gaps = [(gap, _FIRST) for gap in gaps]
+        self._damaged_bytes = sum(gap.length for gap, _ in self._gaps)
+        self._notes = list(notes)
+        self._streams: dict[int, _Stream] = {}
+        self._provisional: set[int] = set()
+        self._unlisted = 0
+        self._tails: list[tuple[Gap, tuple[int, int]]] = []
+        self._hints: dict[int, set[int]] = {}
+        self._dropped = 0
+        self._partial: set[int] = set()
+        self._events: set[bytes] = set()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every damaged range is listed, so that the order of reading makes no difference to the report."""
+        return not self._unlisted
+
+    def last(self, stream: int) -> int:
+        """Give the number of the segment that was begun last in a stream, 0 for none."""
+        return self._streams[stream].number if stream in self._streams else 0
+
+    # -- segments -----------------------------------------------------------------------------------------------
+
+    def begin(self, segment: Placed, missing: Sequence[Gap] = ()) -> None:
+        """Go on in a segment; ``missing`` are the ones that should lie between it and the one before it."""
+        if not self._step and segment.head is not None:
+            self._step = max(1, segment.head.streams)
+        stream = self._streams.get(segment.stream)
+        first = stream is None
+        if stream is None:
+            stream = self._streams[segment.stream] = _Stream(StreamLedger(segment.stream, self._step or 1))
+        else:
+            self._compare(stream)
+        ledger, cause = stream.ledger, NO_CAUSE
+        for gap in missing:
+            cause = self._add_gap(gap, (segment.stream, segment.number))
+        if cause == NO_CAUSE and segment.head is not None and not first and ledger.leaves_out(segment.head):
+            reason = "ends too early: the last numbers given before the next segment are not there"
+            cut_short = Gap(segment=stream.name, offset=stream.end, length=0, reason=reason)
+            cause = self._add_gap(cut_short, (segment.stream, stream.number))
+            self._provisional.add(cause)
+        ledger.begin_segment(segment.head, cause)
+        stream.enter(segment.number, segment.ref.name)
+
+    def read(self, number: int, items: Iterable[Frame | Damage]) -> None:
+        """Take what is read of the segment that stream ``number`` is in."""
+        stream = self._streams[number]
+        ledger, counts = stream.ledger, stream.counts
+        # Plain integers: this loop sees every frame, and looking up an enum member costs more than its other work.
+        opened, done, of_an_exchange = int(FrameType.OPENED), int(FrameType.DONE), _OF_AN_EXCHANGE
+        for item in items:
+            if isinstance(item, Damage):
+                stream.sound = False
+                self._take_damage(item, number, stream)
+                continue
+            kind = item.kind
+            if item.seq >= _NO_SEQ and kind in of_an_exchange:
+                stream.sound = False
+                self._take_damage(Damage(item.segment, item.offset, item.size, IMPOSSIBLE_SEQ), number, stream)
+                continue
+            counts[kind] = counts.get(kind, 0) + 1
+            if kind == opened:
+                ledger.open(item.seq)
+            elif kind == done:
+                ledger.finish(item.seq)
+            elif kind in of_an_exchange:
+                ledger.see(item.seq)
+            else:
+                self._take_other(item, stream)
+
+    def reached(self, number: int, end: int) -> None:
+        """Say how far stream ``number`` was read in its segment."""
+        self._streams[number].end = end
+
+    def end(self, number: int) -> None:
+        """Say that nobody writes stream ``number`` any more."""
+        self._streams[number].ledger.end()
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def _take_other(self, frame: Frame, stream: _Stream) -> None:
+        if frame.kind not in (FrameType.SEAL, FrameType.EVENT, FrameType.SEGMENT):
+            return
+        try:
+            record = frame.record()
+        except DamagedError as error:
+            self._notes.append(error.message)
+            return
+        if isinstance(record, Event) and frame.head not in self._events:
+            # After a failed fsync the writer writes frames again to a new segment: what an event counts counts once.
+            self._events.add(frame.head)
+            self._take_event(record)
+        if isinstance(record, SegmentHead) and frame.offset:
+            self._notes.append(f"{frame.segment} has a second head at {frame.offset}")
+        if isinstance(record, Seal):
+            stream.ledger.seal(record, bool(frame.flags & Flag.FINAL))
+            stream.seal = record
+
+    def _take_event(self, event: Event) -> None:
+        if event.kind == "dropped":
+            count = event.detail.get("exchanges")
+            partial = event.detail.get("partial")
+            self._dropped += count if isinstance(count, int) and count > 0 else 0
+            self._partial.update(seq for seq in partial if isinstance(seq, int)) if isinstance(partial, list) else None
+
+    def _compare(self, stream: _Stream) -> None:
+        # Frames know their offsets, so none was cut out: a difference is the writer's fault, and still to be told.
+        seal, counts = stream.seal, stream.counts
+        stream.seal = None
+        if seal is None or not stream.sound:
+            return
+        found = (sum(counts.values()) - 1, counts.get(FrameType.OPENED, 0), counts.get(FrameType.DONE, 0))
+        if found != (seal.frames, seal.opened, seal.done):
+            self._notes.append(
+                f"{stream.name}: its seal counts {seal.frames} frames, {seal.opened} opened and {seal.done} done;"
+                f" there are {found[0]}, {found[1]} and {found[2]}"
+            )
+
+    def _take_damage(self, damage: Damage, number: int, stream: _Stream) -> None:
+        gap = Gap(segment=damage.segment, offset=damage.offset, length=damage.length, reason=damage.reason)
+        if damage.is_tail:
+            self._tails.append((gap, (number, stream.number)))
+            return
+        self._damaged_bytes += damage.length
+        index = self._add_gap(gap, (number, stream.number))
+        self._hints.setdefault(index, set()).update(damage.seqs_hint)
+        stream.ledger.damage(damage, index)
+
+    def _add_gap(self, gap: Gap, place: tuple[int, int]) -> int:
+        if len(self._gaps) >= _LISTED_GAPS:
+            self._unlisted += 1
+            return _LISTED_GAPS  # the index of none: what it costs counts, and is said of no other range
+        self._gaps.append((gap, place))
+        return len(self._gaps) - 1
+
+    # -- the result ---------------------------------------------------------------------------------------------
+
+    def report(self, session_id: str, *, size: int, segments: int, holder: dict[str, Any] | None = None) -> LogReport:
+        """Draw up the report; the account is not to be gone on with after it."""
+        for stream in self._streams.values():
+            self._compare(stream)
+        ledgers = [self._streams[number].ledger for number in sorted(self._streams)]
+        lost, lost_count = self._settle_missing(ledgers)
+        for ledger in ledgers:
+            for seq, cause in ledger.touched:
+                if cause != NO_CAUSE:
+                    self._hints.setdefault(cause, set()).add(seq)
+        gone = {seq for seqs in lost.values() for seq in seqs}
+        unfinished = {seq for ledger in ledgers for seq in ledger.unfinished}
+        interrupted = {seq for ledger in ledgers for seq in ledger.interrupted}
+        if self._unlisted:
+            self._notes.append(f"{self._unlisted} further damaged ranges are counted and not listed")
+        tails = [gap for gap, _ in sorted(self._tails, key=lambda tail: tail[1])]
+        return LogReport(
+            session_id=session_id,
+            exchanges=sum(ledger.known for ledger in ledgers),
+            done=sum(ledger.done for ledger in ledgers),
+            interrupted=sorted(interrupted | (unfinished & self._partial)),
+            in_flight=sorted(unfinished - self._partial),
+            partial=sorted(self._partial),
+            lost=sorted(gone)[:_LISTED_SEQS],
+            lost_exchanges=lost_count,
+            damaged=sorted({seq for seqs in self._hints.values() for seq in seqs} - gone),
+            gaps=self._listed(lost),
+            tails=tails,
+            torn_tail_bytes=sum(gap.length for gap in tails),
+            damaged_bytes=self._damaged_bytes,
+            closed_cleanly=bool(ledgers) and all(ledger.closed for ledger in ledgers),
+            holder=holder,
+            dropped=self._dropped,
+            bytes=size,
+            segments=segments,
+            next_seq={number: stream.ledger.next_seq for number, stream in sorted(self._streams.items())},
+            notes=self._notes,
+        )
+
+    def _listed(self, lost: dict[int, list[int]]) -> list[Gap]:
+        """Give the gaps in the order of the log, each with its exchanges."""
+        order = sorted(range(len(self._gaps)), key=lambda index: self._gaps[index][1])
+        # What the writer says it dropped explains a missing number better than a segment cut short.
+        return [
+            self._with_exchanges(index, self._gaps[index][0], lost.get(index, []))
+            for index in order
+            if index not in self._provisional or lost.get(index)
+        ]
+
+    def _settle_missing(self, ledgers: list[StreamLedger]) -> tuple[dict[int, list[int]], int]:
+        """Give the lost seqs of each gap (as many as are listed) and the count of all that are lost."""
+        lost: dict[int, list[int]] = {}
+        lost_count = never_written = 0
+        for ledger in ledgers:
+            for seqs, cause in ledger.missing:
+                dropped = sum(1 for seq in self._partial if seq in seqs)
+                if cause == NO_CAUSE:
+                    never_written += _count(seqs) - dropped
+                    continue
+                lost_count += _count(seqs) - dropped
+                listed = lost.setdefault(cause, [])
+                for seq in seqs:
+                    if len(listed) >= _LISTED_SEQS:
+                        break
+                    if seq not in self._partial:
+                        listed.append(seq)
+        if never_written > self._dropped:
+            self._notes.append(f"{never_written} numbers were given and never written, and no damage explains them")
+        return lost, lost_count
+
+    def _with_exchanges(self, index: int, gap: Gap, lost: list[int]) -> Gap:
+        seqs = self._hints.get(index, set()).union(lost)
+        if not seqs:
+            return gap
+        return msgspec.structs.replace(gap, exchanges=sorted(seqs), lost=lost)
+
+    # -- put aside ----------------------------------------------------------------------------------------------
+
+    def save(self) -> bytes:
+        """Give the account as bytes: the same account, the same bytes."""
+        streams = {
+            number: _StreamState(s.ledger.save(), s.number, s.name, s.end, s.counts, s.sound, s.seal)
+            for number, s in sorted(self._streams.items())
+        }
+        hints = {index: sorted(seqs) for index, seqs in sorted(self._hints.items())}
+        state = _State(
+            self._step,
+            streams,
+            self._gaps,
+            self._unlisted,
+            sorted(self._provisional),
+            self._tails,
+            self._damaged_bytes,
+            hints,
+            self._notes,
+            self._dropped,
+            sorted(self._partial),
+            sorted(self._events),
+        )
+        return msgspec.msgpack.encode(state)
+
+    @classmethod
+    def load(cls, data: bytes) -> Account:
+        """Go on with what ``save`` gave.
+
+        Raises:
+            DamagedError: it is no such thing.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DamagedError(f"the account in the index cannot be read: {error}") from None
+        account = cls(state.step, notes=state.notes)
+        account._gaps, account._tails = state.gaps, state.tails
+        account._unlisted, account._damaged_bytes = state.unlisted, state.damaged_bytes
+        account._provisional, account._dropped = set(state.provisional), state.dropped
+        account._hints = {index: set(seqs) for index, seqs in state.hints.items()}
+        account._partial, account._events = set(state.partial), set(state.events)
+        for number, saved in state.streams.items():
+            stream = account._streams[number] = _Stream(StreamLedger.load(number, saved.ledger))
+            stream.number, stream.name, stream.end = saved.number, saved.name, saved.end
+            stream.counts, stream.sound, stream.seal = saved.counts, saved.sound, saved.seal
+        return account
+
+
+def _count(seqs: range) -> int:
+    """Count a range that a forged seal may have made longer than ``len`` can say."""
+    return max(0, (seqs.stop - seqs.start + seqs.step - 1) // seqs.step)
