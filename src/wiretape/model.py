@@ -169,7 +169,10 @@ class ExchangeDetail(Value, frozen=True):
 
 
 class SessionSummary(Value, frozen=True):
-    """One session in a list. ``bytes`` is what its log takes on disk; times are milliseconds since the epoch."""
+    """One session in a list. ``bytes`` is what its log takes on disk; times are milliseconds since the epoch.
+
+    ``verified`` says whether every byte of the log was checked since it last grew; ``note`` what the counts leave out.
+    """
 
     session_id: str
     name: str
@@ -183,6 +186,8 @@ class SessionSummary(Value, frozen=True):
     profile: Profile = "full"
     durability: Durability = "group"
     dropped: int = 0
+    verified: bool = False
+    note: str | None = None
 
 
 class VerifyReport(Value, frozen=True):
@@ -207,7 +212,10 @@ class VerifyReport(Value, frozen=True):
 
 
 class RecoveredSession(Value, frozen=True):
-    """What recovery found and did for one session."""
+    """What recovery found and did for one session.
+
+    ``verified`` is false when the session was only opened: what the index had read before was not read again.
+    """
 
     session_id: str
     exchanges: int
@@ -217,6 +225,7 @@ class RecoveredSession(Value, frozen=True):
     gaps: list[Gap]
     quarantined_bytes: int
     recovery_state: RecoveryState
+    verified: bool = True
 
 
 class SkippedSession(Value, frozen=True):

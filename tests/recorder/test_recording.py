@@ -13,6 +13,8 @@ from tests.support.origin import Origin
 from tests.support.recorder import RecorderProcess
 from tests.support.wait import wait_until
 from wiretape.log.format import FrameType
+from wiretape.session.catalogue import Catalogue
+from wiretape.session.manifest import read_manifest
 
 
 def test_p1_every_answered_exchange_survives_a_sigkill(recorder: RecorderProcess, http_origin: Origin) -> None:
@@ -55,6 +57,21 @@ def test_p5_a_successor_goes_on_with_new_numbers_in_a_new_segment(
     found = recorder.exchanges()
     assert [exchange.seq for exchange in found] == [1, 2]
     assert len(list((recorder.folder("one") / "log").glob("*.wlog"))) == 3
+
+
+def test_the_log_says_what_the_session_is_called_and_how_it_is_recorded(root: Path) -> None:
+    made = Catalogue(root).create("checkout", profile="preview", durability="always", max_disk=10**9)
+    before = read_manifest(made.path, made.session_id)
+    assert before is not None
+    with RecorderProcess(root) as recorder:
+        recorder.send(cmd="record", sessionId=made.session_id, dir=str(made.path))
+        recorder.expect("recording")
+    (made.path / "manifest.json").unlink()
+    (summary,) = Catalogue(root).list()
+    assert (summary.name, summary.profile, summary.durability) == ("checkout", "preview", "always")
+    after = read_manifest(made.path, made.session_id)
+    assert after is not None
+    assert (after.created_ns, after.max_disk) == (before.created_ns, before.max_disk)
 
 
 def test_an_exchange_belongs_to_the_session_in_which_it_began(recorder: RecorderProcess, http_origin: Origin) -> None:

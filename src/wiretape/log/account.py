@@ -120,7 +120,11 @@ class _Stream:
 
 
 class Account:
-    """The account of one log. Segments of one stream come in the order of their numbers; streams may take turns."""
+    """The account of one log. Segments of one stream come in the order of their numbers; streams may take turns.
+
+    Attributes:
+        step: number of streams as the log's first head says; 0 while none was read.
+    """
 
     def __init__(self, step: int = 0, gaps: Iterable[Gap] = (), notes: Iterable[str] = ()) -> None:
         """Begin an account.
@@ -130,7 +134,7 @@ class Account:
             gaps: segments that do not belong to the log.
             notes: sentences for the report.
         """
-        self._step = step
+        self.step = step
         self._gaps = [(gap, _FIRST) for gap in gaps]
         self._damaged_bytes = sum(gap.length for gap, _ in self._gaps)
         self._notes = list(notes)
@@ -148,6 +152,15 @@ class Account:
         """Whether every damaged range is listed, so that the order of reading makes no difference to the report."""
         return not self._unlisted
 
+    @property
+    def streams(self) -> list[int]:
+        """The streams that were met, in order."""
+        return sorted(self._streams)
+
+    def begins_before(self, stream: int) -> bool:
+        """Tell whether ``stream`` is new and comes, in the log's order, before one that was met already."""
+        return stream not in self._streams and any(stream < other for other in self._streams)
+
     def last(self, stream: int) -> int:
         """Give the number of the segment that was begun last in a stream, 0 for none."""
         return self._streams[stream].number if stream in self._streams else 0
@@ -156,12 +169,12 @@ class Account:
 
     def begin(self, segment: Placed, missing: Sequence[Gap] = ()) -> None:
         """Go on in a segment; ``missing`` are the ones that should lie between it and the one before it."""
-        if not self._step and segment.head is not None:
-            self._step = max(1, segment.head.streams)
+        if not self.step and segment.head is not None:
+            self.step = max(1, segment.head.streams)
         stream = self._streams.get(segment.stream)
         first = stream is None
         if stream is None:
-            stream = self._streams[segment.stream] = _Stream(StreamLedger(segment.stream, self._step or 1))
+            stream = self._streams[segment.stream] = _Stream(StreamLedger(segment.stream, self.step or 1))
         else:
             self._compare(stream)
         ledger, cause = stream.ledger, NO_CAUSE
@@ -354,7 +367,7 @@ class Account:
         }
         hints = {index: sorted(seqs) for index, seqs in sorted(self._hints.items())}
         state = _State(
-            self._step,
+            self.step,
             streams,
             self._gaps,
             self._unlisted,

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from wiretape import __version__
 from wiretape.errors import UsageError, WiretapeError
+from wiretape.log.format import Event, FrameType
 from wiretape.log.resume import resume_point
 from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.recorder.ca import CertificateAuthority
@@ -30,6 +31,7 @@ from wiretape.recorder.pool import Pool
 from wiretape.recorder.tape import NullTape, Tape
 from wiretape.recorder.tls import ServerContexts, UpstreamContexts
 from wiretape.recorder.upstream import Connector
+from wiretape.session.facts import SESSION_EVENT, facts_of
 
 GRACE_SECONDS: Final = 2.0
 
@@ -135,7 +137,7 @@ class Worker:
             program=f"wiretape {__version__}",
         )
         writer = LogWriter(log_dir, identity, clock_ns=time.time_ns, next_number=number, next_seq=seq)
-        return Tape(
+        tape = Tape(
             self._loop,
             writer,
             session_id,
@@ -144,6 +146,11 @@ class Worker:
             max_disk=command.get("maxDisk"),
             on_full=command.get("onFull", "pass"),
         )
+        # In the log, what only the manifest knows otherwise: a lost manifest costs nothing.
+        facts = facts_of(Path(command["dir"]), session_id)
+        if facts is not None:
+            tape.append(FrameType.EVENT, 0, Event(time.time_ns(), SESSION_EVENT, facts))
+        return tape
 
     def _close(self, session_id: str) -> None:
         context = self._ready()

@@ -15,6 +15,7 @@ from wiretape.log.locks import writer_alive
 from wiretape.log.reader import scan_segment, segment_info
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.session.batch import Batch, SegmentRow
+from wiretape.session.tally import Tally
 
 BATCH_FRAMES: Final = 16_384
 BATCH_BYTES: Final = 32 * 1024 * 1024
@@ -30,6 +31,8 @@ class Follower:
     def __init__(self, log_dir: Path, session_id: str) -> None:
         self.log_dir = log_dir
         self.session_id = session_id
+        self.batch_frames = BATCH_FRAMES
+        self.batch_bytes = BATCH_BYTES
 
     def step(self, db: sqlite3.Connection) -> bool:
         """Read on for one transaction; give whether the end is reached.
@@ -38,7 +41,7 @@ class Follower:
             sqlite3.DatabaseError: the index is not one of this log.
             NotFoundError, StorageError, LogVersionError: the log cannot be read.
         """
-        if self._nothing_new(db):
+        if self.nothing_new(db):
             return True
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -68,43 +71,53 @@ class Follower:
         live = {ref.name for ref in last.values() if writer_alive(self.log_dir, ref.stream) is not None}
         return segments, live
 
-    def _nothing_new(self, db: sqlite3.Connection) -> bool:
+    def nothing_new(self, db: sqlite3.Connection) -> bool:
+        """Tell whether the index is at the log's end; raises as ``step``."""
         known = dict(db.execute("SELECT name, position FROM segments"))
         segments, live = self._segments(set(known))
-        if any(known.get(ref.name) != ref.size for ref in segments):
+        if any(known.get(ref.name) != ref.size for ref in segments if ref.size or ref.name not in live):
             return False
         stale = db.execute(f"SELECT 1 FROM exchanges WHERE {_STALE} LIMIT 1", (_live_runs(db, live),))  # noqa: S608
         return stale.fetchone() is None
 
     def _read_on(self, db: sqlite3.Connection) -> bool:
         segments, live = self._segments({name for (name,) in db.execute("SELECT name FROM segments")})
-        batch = Batch(db)
-        budget = Budget(BATCH_FRAMES, BATCH_BYTES)
-        for ref in segments:
-            if not self._read_segment(db, batch, ref, ref.name in live, budget):
-                batch.write()
-                return False
+        batch, tally = Batch(db), Tally(db)
+        budget = Budget(self.batch_frames, self.batch_bytes)
+        done = all(self._read_segment(db, batch, tally, ref, ref.name in live, budget) for ref in segments)
         batch.write()
+        tally.write()
+        if not done:
+            return False
         # What is open in a run that is over will not end any more.
         db.execute(f"UPDATE exchanges SET state = 'interrupted' WHERE {_STALE}", (_live_runs(db, live),))  # noqa: S608
         return True
 
-    def _read_segment(self, db: sqlite3.Connection, batch: Batch, ref: SegmentRef, live: bool, budget: Budget) -> bool:
+    def _read_segment(
+        self, db: sqlite3.Connection, batch: Batch, tally: Tally, ref: SegmentRef, live: bool, budget: Budget
+    ) -> bool:
         """Read on in one segment; False when the budget was used up before its end."""
+        if live and not ref.size:
+            return True  # just made: whose it is is not yet written
         row = _segment_row(db, ref, batch, self.session_id)
         if row.closed == IGNORED:
             row.position = ref.size
+            tally.give_up()
         if row.position > ref.size:
             raise sqlite3.DatabaseError("a segment is shorter than the index knows it")
         if row.position == ref.size:
+            tally.reached(ref, row.position, live=live)
             return True
         scan = scan_segment(ref.path, start=row.position, end=None if live else ref.size, live=live)
+        scan.sealed = row.closed > 0
         for item in scan:
             batch.apply(row, item)
+            tally.take(ref, item)
             if budget.used(scan.position - row.position):
                 break
         finished = not budget.spent
         row.position = scan.position
+        tally.reached(ref, row.position, live=live)
         db.execute(
             "UPDATE segments SET position = ?, run = ?, run_key = ?, begun = ?, ended = ?, closed = ? WHERE id = ?",
             (row.position, row.run, row.run_key, row.begun, row.ended, row.closed, row.id),

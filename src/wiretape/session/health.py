@@ -44,6 +44,8 @@ class Health(msgspec.Struct, frozen=True):
     interrupted: int
     unclosed: int
     found_lost: int | None = None
+    unread: int = 0  # bytes of the log that are not in the index, because reading them would have taken too long
+    size: int = 0  # bytes of the log, where some are unread
 
     @property
     def lost(self) -> int:
@@ -79,6 +81,9 @@ def read_health(index: Index) -> Health:
 def coverage(health: Health, *, empty: bool = False, notes: list[str] | None = None) -> Coverage:
     """Say what an answer was made from; an empty one over incomplete data gets a sentence (P11)."""
     found = list(notes or [])
+    unread = unread_note(health)
+    if unread is not None:
+        found.append(unread)
     if health.dropped:
         found.append(f"{_many(health.dropped)} passed while nothing could be recorded and cannot be found.")
     if health.lost:
@@ -95,6 +100,17 @@ def coverage(health: Health, *, empty: bool = False, notes: list[str] | None = N
         dropped=health.dropped,
         damaged=health.damaged,
         notes=found,
+    )
+
+
+def unread_note(health: Health) -> str | None:
+    """Say how far an index that is still being made goes; None when it goes to the log's end."""
+    if not health.unread:
+        return None
+    read, size = ((count / 1_000_000) for count in (health.size - health.unread, health.size))
+    return (
+        f"The index is still being made: {read:,.0f} of {size:,.0f} MB of the log are read, up to exchange"
+        f" {health.through_seq}; what follows cannot be found yet. Ask again."
     )
 
 

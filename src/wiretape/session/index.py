@@ -7,14 +7,19 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from wiretape.errors import BusyError, StorageError
+from wiretape.log.account import LogReport
+from wiretape.log.segments import SegmentRef
+from wiretape.model import Gap
 from wiretape.session.files import FILE_MODE, storage_error
 from wiretape.session.follow import Follower
 from wiretape.session.schema import create_tables, has_tables
+from wiretape.session.tally import read_account, report_of
 
 INDEX: Final = "index.sqlite"
 _BUSY_MS: Final = 30_000
@@ -147,18 +152,94 @@ class Index:
 
     # -- following ----------------------------------------------------------------------------------------------
 
-    def follow(self, progress: Progress | None = None) -> None:
+    def follow(self, progress: Progress | None = None, until: float | None = None) -> bool:
         """Bring the index to the end of the log, in transactions of bounded size; other processes may do the same.
 
         Args:
             progress: called with (bytes read, bytes of the log).
+            until: when to stop, by ``time.monotonic``, at the end or not.
+
+        Returns:
+            Whether the end was reached.
 
         Raises:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
         while not self.run(self._follower.step):
             if progress is not None:
-                progress(*self.run(self._follower.progress))
+                progress(*self.progress())
+            if until is not None and time.monotonic() >= until:
+                return False
+        return True
+
+    def follow_gently(self, frames: int, size: int) -> None:
+        """Make the transactions that ``follow`` uses smaller: others wait less long for their turn."""
+        self._follower.batch_frames, self._follower.batch_bytes = frames, size
+
+    def progress(self) -> tuple[int, int]:
+        """Give (bytes of the log that are in the index, bytes of the log).
+
+        Raises:
+            NotFoundError, StorageError: the log cannot be read.
+        """
+        return self.run(self._follower.progress)
+
+    def at_end(self) -> bool:
+        """Tell whether there is nothing in the log that the index has not read.
+
+        Raises:
+            NotFoundError, StorageError: the log cannot be read.
+        """
+        return self.run(self._follower.nothing_new)
+
+    def report(self, segments: list[SegmentRef]) -> LogReport | None:
+        """Give what a check of the whole log would report, of a log that nobody writes and that was followed.
+
+        Args:
+            segments: all of the log's.
+
+        Returns:
+            None where only reading the whole log can tell.
+
+        Raises:
+            StorageError, BusyError: as ``run``.
+        """
+        return report_of(self.run(read_account), self.session_id, segments)
+
+    def note_damage(self, gaps: Sequence[Gap]) -> None:
+        """Take in damage that was done after the index had read the log, and keep no account of this log any more.
+
+        Raises:
+            StorageError, BusyError: as ``run``.
+        """
+        rows = [(gap.offset, gap.length, gap.reason, ",".join(map(str, gap.exchanges)), gap.segment) for gap in gaps]
+        seqs = [(seq,) for gap in gaps for seq in gap.exchanges]
+
+        def note(db: sqlite3.Connection) -> None:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.executemany(
+                    "INSERT OR REPLACE INTO damage SELECT id, ?, ?, ?, 0, ? FROM segments WHERE name = ?", rows
+                )
+                db.executemany("UPDATE exchanges SET harmed = 1 WHERE seq = ?", seqs)
+                db.execute("INSERT OR REPLACE INTO account VALUES (1, NULL)")
+                db.execute("DELETE FROM meta WHERE key = 'built'")
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+        self.run(note)
+
+    def knows(self, gaps: Sequence[Gap]) -> bool:
+        """Tell whether every one of these damaged ranges is in the index.
+
+        Raises:
+            StorageError, BusyError: as ``run``.
+        """
+        known = set(self.rows("SELECT s.name, d.offset FROM damage AS d JOIN segments AS s ON s.id = d.segment"))
+        return all((gap.segment, gap.offset) in known for gap in gaps if gap.length)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,9 @@ class Manifest(Value, frozen=True):
     """What is known of a session without reading its log.
 
     ``created_ns`` orders sessions of the same second. ``log`` is the state of the log (see ``fingerprint``) for which
-    the counts below hold; None while the session is written. Only ``name``, ``profile``, ``durability`` and
-    ``max_disk`` (bytes) cannot always be found in the log.
+    the counts below hold; None while the session is written; ``verified`` says whether every byte of that state was
+    checked, or only what the index had not read before. ``max_disk`` is in bytes. Name, profile, durability and
+    ``max_disk`` are in the log too (facts.py), unless an older program wrote it.
     """
 
     session_id: str
@@ -36,6 +37,7 @@ class Manifest(Value, frozen=True):
     lost: int = 0
     dropped: int = 0
     recovery_state: RecoveryState = "clean"
+    verified: bool = False
     log: str | None = None
 
 

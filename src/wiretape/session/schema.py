@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Grows with every change of the tables or of what goes into them."""
 
 _TABLES: Final = """
@@ -22,6 +22,9 @@ CREATE TABLE segments (
     begun INTEGER NOT NULL,      -- ms, 0 when the head is damaged
     ended INTEGER NOT NULL,      -- ms of the seal, else of the last exchange
     closed INTEGER NOT NULL      -- 0 not sealed, 1 sealed, 2 sealed and final, -1 does not belong to this log
+);
+CREATE TABLE account (           -- of the log, as far as it was read (log/account.py); NULL when it was given up
+    id INTEGER PRIMARY KEY, state BLOB
 );
 CREATE TABLE streams (
     stream INTEGER PRIMARY KEY,

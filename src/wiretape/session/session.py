@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import msgspec
 
-from wiretape.errors import BusyError, DamagedError, NotFoundError, StorageError, UsageError
-from wiretape.log.format import FrameType, TlsSeen
+from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.locks import writer_alive
 from wiretape.log.segments import list_segments
 from wiretape.log.verify import verify_log
@@ -25,25 +24,17 @@ from wiretape.model import (
     VerifyReport,
 )
 from wiretape.session import query as q
-from wiretape.session.detail import MAX_INLINE, exchange_detail, handshake, stream_body
-from wiretape.session.files import derived_lock
-from wiretape.session.health import Health, coverage, fingerprint, read_health
+from wiretape.session.detail import MAX_INLINE, stream_body
+from wiretape.session.facts import new_manifest
+from wiretape.session.health import Health, coverage, fingerprint, read_health, unread_note
 from wiretape.session.index import Index, Progress
-from wiretape.session.manifest import Manifest, read_manifest, write_manifest
+from wiretape.session.lookup import Lookup
+from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.recover import recover_session, verify_report
-from wiretape.session.schema import EXCHANGE_COLUMNS
 from wiretape.session.search import TextSearch
 from wiretape.session.selection import Selection
-from wiretape.session.tape import REQUEST, RESPONSE, ExchangeTape, LogFrames, Place
-
-_EXCHANGE: Final = (
-    f"SELECT {', '.join(f'e.{name}' for name in EXCHANGE_COLUMNS)}, o.name, d.name FROM exchanges AS e "  # noqa: S608
-    "LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in WHERE e.seq = ?"
-)
-_PLACES: Final = (
-    "SELECT s.name, p.offset, p.kind FROM pieces AS p JOIN segments AS s ON s.id = p.segment "
-    "WHERE p.seq = ? ORDER BY p.position, s.stream, s.number, p.offset"
-)
+from wiretape.session.settle import Settler
+from wiretape.session.tape import REQUEST, RESPONSE, ExchangeTape
 
 
 class Session:
@@ -51,16 +42,23 @@ class Session:
 
     Every answer first follows the log to its end. A session that was left unclean is recovered before the first answer
     (P13), except by ``verify`` and ``recover(dry_run=True)``, which write nothing.
+
+    Attributes:
+        patience: seconds that a call may spend on bringing the index up to the log's end; what is not read then is said
+            in the answer's coverage, and the next call goes on. None: as long as it takes.
+        progress: called with (bytes read, bytes of the log) while the index is brought up.
     """
+
+    patience: float | None = None
+    progress: Progress | None = None
 
     def __init__(self, folder: Path, session_id: str) -> None:
         self.folder = folder
         self.session_id = session_id
         self.log_dir = folder / "log"
         self._index = Index(folder, session_id)
-        self._frames = LogFrames(self.log_dir)
-        self._settled: str | None = None
-        self._lost: int | None = None
+        self._lookup = Lookup(self._index, session_id)
+        self._settler = Settler(folder, session_id, self._index)
 
     def __enter__(self) -> Self:
         return self
@@ -87,15 +85,26 @@ class Session:
         Raises:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
-        self.settle()
-        self._index.follow(progress)
-        return self._health()
+        until = self._until()
+        self.settle(progress, until)
+        end = self._index.follow(progress or self.progress, until)
+        return self._health(end=end)
 
-    def _health(self) -> Health:
+    def follow_gently(self, frames: int, size: int) -> None:
+        """Index in transactions of at most so many frames and bytes: others wait less long for their turn."""
+        self._index.follow_gently(frames, size)
+
+    def _until(self) -> float | None:
+        return None if self.patience is None else time.monotonic() + self.patience
+
+    def _health(self, *, end: bool = True) -> Health:
         health = read_health(self._index)
-        if self._lost is not None:
-            # What recovery found by reading the whole log is exact; the index knows lost numbers only roughly.
-            health = msgspec.structs.replace(health, found_lost=self._lost)
+        if not end:
+            read, size = self._index.progress()
+            health = msgspec.structs.replace(health, unread=size - read, size=size)
+        if self._settler.lost is not None:
+            # The log's account is exact; the index's tables know lost numbers only roughly.
+            health = msgspec.structs.replace(health, found_lost=self._settler.lost)
         return health
 
     def _check(self) -> None:
@@ -106,11 +115,12 @@ class Session:
         if not self.log_dir.is_dir() or self.log_dir.is_symlink():
             raise NotFoundError(f"{self.folder} is no session: it has no log folder", hint="delete the folder")
 
-    def settle(self, progress: Progress | None = None) -> RecoveredSession | None:
+    def settle(self, progress: Progress | None = None, until: float | None = None) -> RecoveredSession | None:
         """Recover the session if it was left unclean, and write down what a finished one holds (P13).
 
         Args:
             progress: called with (bytes read, bytes to read).
+            until: when to stop indexing, by ``time.monotonic``; the next call goes on.
 
         Returns:
             The report, if there was something to recover.
@@ -119,46 +129,7 @@ class Session:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
         self._check()
-        segments = list_segments(self.log_dir)
-        state = fingerprint(segments)
-        if self.writer() is not None:
-            self._lost = None
-            return None
-        if state == self._settled:
-            return None
-        manifest = read_manifest(self.folder, self.session_id)
-        report = None
-        if manifest is None or manifest.log != state:
-            self._index.follow()
-            health = read_health(self._index)
-            if manifest is None or health.recovery_state(live=0) != "clean":
-                # Recovery replaces the index, which it may only while nobody has it open.
-                self._index.close()
-                # A writer that begins meanwhile, or a disk that takes no writes, is no reason not to answer.
-                with contextlib.suppress(StorageError, BusyError):
-                    report = recover_session(self.folder, self.session_id, progress=progress)
-            else:
-                self._write_manifest(manifest, health, state)
-        manifest = read_manifest(self.folder, self.session_id)
-        self._lost = manifest.lost if manifest is not None and manifest.log == state else None
-        self._settled = state
-        return report
-
-    def _write_manifest(self, manifest: Manifest, health: Health, state: str) -> None:
-        begun, ended, interrupted = self._index.times()
-        new = msgspec.structs.replace(
-            manifest,
-            started_at=begun or manifest.started_at,
-            ended_at=ended or manifest.ended_at,
-            exchanges=health.exchanges,
-            interrupted=interrupted,
-            dropped=health.dropped,
-            lost=0,
-            recovery_state="clean",
-            log=state,
-        )
-        with contextlib.suppress(StorageError), derived_lock(self.folder):
-            write_manifest(self.folder, new)
+        return self._settler.settle(progress or self.progress, until)
 
     def summary(self) -> SessionSummary:
         """Describe the session in one line of a list.
@@ -166,7 +137,7 @@ class Session:
         Raises:
             NotFoundError, StorageError, LogVersionError: as ``follow``.
         """
-        self.settle()
+        self.settle(until=self._until())
         segments = list_segments(self.log_dir)
         size = sum(ref.size for ref in segments)
         live = self.writer() is not None
@@ -175,7 +146,7 @@ class Session:
             return _summary(manifest, size)
         health = self.follow()
         begun, ended, interrupted = self._index.times()
-        known = manifest or Manifest(session_id=self.session_id, name=self.session_id, created_ns=begun * 1_000_000)
+        known = manifest or new_manifest(self.session_id, self._index, begun)
         streams = len({ref.stream for ref in segments})
         return SessionSummary(
             session_id=self.session_id,
@@ -190,6 +161,7 @@ class Session:
             profile=known.profile,
             durability=known.durability,
             dropped=health.dropped,
+            note=unread_note(health),
         )
 
     def coverage(self) -> Coverage:
@@ -299,58 +271,21 @@ class Session:
         if side not in {REQUEST, RESPONSE}:
             raise UsageError(f"A body is of the request or the response, not {side[:20]!r}", hint="give one of the two")
         self.follow()
-        _, tape = self._tape(seq)
+        _, tape = self._find(seq)
         return stream_body(tape, side, decoded=decoded)
 
     def _detail(self, seq: int, max_body: int) -> ExchangeDetail:
-        row, tape = self._tape(seq)
-        return exchange_detail(self.session_id, tape, row, self._tls(row), max_body=max_body)
+        row, tape = self._find(seq)
+        return self._lookup.detail(row, tape, max_body)
 
-    def _tape(self, seq: int) -> tuple[dict[str, Any], ExchangeTape]:
-        found = self._index.one(_EXCHANGE, (seq,)) if 0 < seq < 2**53 else None
+    def _find(self, seq: int) -> tuple[dict[str, Any], ExchangeTape]:
+        found = self._lookup.find(seq)
         if found is None:
-            raise self._missing(seq)
-        *values, opened_in, done_in = found
-        row = dict(zip(EXCHANGE_COLUMNS, values, strict=True))
-        places = [Place(*place) for place in self._index.rows(_PLACES, (seq,))]
-        if done_in is not None:
-            places.insert(0, Place(done_in, row["done_at"], FrameType.DONE))
-        if opened_in is not None:
-            places.insert(0, Place(opened_in, row["opened_at"], FrameType.OPENED))
-        return row, ExchangeTape(self._frames, seq, places)
+            raise self._lookup.missing(seq, self._health(end=self._index.at_end()))
+        return found
 
     def _tape_of(self, seq: int) -> ExchangeTape:
-        return self._tape(seq)[1]
-
-    def _missing(self, seq: int) -> NotFoundError:
-        health = self._health()
-        if 0 < seq < 2**53 and self._index.one("SELECT 1 FROM unrecorded WHERE seq = ?", (seq,)):
-            why = "passed while the log could not be written"
-        elif 0 < seq <= health.through_seq:
-            why = "is lost to damage" if health.lost else "is not in the log"
-        else:
-            why = f"does not exist: the log goes to {health.through_seq}"
-        return NotFoundError(
-            f"Exchange {seq} of session {self.session_id} {why}", hint="`wiretape query` lists what there is"
-        )
-
-    def _tls(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        found: dict[str, Any] = {}
-        for side, connection in (("client", row["connection"]), ("server", row["upstream"])):
-            if not connection:
-                continue
-            place = self._index.one(
-                "SELECT s.name, h.offset FROM handshakes AS h JOIN segments AS s ON s.id = h.segment"
-                " WHERE h.run = ? AND h.connection = ? AND h.side = ? ORDER BY s.number DESC, h.offset DESC LIMIT 1",
-                (row["run"], connection, side),
-            )
-            if place is None:
-                continue
-            with contextlib.suppress(DamagedError):
-                record = self._frames.frame(Place(place[0], place[1], FrameType.TLS)).record()
-                if isinstance(record, TlsSeen):
-                    found[side] = handshake(record)
-        return found or None
+        return self._find(seq)[1]
 
     # -- the log as a whole -------------------------------------------------------------------------------------
 
@@ -388,4 +323,5 @@ def _summary(manifest: Manifest, size: int) -> SessionSummary:
         profile=manifest.profile,
         durability=manifest.durability,
         dropped=manifest.dropped,
+        verified=manifest.verified,
     )

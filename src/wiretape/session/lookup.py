@@ -1,0 +1,83 @@
+"""Single exchanges by their seq: from the index where they lie, from the log what they are."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Final
+
+from wiretape.errors import DamagedError, NotFoundError
+from wiretape.log.format import FrameType, TlsSeen
+from wiretape.model import ExchangeDetail
+from wiretape.session.detail import exchange_detail, handshake
+from wiretape.session.health import Health
+from wiretape.session.index import Index
+from wiretape.session.schema import EXCHANGE_COLUMNS
+from wiretape.session.tape import ExchangeTape, LogFrames, Place
+
+_EXCHANGE: Final = (
+    f"SELECT {', '.join(f'e.{name}' for name in EXCHANGE_COLUMNS)}, o.name, d.name FROM exchanges AS e "  # noqa: S608
+    "LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in WHERE e.seq = ?"
+)
+_PLACES: Final = (
+    "SELECT s.name, p.offset, p.kind FROM pieces AS p JOIN segments AS s ON s.id = p.segment "
+    "WHERE p.seq = ? ORDER BY p.position, s.stream, s.number, p.offset"
+)
+_HANDSHAKE: Final = (
+    "SELECT s.name, h.offset FROM handshakes AS h JOIN segments AS s ON s.id = h.segment"
+    " WHERE h.run = ? AND h.connection = ? AND h.side = ? ORDER BY s.number DESC, h.offset DESC LIMIT 1"
+)
+
+
+class Lookup:
+    """Finds exchanges of one session; its index has been followed."""
+
+    def __init__(self, index: Index, session_id: str) -> None:
+        self._index = index
+        self._session_id = session_id
+        self._frames = LogFrames(index.log_dir)
+
+    def find(self, seq: int) -> tuple[dict[str, Any], ExchangeTape] | None:
+        """Give an exchange's row of the index and its frames; None when the index knows none."""
+        found = self._index.one(_EXCHANGE, (seq,)) if 0 < seq < 2**53 else None
+        if found is None:
+            return None
+        *values, opened_in, done_in = found
+        row = dict(zip(EXCHANGE_COLUMNS, values, strict=True))
+        places = [Place(*place) for place in self._index.rows(_PLACES, (seq,))]
+        if done_in is not None:
+            places.insert(0, Place(done_in, row["done_at"], FrameType.DONE))
+        if opened_in is not None:
+            places.insert(0, Place(opened_in, row["opened_at"], FrameType.OPENED))
+        return row, ExchangeTape(self._frames, seq, places)
+
+    def detail(self, row: dict[str, Any], tape: ExchangeTape, max_body: int) -> ExchangeDetail:
+        """Give an exchange whole, with at most ``max_body`` bytes of each body."""
+        return exchange_detail(self._session_id, tape, row, self._tls(row), max_body=max_body)
+
+    def missing(self, seq: int, health: Health) -> NotFoundError:
+        """Give the error that says why there is no such exchange."""
+        if 0 < seq < 2**53 and self._index.one("SELECT 1 FROM unrecorded WHERE seq = ?", (seq,)):
+            why = "passed while the log could not be written"
+        elif 0 < seq <= health.through_seq:
+            why = "is lost to damage" if health.lost else "is not in the log"
+        elif health.unread:
+            why = f"is not in the index, which is still being made: it goes to {health.through_seq} so far"
+        else:
+            why = f"does not exist: the log goes to {health.through_seq}"
+        return NotFoundError(
+            f"Exchange {seq} of session {self._session_id} {why}", hint="`wiretape query` lists what there is"
+        )
+
+    def _tls(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        found: dict[str, Any] = {}
+        for side, connection in (("client", row["connection"]), ("server", row["upstream"])):
+            if not connection:
+                continue
+            place = self._index.one(_HANDSHAKE, (row["run"], connection, side))
+            if place is None:
+                continue
+            with contextlib.suppress(DamagedError):
+                record = self._frames.frame(Place(place[0], place[1], FrameType.TLS)).record()
+                if isinstance(record, TlsSeen):
+                    found[side] = handshake(record)
+        return found or None

@@ -1,0 +1,74 @@
+"""Copies of damaged ranges, for a person to look at."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from wiretape.errors import StorageError
+from wiretape.model import Gap
+from wiretape.session.files import FILE_MODE, make_folder, storage_error, sync_folder
+
+QUARANTINE: Final = "quarantine"
+_COPY: Final = 1024 * 1024
+
+
+def copy_name(gap: Gap) -> str | None:
+    """Give the name of a range's copy; None when there is nothing to copy."""
+    return f"{gap.segment}-{gap.offset}-{gap.length}.bin" if gap.length else None
+
+
+def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
+    """Copy damaged ranges; give the names of the copies. What is there already is not written again.
+
+    Raises:
+        StorageError, NotFoundError: the file system refused, or the folder is a link.
+    """
+    copied = []
+    for gap in gaps:
+        name = copy_name(gap)
+        if name is None:
+            continue
+        target = folder / QUARANTINE
+        make_folder(target, parents=False)
+        if target.is_symlink() or not target.is_dir():
+            raise StorageError(f"{target} is no folder, so damage is not copied there", hint="move it away")
+        source = folder / "log" / gap.segment
+        try:
+            _copy_range(source, gap.offset, gap.length, target / name)
+        except OSError as error:
+            raise storage_error("copy a damaged range to", target / name, error) from error
+        copied.append(name)
+    return copied
+
+
+def _copy_range(source: Path, offset: int, length: int, target: Path) -> None:
+    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reader:
+        if _same(reader.fileno(), offset, length, target):
+            return
+        temporary = target.with_name(f".{target.name}.new")
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+        with open(fd, "wb") as writer:
+            starts = range(offset, offset + length, _COPY)
+            writer.writelines(os.pread(reader.fileno(), min(_COPY, offset + length - at), at) for at in starts)
+            writer.flush()
+            os.fsync(writer.fileno())
+    temporary.rename(target)
+    sync_folder(target.parent)
+
+
+def _same(source: int, offset: int, length: int, target: Path) -> bool:
+    try:
+        fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    with open(fd, "rb") as copy:
+        if os.fstat(copy.fileno()).st_size != length:
+            return False
+        for at in range(0, length, _COPY):
+            size = min(_COPY, length - at)
+            if os.pread(source, size, offset + at) != os.pread(copy.fileno(), size, at):
+                return False
+    return True

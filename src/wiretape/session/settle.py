@@ -1,0 +1,82 @@
+"""What is done before the first answer of a session that nobody writes any more (P13).
+
+The index has checked what it has read, and keeps the log's account; so only what it has not read yet (the segments that
+were not finished when the recorder ended, as a rule) is read now, and the account says what a check of the whole log
+would say. Whether the disk has kept what was read long ago is for a full check to find: the daemon's, behind everything
+else, or ``wiretape recover``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from wiretape.errors import BusyError, StorageError
+from wiretape.log.locks import writer_alive
+from wiretape.log.segments import list_segments
+from wiretape.model import RecoveredSession
+from wiretape.session.health import fingerprint
+from wiretape.session.index import Index, Progress
+from wiretape.session.manifest import read_manifest
+from wiretape.session.recover import adopt_account, recover_session
+
+
+class Settler:
+    """Brings what is derived of one session up to date.
+
+    Attributes:
+        lost: exchanges that damage took whole, exactly; None while the session is written.
+    """
+
+    def __init__(self, folder: Path, session_id: str, index: Index) -> None:
+        self.lost: int | None = None
+        self._folder = folder
+        self._session_id = session_id
+        self._log_dir = folder / "log"
+        self._index = index
+        self._settled: str | None = None
+
+    def settle(self, progress: Progress | None = None, until: float | None = None) -> RecoveredSession | None:
+        """Recover the session if it was left unclean, and write down what a finished one holds.
+
+        Args:
+            progress: called with (bytes read, bytes to read).
+            until: when to stop indexing, by ``time.monotonic``; the next call goes on.
+
+        Returns:
+            The report, if there was something to recover.
+
+        Raises:
+            NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
+        """
+        state = fingerprint(list_segments(self._log_dir))
+        if writer_alive(self._log_dir) is not None:
+            self.lost = self._settled = None
+            return None
+        if state == self._settled:
+            return None
+        manifest = read_manifest(self._folder, self._session_id)
+        report = None
+        if manifest is None or manifest.log != state:
+            if not self._index.follow(progress, until):
+                return None
+            # A writer that begins meanwhile, or a disk that takes no writes, is no reason not to answer.
+            with contextlib.suppress(StorageError, BusyError):
+                report = self._derive(state, progress)
+            if manifest is not None and report is not None and report.recovery_state == "clean":
+                report = None
+            manifest = read_manifest(self._folder, self._session_id)
+        self.lost = manifest.lost if manifest is not None and manifest.log == state else None
+        self._settled = state
+        return report
+
+    def _derive(self, state: str, progress: Progress | None) -> RecoveredSession | None:
+        segments = list_segments(self._log_dir)
+        log = self._index.report(segments)
+        if writer_alive(self._log_dir) is not None or fingerprint(segments) != state:
+            return None  # the account is of a log that goes on
+        if log is not None:
+            return adopt_account(self._folder, self._index, segments, log)
+        # Recovery replaces the index, which it may only while nobody has it open.
+        self._index.close()
+        return recover_session(self._folder, self._session_id, progress=progress, keep_index=True)
