@@ -6,6 +6,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 ROUNDS ?= 20
+EFFORT ?= 1
 ARGS ?=
 
 # CI counts a skipped test as a failed one.
@@ -40,8 +41,8 @@ format: install-dev ## let ruff lay out the code and mend what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-prove: install-dev ## SIGKILL under load, ROUNDS times; every answered exchange must be found again
-	$(PY) -m prove --rounds $(ROUNDS) $(ARGS)
+prove: install-dev ## inject every fault there is and account for what is lost (ROUNDS=20 of SIGKILL, EFFORT=1 for the rest)
+	$(PY) -m prove --rounds $(ROUNDS) --effort $(EFFORT) $(ARGS)
 
 bench: install-dev ## wiretape against mitmproxy, mockttp and nginx, in one run (QUICK=1 for a short one)
 	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 Figure = int | float | str
 
@@ -19,12 +19,18 @@ class Task:
         seed: everything that is drawn depends on it.
         effort: 1.0 is all of the work, the figures of ``docs/reliability.md``; 0.01 a hundredth of it, at least once.
         report: called with (done, total, a few words) as often as the part likes.
+        rounds: how many rounds the part ``kills`` runs.
+        kept: what ``keep`` was last given by a proof that this one goes on with, None in the first.
+        keep: stores a JSON object, so that a proof that is interrupted can go on here.
     """
 
     folder: Path
     seed: str
     effort: float
     report: Callable[[int, int, str], None]
+    rounds: int = 1
+    kept: dict[str, Any] | None = None
+    keep: Callable[[dict[str, Any]], None] = lambda _: None
 
     def share(self, whole: int, at_least: int = 1) -> int:
         """Give how many of ``whole`` repetitions this effort means."""
@@ -44,8 +50,10 @@ class Result:
         return not self.failures
 
 
-class Part(Protocol):
-    """One part of the proof."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the proof: its name, what it proves in one sentence, and what runs it."""
 
-    def __call__(self, task: Task) -> Result:
-        """Run it."""
+    name: str
+    says: str
+    run: Callable[[Task], Result]

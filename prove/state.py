@@ -1,12 +1,9 @@
-"""What a proof has found so far: added up, kept in a file after each round, taken up again."""
+"""What rounds of kills have found so far: added up, and taken up again."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 SUMMED = (
@@ -56,9 +53,3 @@ class Proof:
             victims=Counter(document["victims"]),
             failures=document["failures"],
         )
-
-    def save(self, path: Path) -> None:
-        """Replace the file in one step: a proof that is killed itself goes on where it was."""
-        beside = path.with_name(path.name + ".new")
-        beside.write_text(json.dumps(self.to_json(), indent=1) + "\n")
-        os.replace(beside, path)

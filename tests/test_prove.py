@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from prove.__main__ import main
+from prove.part import Part, Result, Task
 from prove.state import SUMMED, Proof
 
 
@@ -35,12 +37,10 @@ def test_rounds_add_up_and_one_that_does_not_hold_is_kept_whole() -> None:
     assert document["victims"] == {"both": 2}
 
 
-def test_a_proof_is_taken_up_where_its_file_ends(tmp_path: Path) -> None:
-    file = tmp_path / "proof.json"
+def test_rounds_are_taken_up_where_they_ended() -> None:
     proof = Proof(seed="x")
     proof.take(result(1))
-    proof.save(file)
-    again = Proof.from_json(json.loads(file.read_text()))
+    again = Proof.from_json(json.loads(json.dumps(proof.to_json())))
     again.take(result(2))
     proof.take(result(2))
     assert again.to_json() == proof.to_json()
@@ -48,19 +48,49 @@ def test_a_proof_is_taken_up_where_its_file_ends(tmp_path: Path) -> None:
 
 def test_a_proof_runs_its_rounds_and_resumes_with_the_same_seed(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
-    first = prove("--rounds", "1", "--seed", "tested", "--json", file)
+    first = prove("--only", "kills", "--rounds", "1", "--seed", "tested", "--json", file)
     assert first.returncode == 0, first.stderr
     one = json.loads(file.read_text())
-    second = prove("--rounds", "2", "--resume", "--json", file)
+    second = prove("--only", "kills", "--rounds", "2", "--resume", "--json", file)
     assert second.returncode == 0, second.stderr
+    assert b"everything holds" in second.stdout
     two = json.loads(file.read_text())
-    assert (one["rounds"], two["rounds"]) == (1, 2)
     assert one["seed"] == two["seed"] == "tested"
-    assert two["answered"] > one["answered"] > 0
-    assert two["lost"] == two["unseen"] == 0
+    figures = [document["parts"]["kills"]["figures"] for document in (one, two)]
+    assert [figure["rounds"] for figure in figures] == [1, 2]
+    assert figures[1]["answered"] > figures[0]["answered"] > 0
+    assert figures[1]["lost"] == figures[1]["unseen"] == 0
 
 
-@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--resume"], ["--rounds", "many"]])
+def test_a_part_that_does_not_hold_or_fails_is_in_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(_: Task) -> Result:
+        raise ValueError("broken")
+
+    def finds(_: Task) -> Result:
+        return Result(figures={"lost": 1}, failures=["seq 7 is gone"])
+
+    parts = (Part("fails", "", breaks), Part("finds", "", finds), Part("holds", "", lambda _: Result(figures={"n": 2})))
+    file = tmp_path / "proof.json"
+    monkeypatch.setattr("prove.__main__.PARTS", parts)
+    monkeypatch.setattr(sys, "argv", ["prove", "--json", str(file)])
+    assert main() == 1
+    account = json.loads(file.read_text())
+    assert not account["holds"]
+    assert {name: part["holds"] for name, part in account["parts"].items()} == {
+        "fails": False,
+        "finds": False,
+        "holds": True,
+    }
+    printed = capsys.readouterr()
+    assert "seq 7 is gone" in printed.out
+    assert "ValueError: broken" in printed.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--rounds", "0"], ["--resume"], ["--rounds", "many"], ["--effort", "0"], ["--only", "magic"]]
+)
 def test_wrong_usage_is_refused(arguments: list[str]) -> None:
     done = prove(*arguments)
     assert done.returncode == 2
