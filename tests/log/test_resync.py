@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.log.logbuilder import SegmentBuilder
+from wiretape.log.files import REAL, Readable
 from wiretape.log.format import HEADER_SIZE, MARK, FrameType
 from wiretape.log.frame import encode_frame
 from wiretape.log.resync import all_zero, find_salt, next_header, repaired_header
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[int, int]]:
-    fd = os.open(path, os.O_RDONLY)
+def opened(path: Path) -> Iterator[tuple[Readable, int]]:
+    file = REAL.open_read(path)
     try:
-        yield fd, os.fstat(fd).st_size
+        yield file, file.size()
     finally:
-        os.close(fd)
+        file.close()
 
 
 def test_one_wrong_byte_anywhere_in_a_header_is_worked_out(tmp_path: Path) -> None:
@@ -35,8 +36,8 @@ def test_one_wrong_byte_anywhere_in_a_header_is_worked_out(tmp_path: Path) -> No
         for difference in (1, 0x80, 0xFF):
             content = bytearray(segment.buffer)
             content[offset + at] ^= difference
-            with opened(segment.write(tmp_path, bytes(content))) as (fd, _):
-                header = repaired_header(fd, offset, segment.salt)
+            with opened(segment.write(tmp_path, bytes(content))) as (file, _):
+                header = repaired_header(file, offset, segment.salt)
                 assert header is not None
                 assert (header.type, header.seq) == (kind, seq)
 
@@ -46,22 +47,22 @@ def test_nothing_is_worked_out_of_garbage(tmp_path: Path) -> None:
     path = tmp_path / "garbage"
     for _ in range(200):
         path.write_bytes(random_bytes(500))
-        with opened(path) as (fd, _):
-            assert repaired_header(fd, 0, 5) is None
-            assert repaired_header(fd, 480, 5) is None
+        with opened(path) as (file, _):
+            assert repaired_header(file, 0, 5) is None
+            assert repaired_header(file, 480, 5) is None
 
 
 def test_the_mark_is_found_over_the_edge_of_what_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "segment"
     for junk in (0, 1, 16 * 1024 - 40, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 1_048_576 + 16 * 1024 - 39):
         path.write_bytes(MARK * (junk // 3) + bytes(junk % 3) + encode_frame(2, 0, junk, 9, 5, b"h"))
-        with opened(path) as (fd, size):
-            found = next_header(fd, 0, size, 5, path.name)
+        with opened(path) as (file, size):
+            found = next_header(file, 0, size, 5, path.name)
             assert found is not None
             assert (found[0], found[1].seq) == (junk, 9)
-            assert next_header(fd, 0, size, 6, path.name) is None
-            assert next_header(fd, 0, junk + HEADER_SIZE - 1, 5, path.name) is None
-            assert next_header(fd, junk + 1, size, 5, path.name) is None
+            assert next_header(file, 0, size, 6, path.name) is None
+            assert next_header(file, 0, junk + HEADER_SIZE - 1, 5, path.name) is None
+            assert next_header(file, junk + 1, size, 5, path.name) is None
 
 
 def test_the_vote_on_the_salt_is_by_bytes_outside_other_frames(tmp_path: Path) -> None:
@@ -73,8 +74,8 @@ def test_the_vote_on_the_salt_is_by_bytes_outside_other_frames(tmp_path: Path) -
     segment.chunk(FrameType.RESPONSE_BODY, 4, 0, crafted)
     content = bytearray(segment.buffer)
     content[30] ^= 1
-    with opened(segment.write(tmp_path, bytes(content))) as (fd, size):
-        assert find_salt(fd, size, segment.name) == 0x51
+    with opened(segment.write(tmp_path, bytes(content))) as (file, size):
+        assert find_salt(file, size, segment.name) == 0x51
     assert len(crafted) > len(segment.buffer) - len(crafted)
 
 
@@ -82,18 +83,18 @@ def test_no_salt_is_found_where_no_frame_is(tmp_path: Path) -> None:
     path = tmp_path / "segment"
     for content in (b"", MARK, MARK * 5000, bytes(5000)):
         path.write_bytes(content)
-        with opened(path) as (fd, size):
-            assert find_salt(fd, size, path.name) is None
+        with opened(path) as (file, size):
+            assert find_salt(file, size, path.name) is None
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, 3_000_000])
 def test_zeros_are_told_from_almost_zeros(tmp_path: Path, length: int) -> None:
     path = tmp_path / "zeros"
     path.write_bytes(b"\1" + bytes(length) + b"\1")
-    with opened(path) as (fd, size):
-        assert all_zero(fd, 1, size - 1)
-        assert not all_zero(fd, 0, size - 1)
-        assert not all_zero(fd, 1, size)
+    with opened(path) as (file, size):
+        assert all_zero(file, 1, size - 1)
+        assert not all_zero(file, 0, size - 1)
+        assert not all_zero(file, 1, size)
 
 
 READ_ALL = """

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.failing_files import FailingFiles
 from wiretape.errors import BusyError, StorageError
+from wiretape.log.files import REAL
 from wiretape.log.format import BodyChunk, FrameType, Seal, SegmentHead
 from wiretape.log.items import Damage, Frame
 from wiretape.log.reader import scan_segment
@@ -31,7 +32,7 @@ def make(log_dir: Path, *, files: FailingFiles | None = None, segment_bytes: int
         clock_ns=lambda: 1,
         next_number=number,
         next_seq=seq,
-        files=files,
+        files=files or REAL,
         segment_bytes=segment_bytes,
     )
 

@@ -13,7 +13,7 @@ import pytest
 from tests.log.logbuilder import SESSION
 from wiretape.errors import BusyError
 from wiretape.log.assemble import Assembler, read_body
-from wiretape.log.files import RealFiles
+from wiretape.log.files import REAL, RealFiles
 from wiretape.log.format import BodyChunk, Done, Event, Flag, FrameType, Opened
 from wiretape.log.items import Frame
 from wiretape.log.locks import writer_alive
@@ -52,7 +52,7 @@ def writer_of(folder: Path, *, files: FullDisk | None = None, run: int = 1, segm
         clock_ns=lambda: WALL,
         next_number=number,
         next_seq=seq,
-        files=files,
+        files=files or REAL,
         segment_bytes=segment_bytes,
     )
 

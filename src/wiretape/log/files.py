@@ -1,6 +1,8 @@
-"""The small port through which the log is written, so that tests can make disks fail.
+"""The small port through which the log touches files, so that tests can make disks fail and cut the power.
 
-Readers use plain files; only what changes a disk goes through here.
+Whoever reads or writes a log takes a ``Files``; ``REAL`` is the operating system's. Its promises are those of POSIX:
+what ``write`` took survives the death of the process, what ``fdatasync`` returned for survives the loss of power, and a
+new file survives that once its folder was synced as well.
 """
 
 from __future__ import annotations
@@ -8,11 +10,32 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+
+
+class FileEntry(NamedTuple):
+    """One entry of a folder; ``regular`` is False for links, pipes and folders, ``size`` is in bytes."""
+
+    name: str
+    size: int
+    regular: bool
+
+
+class Readable(Protocol):
+    """A file opened for reading. Methods raise OSError as the kernel gives it."""
+
+    def read_at(self, length: int, offset: int) -> bytes:
+        """Give up to ``length`` bytes from ``offset``; fewer at the end of the file."""
+
+    def size(self) -> int:
+        """Give the file's length now."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Files(Protocol):
-    """What the writer needs of a file system. All methods raise OSError as the kernel gives it."""
+    """What the log needs of a file system. All methods raise OSError as the kernel gives it."""
 
     def create(self, path: Path) -> int:
         """Create a new file for appending, readable by the owner alone; FileExistsError when it is there."""
@@ -26,14 +49,48 @@ class Files(Protocol):
     def fsync_folder(self, path: Path) -> None:
         """Return when the folder's entries are on the disk."""
 
-    def lock(self, path: Path) -> int | None:
-        """Take the exclusive lock file ``path``; its descriptor, or None when another process holds it."""
+    def duplicate(self, fd: int) -> int:
+        """Give a second descriptor of the same file."""
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+
+    def lock(self, path: Path, note: bytes) -> int | None:
+        """Take the exclusive lock file ``path`` and leave ``note`` in it; None when another process holds it."""
+
+    def lock_note(self, path: Path) -> bytes | None:
+        """Give the note of who holds the lock file, None when nobody does; never stands in a holder's way."""
 
     def remove_empty(self, path: Path) -> None:
         """Remove a file of length 0; any other file, and any failure, is left alone."""
 
-    def close(self, fd: int) -> None:
-        """Close a descriptor."""
+    def open_read(self, path: Path) -> Readable:
+        """Open a file for reading; a link is not followed, a pipe does not block."""
+
+    def list_folder(self, path: Path) -> list[FileEntry]:
+        """List what is in a folder, in any order; sizes are taken when all names are known.
+
+        So a segment that is listed beside its successor is listed with its whole length.
+        """
+
+
+class RealFile:
+    """A file of the operating system, opened for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+    def read_at(self, length: int, offset: int) -> bytes:
+        """Read."""
+        return os.pread(self._fd, length, offset)
+
+    def size(self) -> int:
+        """Measure."""
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        """Close."""
+        os.close(self._fd)
 
 
 class RealFiles:
@@ -59,15 +116,50 @@ class RealFiles:
         finally:
             os.close(fd)
 
-    def lock(self, path: Path) -> int | None:
+    def duplicate(self, fd: int) -> int:
+        """Duplicate."""
+        return os.dup(fd)
+
+    def close(self, fd: int) -> None:
+        """Close."""
+        os.close(fd)
+
+    def lock(self, path: Path, note: bytes) -> int | None:
         """Take an flock; the kernel drops it when the process dies, however it dies."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, note, 0)
         except BlockingIOError:
             os.close(fd)
             return None
+        except OSError:
+            os.close(fd)
+            raise
         return fd
+
+    def lock_note(self, path: Path) -> bytes | None:
+        """Ask for the lock as a reader would share it; what cannot be asked is held by nobody."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            # A shared request fails only while a writer holds the lock, never because another reader asks as well. A
+            # writer that starts in the moment we hold it must retry; close releases it at once.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                return os.pread(fd, _NOTE_BYTES, 0)
+            except OSError:
+                return b""
+        except OSError:  # a file system without locks: nobody can hold one
+            return None
+        else:
+            return None
+        finally:
+            os.close(fd)
 
     def remove_empty(self, path: Path) -> None:
         """Remove the file if it has no byte in it."""
@@ -77,6 +169,26 @@ class RealFiles:
         except OSError:
             return
 
-    def close(self, fd: int) -> None:
-        """Close."""
-        os.close(fd)
+    def open_read(self, path: Path) -> Readable:
+        """Open for reading."""
+        return RealFile(path)
+
+    def list_folder(self, path: Path) -> list[FileEntry]:
+        """List the entries; one that is removed meanwhile is left out."""
+        with os.scandir(path) as entries:
+            listed = list(entries)
+        found = []
+        for entry in listed:
+            try:
+                size = entry.stat(follow_symlinks=False).st_size
+            except FileNotFoundError:
+                continue
+            found.append(FileEntry(entry.name, size, entry.is_file(follow_symlinks=False)))
+        return found
+
+
+# A holder's note is about 100 bytes; whatever else stands in the file is not one.
+_NOTE_BYTES: Final = 4096
+
+REAL: Final[Files] = RealFiles()
+"""The operating system's files; it has no state."""

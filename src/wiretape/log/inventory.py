@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from wiretape.log.files import REAL, Files
 from wiretape.log.format import SegmentHead, segment_name
 from wiretape.log.reader import segment_info
 from wiretape.log.segments import SegmentRef, foreign_names, list_segments
@@ -42,7 +43,7 @@ class Inventory(msgspec.Struct, frozen=True):
     missing_before: dict[tuple[int, int], list[Gap]]
 
 
-def take_inventory(log_dir: Path, session_id: str) -> Inventory:
+def take_inventory(log_dir: Path, session_id: str, files: Files = REAL) -> Inventory:
     """Look at every segment's first frame and put the segments in order.
 
     Raises:
@@ -50,8 +51,10 @@ def take_inventory(log_dir: Path, session_id: str) -> Inventory:
         NotFoundError: there is no such folder.
         StorageError: it cannot be read.
     """
-    found = [(ref, segment_info(ref.path)) for ref in list_segments(log_dir)]
-    notes = [f"{name!r} in the log's folder is not a segment; it is left alone" for name in foreign_names(log_dir)]
+    found = [(ref, segment_info(ref.path, files)) for ref in list_segments(log_dir, files)]
+    notes = [
+        f"{name!r} in the log's folder is not a segment; it is left alone" for name in foreign_names(log_dir, files)
+    ]
     gaps: list[Gap] = []
     placed: dict[tuple[int, int], Placed] = {}
     elsewhere: list[Placed] = []

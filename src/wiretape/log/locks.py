@@ -7,62 +7,40 @@ pid in a file proves nothing, the lock does.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from wiretape.log.files import REAL, Files
 from wiretape.log.format import lock_name
 from wiretape.log.segments import stream_locks
 
-# A holder's note is about 100 bytes; whatever else stands in the file is not one.
-_NOTE_BYTES: Final = 4096
 
-
-def writer_alive(log_dir: Path, stream: int | None = None) -> dict[str, Any] | None:
+def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) -> dict[str, Any] | None:
     """Tell whether a living process writes this log.
 
     Args:
         log_dir: the session's ``log`` folder.
         stream: ask for this stream only; None asks for any.
+        files: the file system.
 
     Returns:
         The holder's note (``pid``, ``bootId``, ``nonce``; ``pid`` is 0 where the note is unreadable) with ``stream``
         added, or None when nobody holds a lock.
     """
-    locks = stream_locks(log_dir) if stream is None else [(stream, log_dir / lock_name(stream))]
+    locks = stream_locks(log_dir, files) if stream is None else [(stream, log_dir / lock_name(stream))]
     for number, path in locks:
-        note = _holder(path)
+        note = files.lock_note(path)
         if note is not None:
-            return {**note, "stream": number}
+            return {**_read_note(note), "stream": number}
     return None
 
 
-def _holder(path: Path) -> dict[str, Any] | None:
+def _read_note(data: bytes) -> dict[str, Any]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        # A shared request fails only while a writer holds the lock, never because another reader asks as well. A writer
-        # that starts in the moment we hold it must retry; close releases it at once.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _note(fd)
-    except OSError:  # a file system without locks: nobody can hold one
-        return None
-    else:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _note(fd: int) -> dict[str, Any]:
-    try:
-        note = msgspec.json.decode(os.pread(fd, _NOTE_BYTES, 0))
-    except (OSError, msgspec.DecodeError):  # the holder has the lock and has not written its note yet
+        note = msgspec.json.decode(data)
+    except msgspec.DecodeError:  # the holder has the lock and has not written its note yet
         return {"pid": 0}
     if not isinstance(note, dict) or not isinstance(note.get("pid"), int):
         return {"pid": 0}

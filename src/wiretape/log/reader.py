@@ -6,7 +6,6 @@ fetches one frame. Memory is one block (see ``_BLOCK``) whatever the size of seg
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError, NotFoundError, StorageError
+from wiretape.log.files import REAL, Files, Readable
 from wiretape.log.format import (
     HEADER,
     HEADER_SIZE,
@@ -81,6 +81,7 @@ class SegmentScan:
         live: bool = False,
         verify_data: bool = True,
         salt: int | None = None,
+        files: Files = REAL,
     ) -> None:
         self.path = path
         self.name = path.name
@@ -88,29 +89,30 @@ class SegmentScan:
         self.sealed = False
         self.final = False
         self.salt = salt
+        self._files = files
         self._end = end
         self._live = live
         self._verify = verify_data
 
     def __iter__(self) -> Iterator[Frame | Damage]:
-        with _opened(self.path) as fd:
-            size = os.fstat(fd).st_size
+        with _opened(self.path, self._files) as file:
+            size = file.size()
             limit = size if self._end is None else min(size, self._end)
             self._live = self._live or limit < size
             if self.salt is None:
-                self.salt = find_salt(fd, size, self.name)
+                self.salt = find_salt(file, size, self.name)
             if self.salt is None:
-                yield from self._without_salt(fd, limit)
+                yield from self._without_salt(file, limit)
                 return
             while self.position < limit:
-                yield from self._run(fd, limit)
-                damage = self._skip(fd, limit)
+                yield from self._run(file, limit)
+                damage = self._skip(file, limit)
                 if damage is None:
                     return
                 self.position = damage.end
                 yield damage
 
-    def _run(self, fd: int, limit: int) -> Iterator[Frame]:
+    def _run(self, file: Readable, limit: int) -> Iterator[Frame]:
         """Give frames until the limit or the first that does not check; the loop that decides the speed of reading."""
         name, salt, verify = self.name, self.salt, self._verify
         unpack, header_size, seal = HEADER.unpack_from, HEADER_SIZE, int(FrameType.SEAL)
@@ -118,7 +120,7 @@ class SegmentScan:
         needed = header_size
         while base + needed <= limit:
             # A frame longer than a block is the only case in which more than a block is held.
-            block = read_at(fd, min(max(_BLOCK, needed), limit - base), base)
+            block = read_at(file, min(max(_BLOCK, needed), limit - base), base)
             available, at = len(block), 0
             if available < needed:  # the file became shorter since it was measured
                 return
@@ -153,46 +155,46 @@ class SegmentScan:
                 at = after
             base += at
 
-    def _skip(self, fd: int, limit: int) -> Damage | None:
+    def _skip(self, file: Readable, limit: int) -> Damage | None:
         """Name what stands at the position and is no frame that checks; None when it may still become one."""
         start = self.position
         if start >= limit:
             return None
-        header = header_at(read_at(fd, HEADER_SIZE, start), 0, start, self.salt, self.name)
-        found = next_header(fd, start + (HEADER_SIZE if header else 1), limit, self.salt, self.name)
+        header = header_at(read_at(file, HEADER_SIZE, start), 0, start, self.salt, self.name)
+        found = next_header(file, start + (HEADER_SIZE if header else 1), limit, self.salt, self.name)
         if found is None:
-            return None if self._live else self._end_of(fd, start, limit, header)
+            return None if self._live else self._end_of(file, start, limit, header)
         if header is None:
-            return self._damaged_header(fd, start, found[0])
+            return self._damaged_header(file, start, found[0])
         end = start + HEADER_SIZE + header.length
         if end > found[0]:
             return self._damage(start, found[0], CUT_FRAME, header)
         return self._damage(start, end, DAMAGED_PAYLOAD, header)
 
-    def _end_of(self, fd: int, start: int, limit: int, header: FrameHeader | None) -> Damage:
+    def _end_of(self, file: Readable, start: int, limit: int, header: FrameHeader | None) -> Damage:
         """Name the range behind which no frame begins."""
         if self.sealed:
             return self._damage(start, limit, AFTER_SEAL, header)
-        reason = tail_reason(fd, start, limit, header)
+        reason = tail_reason(file, start, limit, header)
         if reason == DAMAGED_HEADER:
-            return self._damaged_header(fd, start, limit)
+            return self._damaged_header(file, start, limit)
         end = limit
         if header is not None and reason == DAMAGED_PAYLOAD:
             end = start + HEADER_SIZE + header.length
         return self._damage(start, end, reason, header)
 
-    def _damaged_header(self, fd: int, start: int, end: int) -> Damage:
+    def _damaged_header(self, file: Readable, start: int, end: int) -> Damage:
         assert self.salt is not None
-        repaired = repaired_header(fd, start, self.salt)
+        repaired = repaired_header(file, start, self.salt)
         if repaired is None or start + HEADER_SIZE + repaired.length > end:
             return self._damage(start, end, DAMAGED_HEADER, None)
         return self._damage(start, start + HEADER_SIZE + repaired.length, DAMAGED_HEADER, repaired)
 
-    def _without_salt(self, fd: int, limit: int) -> Iterator[Damage]:
+    def _without_salt(self, file: Readable, limit: int) -> Iterator[Damage]:
         start = self.position
         if self._live or start >= limit:
             return
-        reason = tail_reason(fd, start, limit, None)
+        reason = tail_reason(file, start, limit, None)
         self.position = limit
         yield self._damage(start, limit, NO_FRAME if reason == DAMAGED_HEADER else reason, None)
 
@@ -217,6 +219,7 @@ def scan_segment(
     live: bool = False,
     verify_data: bool = True,
     salt: int | None = None,
+    files: Files = REAL,
 ) -> SegmentScan:
     """Read a segment's frames in order, in bounded memory.
 
@@ -227,6 +230,7 @@ def scan_segment(
         live: a writer may be at work: what stands behind the last frame is "not yet", never damage.
         verify_data: False leaves the payloads' checksums out (headers are always checked).
         salt: the segment's salt where the caller knows it; spares one read.
+        files: the file system.
 
     Returns:
         An iterable of frames and damage, with ``position``, ``sealed``, ``final`` and ``salt``.
@@ -236,7 +240,7 @@ def scan_segment(
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
     """
-    return SegmentScan(path, start=start, end=end, live=live, verify_data=verify_data, salt=salt)
+    return SegmentScan(path, start=start, end=end, live=live, verify_data=verify_data, salt=salt, files=files)
 
 
 class SegmentFollower:
@@ -283,42 +287,42 @@ class SegmentInfo(msgspec.Struct, frozen=True):
     salt: int | None
 
 
-def segment_info(path: Path) -> SegmentInfo:
+def segment_info(path: Path, files: Files = REAL) -> SegmentInfo:
     """Read who a segment belongs to and its salt.
 
     Raises:
         LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
     """
-    with _opened(path) as fd:
-        salt = find_salt(fd, os.fstat(fd).st_size, path.name)
+    with _opened(path, files) as file:
+        salt = find_salt(file, file.size(), path.name)
         if salt is None:
             return SegmentInfo(None, None)
         try:
-            record = _frame_at(fd, path.name, 0, salt).record()
+            record = _frame_at(file, path.name, 0, salt).record()
         except DamagedError:
             return SegmentInfo(None, salt)
         return SegmentInfo(record if isinstance(record, SegmentHead) else None, salt)
 
 
-def read_frame(path: Path, offset: int, salt: int) -> Frame:
+def read_frame(path: Path, offset: int, salt: int, files: Files = REAL) -> Frame:
     """Read the one frame at ``offset``.
 
     Raises:
         DamagedError: there is no frame of this segment, or it does not check.
         LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
     """
-    with _opened(path) as fd:
-        return _frame_at(fd, path.name, offset, salt)
+    with _opened(path, files) as file:
+        return _frame_at(file, path.name, offset, salt)
 
 
-def _frame_at(fd: int, name: str, offset: int, salt: int) -> Frame:
-    block = read_at(fd, _ONE_READ, offset)
+def _frame_at(file: Readable, name: str, offset: int, salt: int) -> Frame:
+    block = read_at(file, _ONE_READ, offset)
     header = header_at(block, 0, offset, salt, name)
     if header is None:
         raise DamagedError(f"{name} has no sound frame at {offset}", hint="run `wiretape verify` on the session")
     end = HEADER_SIZE + header.length
     if len(block) < end:
-        block = read_at(fd, end, offset)
+        block = read_at(file, end, offset)
     payload = block[HEADER_SIZE:end]
     if len(payload) != header.length or crc32c(payload) != header.payload_crc:
         raise DamagedError(
@@ -329,15 +333,15 @@ def _frame_at(fd: int, name: str, offset: int, salt: int) -> Frame:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def _opened(path: Path, files: Files) -> Iterator[Readable]:
     """Open a segment for reading; a link is never followed, a failing device is named."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = files.open_read(path)
     except FileNotFoundError:
         raise NotFoundError(f"there is no segment {path}") from None
     except OSError as error:
         raise StorageError(f"the segment {path} cannot be opened: {error.strerror}") from error
     try:
-        yield fd
+        yield file
     finally:
-        os.close(fd)
+        file.close()

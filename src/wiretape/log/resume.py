@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wiretape.errors import LogError
+from wiretape.log.files import REAL, Files
 from wiretape.log.format import HEADER_SIZE, FrameType, Seal, SegmentHead
 from wiretape.log.items import Damage
 from wiretape.log.reader import scan_segment
@@ -13,17 +14,17 @@ from wiretape.log.segments import SegmentRef, list_segments
 _SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, before anything else
 
 
-def resume_point(log_dir: Path, stream: int, streams: int) -> tuple[int, int]:
+def resume_point(log_dir: Path, stream: int, streams: int, files: Files = REAL) -> tuple[int, int]:
     """Give ``(segment number, seq)`` with which the stream's next writer begins.
 
     Only the newest readable segment is looked at, without its payloads' checksums: a header that checks is enough to
     know that its seq has been given.
     """
-    mine = [ref for ref in list_segments(log_dir) if ref.stream == stream]
+    mine = [ref for ref in list_segments(log_dir, files) if ref.stream == stream]
     number = max((ref.number for ref in mine), default=0) + 1
     skipped = 0
     for ref in sorted(mine, key=lambda ref: ref.number, reverse=True):
-        seq = _next_seq(ref, streams)
+        seq = _next_seq(ref, streams, files)
         if seq is not None:
             return number, seq + skipped
         if ref.size > _SEGMENT_FRAME_MAX:  # else it is the torn first frame of a writer that gave no seq yet
@@ -36,10 +37,10 @@ def _most_frames(size: int) -> int:
     return size // HEADER_SIZE
 
 
-def _next_seq(ref: SegmentRef, streams: int) -> int | None:
+def _next_seq(ref: SegmentRef, streams: int, files: Files) -> int | None:
     following: int | None = None
     try:
-        for item in scan_segment(ref.path, verify_data=False):
+        for item in scan_segment(ref.path, verify_data=False, files=files):
             if isinstance(item, Damage):
                 # A torn tail was never acted upon; damage in front of good frames was, and those say how far it went.
                 hidden = 0 if item.is_tail else _most_frames(item.length) * streams

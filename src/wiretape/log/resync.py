@@ -8,13 +8,13 @@ whole wiretape segment, never does.
 from __future__ import annotations
 
 import errno
-import os
 from functools import cache
 from typing import Final
 
 from google_crc32c import value as crc32c
 
 from wiretape.errors import LogVersionError
+from wiretape.log.files import Readable
 from wiretape.log.format import FORMAT_VERSION, HEADER, HEADER_SIZE, MAGIC, MARK, MAX_PAYLOAD
 from wiretape.log.frame import FrameHeader, decode_header
 
@@ -34,23 +34,23 @@ AFTER_SEAL: Final = "bytes after the seal"
 NO_FRAME: Final = "no frame that checks"
 
 
-def read_at(fd: int, length: int, offset: int) -> bytes:
+def read_at(file: Readable, length: int, offset: int) -> bytes:
     """Read up to ``length`` bytes at ``offset``; pages the device cannot give (EIO) come back as ``ff`` bytes.
 
     They fail every checksum, so an unreadable page becomes a damaged range like any other and what follows is read; and
     they are not zeros, which at the end of a file have a harmless meaning.
     """
     try:
-        return os.pread(fd, length, offset)
+        return file.read_at(length, offset)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-    end = min(offset + length, os.fstat(fd).st_size)
+    end = min(offset + length, file.size())
     parts = []
     while offset < end:
         size = min(end, (offset // _PAGE + 1) * _PAGE) - offset
         try:
-            parts.append(os.pread(fd, size, offset))
+            parts.append(file.read_at(size, offset))
         except OSError:
             parts.append(b"\xff" * size)
         offset += size
@@ -86,7 +86,7 @@ def header_at(buffer: bytes, at: int, offset: int, salt: int | None, name: str) 
     return header
 
 
-def next_header(fd: int, start: int, limit: int, salt: int | None, name: str) -> tuple[int, FrameHeader] | None:
+def next_header(file: Readable, start: int, limit: int, salt: int | None, name: str) -> tuple[int, FrameHeader] | None:
     """Search forward for the next header of this segment that begins at or after ``start``, wholly before ``limit``.
 
     Raises:
@@ -94,7 +94,7 @@ def next_header(fd: int, start: int, limit: int, salt: int | None, name: str) ->
     """
     look = _FIRST_LOOK
     while limit - start >= HEADER_SIZE:
-        block = read_at(fd, min(look, limit - start), start)
+        block = read_at(file, min(look, limit - start), start)
         at = block.find(MARK)
         while at >= 0 and len(block) - at >= HEADER_SIZE:
             header = header_at(block, at, start + at, salt, name)
@@ -108,13 +108,13 @@ def next_header(fd: int, start: int, limit: int, salt: int | None, name: str) ->
     return None
 
 
-def repaired_header(fd: int, start: int, salt: int) -> FrameHeader | None:
+def repaired_header(file: Readable, start: int, salt: int) -> FrameHeader | None:
     """Work out what a damaged header at ``start`` said, where that is certain: its payload's checksum agrees.
 
     Magic, offset and salt are known anyway; one damaged byte among the rest follows from the checksum. The result tells
     which frame is damaged; nothing is read as if it were whole.
     """
-    raw = bytearray(read_at(fd, HEADER_SIZE, start))
+    raw = bytearray(read_at(file, HEADER_SIZE, start))
     if len(raw) < HEADER_SIZE:
         return None
     _, kind, flags, head_length, length, _, seq, _, crc = HEADER.unpack_from(raw)
@@ -124,7 +124,7 @@ def repaired_header(fd: int, start: int, salt: int) -> FrameHeader | None:
         at, difference = _single_byte_errors().get(syndrome, (0, 0))
         raw[at] ^= difference
     header = header_at(bytes(raw), 0, start, salt, "")
-    return header if header is not None and payload_checks(fd, start, header) else None
+    return header if header is not None and payload_checks(file, start, header) else None
 
 
 @cache
@@ -141,7 +141,7 @@ def _single_byte_errors() -> dict[int, tuple[int, int]]:
     return errors
 
 
-def find_salt(fd: int, limit: int, name: str) -> int | None:
+def find_salt(file: Readable, limit: int, name: str) -> int | None:
     """Tell a segment's salt, from its first header or, where that is damaged, from the frames; None if there are none.
 
     The frames vote with the bytes they cover, the outermost only: what stands inside a frame that checks is its
@@ -150,17 +150,17 @@ def find_salt(fd: int, limit: int, name: str) -> int | None:
     Raises:
         LogVersionError: the segment has another format version.
     """
-    first = header_at(read_at(fd, HEADER_SIZE, 0), 0, 0, None, name)
+    first = header_at(read_at(file, HEADER_SIZE, 0), 0, 0, None, name)
     if first is not None:
         return first.salt
     votes: dict[int, int] = {}
     position = 0
     for _ in range(_VOTE_FRAMES):
-        found = next_header(fd, position, limit, None, name)
+        found = next_header(file, position, limit, None, name)
         if found is None:
             break
         position, header = found
-        if payload_checks(fd, position, header):
+        if payload_checks(file, position, header):
             votes[header.salt] = votes.get(header.salt, 0) + HEADER_SIZE + header.length
             position += HEADER_SIZE + header.length
             if votes[header.salt] > _VOTE_BYTES:
@@ -170,40 +170,40 @@ def find_salt(fd: int, limit: int, name: str) -> int | None:
     return max(votes, key=votes.__getitem__) if votes else None
 
 
-def payload_checks(fd: int, offset: int, header: FrameHeader) -> bool:
+def payload_checks(file: Readable, offset: int, header: FrameHeader) -> bool:
     """Tell whether the payload of the frame at ``offset`` is whole and its checksum agrees."""
-    payload = read_at(fd, header.length, offset + HEADER_SIZE)
+    payload = read_at(file, header.length, offset + HEADER_SIZE)
     return len(payload) == header.length and crc32c(payload) == header.payload_crc
 
 
-def all_zero(fd: int, start: int, limit: int) -> bool:
+def all_zero(file: Readable, start: int, limit: int) -> bool:
     """Tell whether every byte from ``start`` to ``limit`` is zero."""
     while start < limit:
-        block = read_at(fd, min(_LOOK, limit - start), start)
+        block = read_at(file, min(_LOOK, limit - start), start)
         if not block or block.count(0) != len(block):
             return False
         start += len(block)
     return True
 
 
-def tail_reason(fd: int, start: int, limit: int, header: FrameHeader | None) -> str:
+def tail_reason(file: Readable, start: int, limit: int, header: FrameHeader | None) -> str:
     """Say what the end of an unsealed segment is, from ``start``, after which no frame begins, to ``limit``.
 
     Args:
         header: the frame's header at ``start`` if that one checks.
     """
-    if all_zero(fd, start, limit):
+    if all_zero(file, start, limit):
         return ZERO_TAIL
     if header is not None and start + HEADER_SIZE + header.length > limit:
         return TORN_TAIL
-    if limit - start < HEADER_SIZE and MAGIC.startswith(read_at(fd, min(len(MAGIC), limit - start), start)):
+    if limit - start < HEADER_SIZE and MAGIC.startswith(read_at(file, min(len(MAGIC), limit - start), start)):
         return TORN_TAIL
-    if _begins_and_is_zero_from_a_page_on(fd, start, limit):
+    if _begins_and_is_zero_from_a_page_on(file, start, limit):
         return ZERO_TAIL
     return DAMAGED_HEADER if header is None else DAMAGED_PAYLOAD
 
 
-def _begins_and_is_zero_from_a_page_on(fd: int, start: int, limit: int) -> bool:
+def _begins_and_is_zero_from_a_page_on(file: Readable, start: int, limit: int) -> bool:
     """The power went after the file's length had reached the disk and before its last pages had."""
     last_page = (limit - 1) // _PAGE * _PAGE
-    return start < last_page and read_at(fd, len(MAGIC), start) == MAGIC and all_zero(fd, last_page, limit)
+    return start < last_page and read_at(file, len(MAGIC), start) == MAGIC and all_zero(file, last_page, limit)

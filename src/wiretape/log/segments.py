@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from wiretape.errors import NotFoundError, StorageError
+from wiretape.log.files import REAL, FileEntry, Files
 
 # What writers make, and nothing else: a leading zero or a tenth digit would name one segment in two ways.
 _SEGMENT_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9]{8}|[1-9][0-9]{8,})\.wlog")
@@ -36,7 +36,7 @@ def parse_segment_name(name: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def list_segments(log_dir: Path) -> list[SegmentRef]:
+def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
     """List the segments of a log, ordered by stream and number.
 
     Only regular files count: a link or a pipe under a segment's name is not one (see ``foreign_names``).
@@ -46,19 +46,14 @@ def list_segments(log_dir: Path) -> list[SegmentRef]:
         StorageError: it cannot be read.
     """
     segments = []
-    for entry in _scan(log_dir):
+    for entry in _scan(log_dir, files):
         numbers = parse_segment_name(entry.name)
-        if numbers is None or not entry.is_file(follow_symlinks=False):
-            continue
-        try:
-            size = entry.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:  # pruned between the listing and now
-            continue
-        segments.append(SegmentRef(numbers[0], numbers[1], Path(entry.path), size))
+        if numbers is not None and entry.regular:
+            segments.append(SegmentRef(numbers[0], numbers[1], log_dir / entry.name, entry.size))
     return sorted(segments)
 
 
-def foreign_names(log_dir: Path) -> list[str]:
+def foreign_names(log_dir: Path, files: Files = REAL) -> list[str]:
     """Name what lies in a log's folder and is neither a segment nor a lock, sorted.
 
     Raises:
@@ -67,32 +62,28 @@ def foreign_names(log_dir: Path) -> list[str]:
     """
     return sorted(
         entry.name
-        for entry in _scan(log_dir)
-        if not (
-            (parse_segment_name(entry.name) or _LOCK_NAME.fullmatch(entry.name))
-            and entry.is_file(follow_symlinks=False)
-        )
+        for entry in _scan(log_dir, files)
+        if not ((parse_segment_name(entry.name) or _LOCK_NAME.fullmatch(entry.name)) and entry.regular)
     )
 
 
-def stream_locks(log_dir: Path) -> list[tuple[int, Path]]:
+def stream_locks(log_dir: Path, files: Files = REAL) -> list[tuple[int, Path]]:
     """List the lock files of a log as (stream, path), ordered by stream; none when there is no such folder."""
     try:
-        entries = _scan(log_dir)
+        entries = _scan(log_dir, files)
     except NotFoundError:
         return []
     found = [
-        (int(match[1]), Path(entry.path))
+        (int(match[1]), log_dir / entry.name)
         for entry in entries
-        if (match := _LOCK_NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
+        if (match := _LOCK_NAME.fullmatch(entry.name)) and entry.regular
     ]
     return sorted(found)
 
 
-def _scan(log_dir: Path) -> list[os.DirEntry[str]]:
+def _scan(log_dir: Path, files: Files) -> list[FileEntry]:
     try:
-        with os.scandir(log_dir) as entries:
-            return list(entries)
+        return files.list_folder(log_dir)
     except FileNotFoundError:
         raise NotFoundError(f"there is no log in {log_dir}", hint="name an existing session") from None
     except OSError as error:

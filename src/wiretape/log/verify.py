@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from wiretape.log.account import IMPOSSIBLE_SEQ, Account, LogReport
+from wiretape.log.files import REAL, Files
 from wiretape.log.inventory import Inventory, Placed, take_inventory
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
@@ -24,7 +25,12 @@ Watch = Callable[[Iterator[Frame | Damage]], Iterator[Frame | Damage]]
 
 
 def verify_log(
-    log_dir: Path, session_id: str, progress: Progress | None = None, *, watch: Watch | None = None
+    log_dir: Path,
+    session_id: str,
+    progress: Progress | None = None,
+    *,
+    watch: Watch | None = None,
+    files: Files = REAL,
 ) -> LogReport:
     """Read a session's log from end to end and account for every byte and every exchange.
 
@@ -33,32 +39,33 @@ def verify_log(
     Args:
         progress: called with bytes read and bytes in all.
         watch: sees everything that is read, segment by segment.
+        files: the file system.
 
     Raises:
         LogVersionError: a segment has a newer format.
         NotFoundError: there is no such folder.
         StorageError: it cannot be read.
     """
-    inventory, holders = _settled(log_dir, session_id)
-    check = _Check(inventory, holders, progress, watch)
+    inventory, holders = _settled(log_dir, session_id, files)
+    check = _Check(inventory, holders, progress, watch, files)
     return check.run(session_id)
 
 
-def _settled(log_dir: Path, session_id: str) -> tuple[Inventory, dict[int, dict[str, Any]]]:
+def _settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, dict[int, dict[str, Any]]]:
     """Take the inventory and the living writers of one moment.
 
     Locks are asked after the listing: a writer found dead cannot have written more than was listed, unless it ended a
     segment and died in between, so the listing must still be true then.
     """
     while True:
-        inventory = take_inventory(log_dir, session_id)
+        inventory = take_inventory(log_dir, session_id, files)
         holders = {}
-        for stream, _ in stream_locks(log_dir):
-            holder = writer_alive(log_dir, stream)
+        for stream, _ in stream_locks(log_dir, files):
+            holder = writer_alive(log_dir, stream, files)
             if holder is not None:
                 holders[stream] = holder
         listed = {segment.ref.name for segment in inventory.segments}
-        dead = [ref for ref in list_segments(log_dir) if ref.stream not in holders and ref.name not in listed]
+        dead = [ref for ref in list_segments(log_dir, files) if ref.stream not in holders and ref.name not in listed]
         known_strangers = {gap.segment for gap in inventory.gaps}
         if all(ref.name in known_strangers for ref in dead):
             return inventory, holders
@@ -73,11 +80,13 @@ class _Check:
         holders: dict[int, dict[str, Any]],
         progress: Progress | None,
         watch: Watch | None,
+        files: Files,
     ) -> None:
         self._inventory = inventory
         self._holders = holders
         self._progress = progress
         self._watch = watch
+        self._files = files
         self._total = sum(segment.ref.size for segment in inventory.segments)
         self._read = 0
 
@@ -105,7 +114,7 @@ class _Check:
         return segment.head is None or holder.get("nonce", segment.head.run) == segment.head.run
 
     def _read_segment(self, segment: Placed, account: Account, live: bool) -> None:
-        scan = scan_segment(segment.ref.path, live=live, salt=segment.salt)
+        scan = scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files)
         items = iter(scan) if self._progress is None else self._items(scan, self._progress)
         account.read(segment.stream, items if self._watch is None else self._watch(items))
         account.reached(segment.stream, segment.ref.size)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from google_crc32c import extend as crc32c_extend
 
-from wiretape.errors import BusyError, StorageError
-from wiretape.log.files import Files, RealFiles
+from wiretape.errors import BusyError, NotFoundError, StorageError
+from wiretape.log.files import REAL, Files
 from wiretape.log.format import (
     HEADER,
     SEGMENT_BYTES,
@@ -32,6 +32,7 @@ from wiretape.log.format import (
 )
 from wiretape.log.frame import encode_frame
 from wiretape.log.items import Frame
+from wiretape.log.locks import writer_alive
 from wiretape.log.reader import scan_segment
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -73,7 +74,7 @@ class LogWriter:
         clock_ns: Callable[[], int],
         next_number: int,
         next_seq: int,
-        files: Files | None = None,
+        files: Files = REAL,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         """Lock the stream and begin its next segment.
@@ -89,7 +90,7 @@ class LogWriter:
         self._dir = log_dir
         self._identity = identity
         self._clock = clock_ns
-        self._files: Files = files if files is not None else RealFiles()
+        self._files = files
         self._segment_bytes = segment_bytes
         self._number = next_number
         self._seq = next_seq
@@ -120,25 +121,22 @@ class LogWriter:
 
     def _take_lock(self) -> int:
         path = self._dir / lock_name(self._identity.stream)
+        me = self._identity
+        note = json.dumps({"pid": me.pid, "bootId": me.boot_id, "nonce": me.run}).encode()
         for _ in range(_LOCK_TRIES):  # a reader that probes the lock holds it for microseconds
             try:
-                fd = self._files.lock(path)
+                fd = self._files.lock(path, note)
             except OSError as error:
                 raise StorageError(f"cannot lock {path}: {error.strerror}") from error
             if fd is not None:
-                break
+                return fd
             os.sched_yield() if hasattr(os, "sched_yield") else None
-        else:
-            pid = _holder(path)
-            raise BusyError(
-                f"session {self._identity.session_id} is being written by process {pid}",
-                hint="stop that recorder first; reading needs no lock",
-                pid=pid,
-            )
-        me = self._identity
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": me.pid, "bootId": me.boot_id, "nonce": me.run}).encode(), 0)
-        return fd
+        holder = writer_alive(self._dir, me.stream, self._files) or {"pid": 0}
+        raise BusyError(
+            f"session {me.session_id} is being written by process {holder['pid']}",
+            hint="stop that recorder first; reading needs no lock",
+            pid=holder["pid"],
+        )
 
     def take_seq(self) -> int:
         """Give the next seq of this stream."""
@@ -328,7 +326,9 @@ class LogWriter:
         It raises OSError when the disk refuses; that fsync must not be tried again on the same file (P9). The caller
         reports back with ``synced`` or ``rewrite_unsynced``.
         """
-        duplicate = os.dup(self._fd) if self._fd >= 0 else -1  # first: when it fails, nothing has changed
+        duplicate = (
+            self._files.duplicate(self._fd) if self._fd >= 0 else -1
+        )  # first: when it fails, nothing has changed
         finished, self.unsynced = self.unsynced, []
         folder, self.folder_dirty = self.folder_dirty, False
 
@@ -368,13 +368,20 @@ class LogWriter:
         for suspect in range(number, last + 1):
             path = self._dir / segment_name(self._identity.stream, suspect)
             start = offset if suspect == number else 0
-            for item in scan_segment(path, start=start, live=True) if path.exists() else ():
-                if isinstance(item, Frame) and item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
+            for item in self._left_in(path, start):
+                if item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
                     self.append(item.kind, item.seq, bytes(item.head), bytes(item.data), item.flags)
                     if len(self._pending) > _COPY_FRAMES and not self.flush():
                         return False
         self._synced_to = (self._number, 0)
         return self.flush()
+
+    def _left_in(self, path: Path, start: int) -> Iterator[Frame]:
+        """Give the frames that can still be read from a suspect segment; one that could not be begun has none."""
+        with contextlib.suppress(NotFoundError):
+            for item in scan_segment(path, start=start, live=True, files=self._files):
+                if isinstance(item, Frame):
+                    yield item
 
     def close(self, *, final: bool = True) -> None:
         """Flush, seal, sync and let go of the stream; a disk that refuses leaves the segment unsealed."""
@@ -389,10 +396,3 @@ class LogWriter:
         finally:
             self._files.close(self._lock_fd)
             self._lock_fd = -1
-
-
-def _holder(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_bytes())["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
