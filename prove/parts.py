@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from prove import kills
+from prove import big_session, kills
 from prove.part import Part
 
 PARTS = (
     Part(
         "kills", "SIGKILL of recorder, daemon or both under real traffic: every answered exchange is found", kills.run
+    ),
+    Part(
+        "big session",
+        "A session of 20 GB is asked, checked and recovered in bounded time and memory after its recorder was killed",
+        big_session.run,
     ),
 )

@@ -1,12 +1,14 @@
-"""What a daemon does behind everything else, as a process of its own: recover unclean sessions, then follow the log.
+"""What a daemon does behind everything else, as a process of its own: recover unclean sessions, follow the log that is
+being recorded, and read again what was written long ago.
 
 Run as ``python -m wiretape.daemon.background ROOT``. It is a process because this work is pure computing: in the daemon
 it would take turns with the answers, and on a machine with one core it must not take the recorder's time. So it runs at
-the lowest priority and follows only while the log is quiet: an index transaction that the scheduler starves would hold
-up a query that wants the same index. Nobody depends on it; a query follows the log itself before it answers.
+the lowest priority and rests between small transactions, longer the less time it is given: an index transaction that
+the scheduler starves would hold up a query that wants the same index. Nobody depends on it; a query follows the log
+itself before it answers.
 
-Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one JSON
-object per line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"problem": "..."}``.
+Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one per
+line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}`` or ``{"problem": ...}``.
 """
 
 from __future__ import annotations
@@ -21,48 +23,61 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wiretape.errors import WiretapeError
+from wiretape.errors import NotFoundError, WiretapeError
+from wiretape.model import Gap
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.scrub import Scrubber
+from wiretape.session.session import Session
 
 TICK = 0.5
 """Seconds between two looks at the log."""
 
-QUIET = 1 << 20
-"""Bytes per second of growth up to which a log counts as quiet: some hundred exchanges, a few percent of a core."""
+FOLLOW_SHARE = 0.5
+SCRUB_SHARE = 0.2
+"""Of the time that the process is given: the rest it rests, so that others get the index, or the disk."""
 
+GENTLE_FRAMES = 1024
+GENTLE_BYTES = 4 << 20
+"""What one transaction reads while a session is recorded: 20 ms of work."""
+
+SLICE = 0.02
+LONGEST_REST = 2.0
 REPORT_EVERY = 0.2
-"""Seconds between two reports of progress."""
+
+SCRUB_HOURS = 24.0
+"""How often every finished segment is read again; the environment's WIRETAPE_SCRUB_HOURS says otherwise, 0 never."""
+LOOK_EVERY = 60.0
+BIG = 64 << 20
+"""Bytes to read from which the status says that it scrubs."""
+
+Tell = Callable[[dict[str, Any]], None]
 
 
 def main(argv: list[str]) -> int:
     """Work until stdin ends."""
     with suppress(OSError):
         os.nice(19)
-    catalogue = Catalogue(Path(argv[1]))
     tell = _Teller()
-    _recover(catalogue, tell)
-    tell({"doing": "following"})
-    Follower(catalogue, tell).run()
+    catalogue = Catalogue(Path(argv[1]))
+    with suppress(_Ended):
+        Work(catalogue, tell, scrub_every=scrub_seconds(os.environ.get("WIRETAPE_SCRUB_HOURS"))).run()
     return 0
 
 
-def _recover(catalogue: Catalogue, tell: _Teller) -> None:
-    """Recover every session that was left unclean (P13); what fails is reported and stops nothing."""
+def scrub_seconds(hours: str | None) -> float:
+    """Read the setting; what is no number of hours means the default."""
     try:
-        report = catalogue.recover_unclean(progress=tell.progress)
-    except WiretapeError as error:
-        tell({"problem": str(error)})
-        return
-    tell({"recovered": [session.session_id for session in report.recovered]})
-    for skipped in report.skipped:
-        tell({"problem": f"session {skipped.session_id} was not recovered: {skipped.reason}"})
+        return max(0.0, float(hours)) * 3600 if hours is not None else SCRUB_HOURS * 3600
+    except ValueError:
+        return SCRUB_HOURS * 3600
+
+
+class _Ended(Exception):  # noqa: N818 -- the end of the input is no error
+    """The daemon is gone."""
 
 
 class _Teller:
     """Writes messages to the daemon; one that is gone is no reason to fail."""
-
-    def __init__(self) -> None:
-        self._reported = 0.0
 
     def __call__(self, message: dict[str, Any]) -> None:
         try:
@@ -71,61 +86,166 @@ class _Teller:
         except BrokenPipeError:
             os._exit(0)
 
-    def progress(self, done: int, total: int) -> None:
+
+class Pace:
+    """Rests after every few milliseconds of work, in proportion."""
+
+    def __init__(self, rest: Callable[[float], None], share: float) -> None:
+        self._rest = rest
+        self._factor = 1 / share - 1
+        self._since = time.monotonic()
+
+    def begin(self) -> None:
+        """Work begins now."""
+        self._since = time.monotonic()
+
+    def __call__(self, *_: int) -> None:
+        """Rest if it is time."""
+        worked = time.monotonic() - self._since
+        if worked >= SLICE:
+            self._rest(min(LONGEST_REST, worked * self._factor))
+            self._since = time.monotonic()
+
+
+class Work:
+    """Everything that the process does, in turns."""
+
+    def __init__(self, catalogue: Catalogue, tell: Tell, *, scrub_every: float) -> None:
+        self._catalogue = catalogue
+        self._tell = tell
+        self._scrub_every = scrub_every
+        self._reported = 0.0
+        self._looked = 0.0
+        self._input = b""
+        self._follower = Follower(catalogue, tell, self._wait)
+        self._session_id: str | None = None
+        self._failed: set[str] = set()
+
+    def run(self) -> None:
+        """Work until stdin ends, which raises ``_Ended``."""
+        self._recover()
+        self._tell({"doing": "following"})
+        scrub_at = 0.0
+        while True:
+            self._turn(TICK)
+            if self._scrub_every and time.monotonic() >= scrub_at:
+                self.scrub()
+                scrub_at = time.monotonic() + min(LOOK_EVERY, self._scrub_every / 2)
+
+    # -- turns --------------------------------------------------------------------------------------------------
+
+    def _turn(self, seconds: float) -> None:
+        """Give other work its turn: commands, and the log that is being recorded."""
+        self._wait(seconds)
+        if self._session_id is not None and time.monotonic() - self._looked >= TICK:
+            self._follower.look(self._session_id)
+            self._looked = time.monotonic()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, and take the commands that come meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            ready, _, _ = select.select([0], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                return
+            block = os.read(0, 65536)
+            if not block:
+                raise _Ended
+            *lines, self._input = (self._input + block).split(b"\n")
+            for line in lines:
+                self._session_id = json.loads(line)["follow"]
+
+    # -- recovery -----------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Recover every session that was left unclean (P13); what fails is reported and stops nothing."""
+        try:
+            report = self._catalogue.recover_unclean(progress=self._progress)
+        except WiretapeError as error:
+            self._tell({"problem": str(error)})
+            return
+        self._tell({"recovered": [session.session_id for session in report.recovered]})
+        for skipped in report.skipped:
+            self._tell({"problem": f"session {skipped.session_id} was not recovered: {skipped.reason}"})
+
+    def _progress(self, done: int, total: int) -> None:
         """Report bytes done and in all, not more often than somebody can look."""
+        self._turn(0)
         now = time.monotonic()
         if now - self._reported >= REPORT_EVERY:
             self._reported = now
-            self({"doing": "recovering", "done": done, "total": total})
+            self._tell({"doing": "recovering", "done": done, "total": total})
+
+    # -- scrubbing ----------------------------------------------------------------------------------------------
+
+    def scrub(self) -> None:
+        """Read again what is due, the newest session first; damage is told when it is found."""
+        try:
+            sessions = self._catalogue.ids()
+        except WiretapeError as error:
+            self._tell({"problem": str(error)})
+            return
+        for session_id in sessions:
+            try:
+                self._scrub_session(session_id)
+            except NotFoundError:  # deleted meanwhile
+                continue
+            except WiretapeError as error:
+                if session_id not in self._failed:
+                    self._failed.add(session_id)
+                    self._tell({"problem": f"session {session_id} could not be read again: {error}"})
+
+    def _scrub_session(self, session_id: str) -> None:
+        pace = Pace(self._turn, SCRUB_SHARE)
+        scrubber = Scrubber(self._catalogue.folder / session_id, session_id, pause=pace)
+        due = scrubber.due(self._scrub_every)
+        if not due:
+            return
+        big = sum(ref.size for ref in due) >= BIG
+        if big:
+            self._tell({"doing": f"scrubbing {session_id}"})
+        try:
+            found = scrubber.run(self._scrub_every)
+        finally:
+            if big:
+                self._tell({"doing": "following"})
+        if found:
+            self._tell({"damage": [_sentence(session_id, gap) for gap in found[:100]]})
+
+
+def _sentence(session_id: str, gap: Gap) -> str:
+    of = f", of exchange {', '.join(map(str, gap.exchanges))}" if gap.exchanges else ""
+    return f"session {session_id}: {gap.segment} is damaged at {gap.offset}, {gap.length} bytes{of}: {gap.reason}"
 
 
 class Follower:
     """Keeps the index of the session being recorded close to its log's end."""
 
-    def __init__(self, catalogue: Catalogue, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, catalogue: Catalogue, tell: Tell, rest: Callable[[float], None] = time.sleep) -> None:
         self._catalogue = catalogue
         self._tell = tell
-        self._session_id: str | None = None
-        self._size = 0
-        self._behind = False
-        self._input = b""
-
-    def run(self) -> None:
-        """Follow until stdin ends."""
-        while self._read_commands():
-            if self._session_id is not None:
-                self.look(self._session_id)
+        self._pace = Pace(rest, FOLLOW_SHARE)
+        self._given_up: str | None = None
+        self._seen: tuple[str, int] | None = None
 
     def look(self, session_id: str) -> None:
-        """Follow a session if its log has hardly grown since the last look, and if there is anything to follow."""
-        size = self._log_size(session_id)
-        grown, self._size = size - self._size, size
-        self._behind = self._behind or grown != 0
-        if not self._behind or grown > QUIET * TICK:
+        """Follow a session if its log has grown since the last look."""
+        here = (session_id, self._log_size(session_id))
+        if here == self._seen or session_id == self._given_up:
             return
+        self._seen = here
         try:
-            with self._catalogue.open(session_id) as session:
-                session.follow()
-            self._behind = False
+            with Session(self._catalogue.folder / session_id, session_id) as session:
+                session.follow_gently(GENTLE_FRAMES, GENTLE_BYTES)
+                self._pace.begin()
+                session.follow(self._pace)
         except WiretapeError as error:
             self._tell({"problem": f"the index of {session_id} could not be kept up: {error}"})
-            self._session_id = None
-
-    def _read_commands(self) -> bool:
-        """Wait for a command or the next tick; False when stdin has ended."""
-        ready, _, _ = select.select([0], [], [], TICK)
-        if not ready:
-            return True
-        block = os.read(0, 65536)
-        *lines, self._input = (self._input + block).split(b"\n")
-        for line in lines:
-            self._session_id = json.loads(line)["follow"]
-            self._size = 0
-        return bool(block)
+            self._given_up = session_id
 
     def _log_size(self, session_id: str) -> int:
         size = 0
-        with suppress(OSError), os.scandir(self._catalogue.root / "sessions" / session_id / "log") as entries:
+        with suppress(OSError), os.scandir(self._catalogue.folder / session_id / "log") as entries:
             for entry in entries:
                 with suppress(OSError):
                     size += entry.stat().st_size

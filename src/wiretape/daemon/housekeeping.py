@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 EXIT_TIMEOUT = 2.0
 """Seconds that the process gets to notice the end of its input; it holds nothing that a kill could harm."""
 
+DAMAGE = 100
+"""Damaged ranges that the status names, the newest."""
+
 
 class Housekeeper:
     """Owns the background process. ``state`` says what it is doing."""
@@ -80,6 +83,10 @@ class Housekeeper:
             if message["recovered"]:
                 log.info("recovered: %s", ", ".join(message["recovered"]))
             self.state = msgspec.structs.replace(state, recovered=[*state.recovered, *message["recovered"]])
+        elif "damage" in message:
+            for sentence in message["damage"]:
+                log.error("%s", sentence)
+            self.state = msgspec.structs.replace(state, damage=[*state.damage, *message["damage"]][-DAMAGE:])
         elif "problem" in message:
             log.warning("%s", message["problem"])
             self.state = msgspec.structs.replace(state, problems=[*state.problems, message["problem"]][-20:])

@@ -27,9 +27,10 @@ class ProxyStopped(Value, frozen=True):
 
 
 class Background(Value, frozen=True):
-    """What runs behind everything else: recovering unclean sessions at the start, then following logs.
+    """What runs behind everything else: recovering unclean sessions, following the live log, reading old ones again.
 
-    ``done`` and ``total`` are bytes of the logs under recovery; both 0 when none is.
+    ``done`` and ``total`` are bytes of the logs under recovery; both 0 when none is. ``damage`` is what was found since
+    the daemon started in segments that were sound when they were written, a sentence for each range.
     """
 
     doing: str
@@ -37,6 +38,7 @@ class Background(Value, frozen=True):
     total: int = 0
     recovered: list[str] = msgspec.field(default_factory=list)
     problems: list[str] = msgspec.field(default_factory=list)
+    damage: list[str] = msgspec.field(default_factory=list)
 
 
 class DaemonStatus(Value, frozen=True):

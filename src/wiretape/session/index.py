@@ -232,14 +232,14 @@ class Index:
 
         self.run(note)
 
-    def knows(self, gaps: Sequence[Gap]) -> bool:
-        """Tell whether every one of these damaged ranges is in the index.
+    def unknown(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Give those of these damaged ranges that are not in the index.
 
         Raises:
             StorageError, BusyError: as ``run``.
         """
         known = set(self.rows("SELECT s.name, d.offset FROM damage AS d JOIN segments AS s ON s.id = d.segment"))
-        return all((gap.segment, gap.offset) in known for gap in gaps if gap.length)
+        return [gap for gap in gaps if gap.length and (gap.segment, gap.offset) not in known]
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ def _agrees(folder: Path, report: RecoveredSession, segments: list[SegmentRef]) 
             return False
         log = index.report(segments)
         if log is None:
-            return index.knows(report.gaps)
+            return not index.unknown(report.gaps)
         return _report(report.session_id, log, verified=True) == report
     finally:
         index.close()

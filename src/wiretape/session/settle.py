@@ -9,6 +9,7 @@ else, or ``wiretape recover``.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from wiretape.errors import BusyError, StorageError
@@ -17,7 +18,7 @@ from wiretape.log.segments import list_segments
 from wiretape.model import RecoveredSession
 from wiretape.session.health import fingerprint
 from wiretape.session.index import Index, Progress
-from wiretape.session.manifest import read_manifest
+from wiretape.session.manifest import MANIFEST, read_manifest
 from wiretape.session.recover import adopt_account, recover_session
 
 
@@ -35,6 +36,7 @@ class Settler:
         self._log_dir = folder / "log"
         self._index = index
         self._settled: str | None = None
+        self._read_at = 0
 
     def settle(self, progress: Progress | None = None, until: float | None = None) -> RecoveredSession | None:
         """Recover the session if it was left unclean, and write down what a finished one holds.
@@ -53,7 +55,7 @@ class Settler:
         if writer_alive(self._log_dir) is not None:
             self.lost = self._settled = None
             return None
-        if state == self._settled:
+        if state == self._settled and self._stamp() == self._read_at:
             return None
         manifest = read_manifest(self._folder, self._session_id)
         report = None
@@ -67,8 +69,15 @@ class Settler:
                 report = None
             manifest = read_manifest(self._folder, self._session_id)
         self.lost = manifest.lost if manifest is not None and manifest.log == state else None
-        self._settled = state
+        self._settled, self._read_at = state, self._stamp()
         return report
+
+    def _stamp(self) -> int:
+        """Give what changes when somebody else, a background check for one, writes the manifest anew."""
+        try:
+            return os.stat(self._folder / MANIFEST, follow_symlinks=False).st_mtime_ns
+        except OSError:
+            return 0
 
     def _derive(self, state: str, progress: Progress | None) -> RecoveredSession | None:
         segments = list_segments(self._log_dir)
