@@ -13,7 +13,7 @@ from wiretape.errors import DamagedError, LogVersionError, NotFoundError
 from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MARK, FrameType, Opened, SegmentHead
 from wiretape.log.frame import encode_frame
 from wiretape.log.items import Damage, Frame
-from wiretape.log.reader import SegmentFollower, read_frame, scan_segment, segment_info
+from wiretape.log.reader import read_frame, scan_segment, segment_info
 
 
 def read(path: Path, **options: object) -> tuple[list[Frame], list[Damage]]:
@@ -322,38 +322,28 @@ def test_a_missing_segment_is_an_error_that_names_it(tmp_path: Path) -> None:
         read(tmp_path / "0-00000009.wlog")
 
 
-def test_a_follower_gives_each_frame_once_however_the_file_grows(tmp_path: Path) -> None:
+def test_reading_on_gives_each_frame_once_however_the_file_grows(tmp_path: Path) -> None:
     segment = sample()
     for step in (1, 7, 100, 4096):
         path = segment.write(tmp_path, b"")
-        follower = SegmentFollower(path)
         seen: list[Frame | Damage] = []
+        position, scan = 0, scan_segment(path)
         with path.open("ab", buffering=0) as file:
             for at in range(0, len(segment.buffer), step):
                 file.write(segment.buffer[at : at + step])
-                seen += follower.read()
+                scan = scan_segment(path, start=position, live=True)
+                seen += scan
+                position = scan.position
         frames = [item for item in seen if isinstance(item, Frame)]
         assert len(frames) == len(seen)
         assert [(frame.offset, frame.size, frame.kind, frame.seq) for frame in frames] == segment.frames
-        assert follower.sealed
-        assert follower.final
-        assert follower.position == len(segment.buffer)
-        assert follower.read() == []
+        assert scan.sealed
+        assert scan.final
+        assert position == len(segment.buffer)
+        assert list(scan_segment(path, start=position, live=True)) == []
 
 
-def test_a_follower_reads_in_batches_until_nothing_is_left(tmp_path: Path) -> None:
-    segment = SegmentBuilder()
-    for seq in range(1, 101):
-        segment.small(seq)
-    follower = SegmentFollower(segment.write(tmp_path))
-    seen = 0
-    while batch := follower.read(max_bytes=1000):
-        assert len(batch) < 20
-        seen += len(batch)
-    assert seen == len(segment.frames)
-
-
-def test_a_follower_names_damage_once_a_frame_follows_it(tmp_path: Path) -> None:
+def test_reading_on_names_damage_once_a_frame_follows_it(tmp_path: Path) -> None:
     segment = SegmentBuilder()
     segment.small(1)
     hole = len(segment.buffer)
@@ -361,13 +351,13 @@ def test_a_follower_names_damage_once_a_frame_follows_it(tmp_path: Path) -> None
     content = bytearray(segment.buffer)
     content[hole + 50] ^= 1
     path = segment.write(tmp_path, bytes(content))
-    follower = SegmentFollower(path)
-    assert len(follower.read()) == 3
-    assert follower.position == hole
+    scan = scan_segment(path, live=True)
+    assert len(list(scan)) == 3
+    assert scan.position == hole
     segment.done(2)
     with path.open("ab") as file:
         file.write(segment.buffer[len(content) :])
-    damage, frame = follower.read()
+    damage, frame = scan_segment(path, start=hole, live=True)
     assert isinstance(damage, Damage)
     assert (damage.offset, damage.end, damage.seqs_hint) == (hole, len(content), (2,))
     assert isinstance(frame, Frame)

@@ -1,7 +1,7 @@
 """Reading segments: frames in order, damage named where it lies, and everything behind it still read.
 
-One loop serves all: ``scan_segment`` reads a range once, ``SegmentFollower`` goes on where it stopped, ``read_frame``
-fetches one frame. Memory is one block (see ``_BLOCK``) whatever the size of segment or body. Nothing here writes.
+``scan_segment`` reads a range, and a later call goes on where it stopped; ``read_frame`` fetches one frame. Memory
+is one block (see ``_BLOCK``) whatever the size of segment or body. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ from wiretape.log.resync import (
 __all__ = [
     "Damage",
     "Frame",
-    "SegmentFollower",
     "SegmentInfo",
     "SegmentScan",
     "read_frame",
@@ -59,7 +58,6 @@ _BLOCK: Final = 1024 * 1024
 _ONE_READ: Final = 16 * 1024
 # CRC-32C over bytes followed by their own CRC (little-endian) is this constant: one call checks header and checksum.
 _CRC_RESIDUE: Final = 0x48674BC7
-_BATCH: Final = 8 * 1024 * 1024
 
 
 class SegmentScan:
@@ -241,43 +239,6 @@ def scan_segment(
         StorageError: it cannot be read.
     """
     return SegmentScan(path, start=start, end=end, live=live, verify_data=verify_data, salt=salt, files=files)
-
-
-class SegmentFollower:
-    """Reads what a segment has gained since the last call; the writer may be at work or dead.
-
-    Attributes:
-        position: the offset behind what was given last.
-        sealed: a SEAL was met: nothing more will come.
-        final: the stream ends with this segment.
-    """
-
-    def __init__(self, path: Path, start: int = 0) -> None:
-        self.path = path
-        self.position = start
-        self.sealed = False
-        self.final = False
-        self.salt: int | None = None
-
-    def read(self, max_bytes: int = _BATCH) -> list[Frame | Damage]:
-        """Give what is new, about ``max_bytes`` at most: call again until it gives an empty list.
-
-        Raises:
-            LogVersionError, NotFoundError, StorageError: as ``scan_segment``.
-        """
-        scan = SegmentScan(self.path, start=self.position, live=True, salt=self.salt)
-        enough = self.position + max_bytes
-        items: list[Frame | Damage] = []
-        for item in scan:
-            items.append(item)
-            if scan.position >= enough:
-                break
-        self.position = scan.position
-        self.sealed = self.sealed or scan.sealed
-        self.final = self.final or scan.final
-        if items:
-            self.salt = scan.salt
-        return items
 
 
 class SegmentInfo(msgspec.Struct, frozen=True):
