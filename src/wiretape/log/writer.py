@@ -390,9 +390,12 @@ class LogWriter:
                 if self._pending:
                     self._write_pending()
                 self._seal(final)
-            self.sync_job()()
         except OSError:
             self._abandon()
+        try:
+            self.sync_job()()  # also without a seal: what was written is to survive
+        except OSError:
+            pass
         finally:
             self._files.close(self._lock_fd)
             self._lock_fd = -1

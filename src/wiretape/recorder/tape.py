@@ -60,6 +60,7 @@ class Tape:
         self._durable: list[tuple[Release, Any]] = []
         self._scheduled = False
         self._syncing = False
+        self._sync_due = False
         self._failed_syncs = 0
         self._sync_timer: asyncio.TimerHandle | None = None
         self._blocked_until = 0.0
@@ -142,7 +143,8 @@ class Tape:
         released, self._released = self._released, []
         if self._durable:
             self._start_sync()
-        elif self._group and not self._syncing and self._sync_timer is None:
+        elif self._group and self._sync_timer is None:
+            # Also while a sync runs: what is written meanwhile is not a part of it, and may be the last for long.
             self._sync_timer = self._loop.call_later(GROUP_SECONDS, self._start_sync)
         for action, argument in released:
             try:
@@ -151,7 +153,7 @@ class Tape:
                 self._loop.call_exception_handler({"message": "a release failed", "exception": error})
 
     def _note_loss(self) -> None:
-        self._blocked_until = time.monotonic() + RETRY_SECONDS
+        self._blocked_until = self._loop.time() + RETRY_SECONDS
         done = [seq for kind, seq in self._writer.lost if kind == FrameType.DONE]
         self._writer.lost.clear()
         self._count_dropped(len(done), done)
@@ -167,7 +169,7 @@ class Tape:
             self._report_timer = self._loop.call_later(delay, self.report_dropped)
 
     def _try_again(self) -> bool:
-        now = time.monotonic()
+        now = self._loop.time()
         if now < self._blocked_until:
             return False
         self._blocked_until = now + RETRY_SECONDS
@@ -196,8 +198,13 @@ class Tape:
     # -- durability ----------------------------------------------------------------------------------------------
 
     def _start_sync(self) -> None:
-        self._sync_timer = None
-        if self._syncing or self._closed:
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        if self._closed:
+            return
+        if self._syncing:
+            self._sync_due = True
             return
         until = self._writer.here
         try:
@@ -219,9 +226,11 @@ class Tape:
         elif self._suspect(str(error)):
             self._durable = waiting + self._durable  # they wait for the copies' fsync
             waiting = []
+            self._sync_due = True  # the copies are as old as what they are copies of
         for action, argument in waiting:
             action(argument)
-        if self._durable:
+        if self._durable or self._sync_due:
+            self._sync_due = False
             self._start_sync()
 
     def _suspect(self, cause: str) -> bool:
