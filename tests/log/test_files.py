@@ -15,10 +15,10 @@ from wiretape.log.files import REAL, Files
 Make = Callable[[Path], Files]
 
 
-def in_memory(folder: Path) -> MemoryFiles:
+def in_memory(folder: Path, random: Random | None = None) -> MemoryFiles:
     disk = MemoryDisk()
     disk.make_folder(folder)
-    return MemoryFiles(disk)
+    return MemoryFiles(disk, random)
 
 
 PORTS: dict[str, Make] = {
@@ -202,11 +202,13 @@ def test_a_sync_is_of_what_was_written_before_it_began(memory: MemoryFiles, tmp_
 def test_the_pages_of_a_failed_sync_are_lost_whatever_the_next_one_says(tmp_path: Path, forget: bool) -> None:
     lost = kept = 0
     for seed in range(50):
-        memory = in_memory(tmp_path)
+        memory = in_memory(tmp_path, Random(seed))
         fd = memory.create(tmp_path / "file")
         memory.fsync_folder(tmp_path)
         memory.write(fd, b"x" * 512)
-        memory.sync_of(fd, Random(seed), forget=forget)(OSError(5, "input/output error"))
+        memory.failing, memory.forget = 1, forget
+        with pytest.raises(OSError, match="Input/output"):
+            memory.fdatasync(fd)
         memory.write(fd, b"y" * 512)
         memory.fdatasync(fd)
         ((_, content),) = next(iter(outcomes(memory, tmp_path)))

@@ -155,11 +155,20 @@ class MemoryFile:
 
 
 class MemoryFiles:
-    """The file port of one process over a disk in memory."""
+    """The file port of one process over a disk in memory.
 
-    def __init__(self, disk: MemoryDisk) -> None:
+    Attributes:
+        failing: how many of the next syncs, of files and folders, fail with EIO and drop what they should have saved.
+        forget: whether programs, too, no longer read what such a sync dropped.
+    """
+
+    def __init__(self, disk: MemoryDisk, random: Random | None = None) -> None:
+        """Begin a process; ``random`` draws what a failed sync drops."""
         self.disk = disk
         self.open: dict[int, int] = {}
+        self.failing = 0
+        self.forget = False
+        self._random = random or Random(0)
         self._next = 100
 
     def die(self) -> None:
@@ -192,9 +201,16 @@ class MemoryFiles:
 
     def fdatasync(self, fd: int) -> None:
         """Make the file's bytes durable."""
-        self.sync_of(fd)(None)
+        self._finish(self.sync_of(fd))
 
-    def sync_of(self, fd: int, random: Random | None = None, *, forget: bool = False) -> Sync:
+    def _finish(self, sync: Sync) -> None:
+        error = OSError(errno.EIO, os.strerror(errno.EIO)) if self.failing > 0 else None
+        self.failing -= error is not None
+        sync(error)
+        if error is not None:
+            raise error
+
+    def sync_of(self, fd: int) -> Sync:
         """Begin a sync; what it gives ends it, and only what was written before it began is durable then."""
         inodes, inode = self.disk.inodes, self._of(fd)
         upto, changed = len(inodes[inode].data), inodes[inode].changed
@@ -205,15 +221,15 @@ class MemoryFiles:
             if error is None:
                 inodes[inode] = inodes[inode].synced(upto)
             else:
-                inodes[inode] = inodes[inode].failed(upto, random or Random(0), forget=forget)
+                inodes[inode] = inodes[inode].failed(upto, self._random, forget=self.forget)
 
         return end
 
     def fsync_folder(self, path: Path) -> None:
         """Make the folder's entries durable."""
-        self.folder_sync_of(path)(None)
+        self._finish(self.folder_sync_of(path))
 
-    def folder_sync_of(self, path: Path, random: Random | None = None) -> Sync:
+    def folder_sync_of(self, path: Path) -> Sync:
         """Begin a sync of a folder; a failed one leaves any subset of the entries on the disk and forgets the rest."""
         folders = self.disk.folders
         begun = self.disk.folder(path)
@@ -223,7 +239,7 @@ class MemoryFiles:
             if error is None:
                 folders[path] = folders[path].synced(upto)
             else:
-                folders[path] = folders[path].failed(upto, random or Random(0))
+                folders[path] = folders[path].failed(upto, self._random)
 
         return end
 
