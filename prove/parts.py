@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, kills
+from prove import big_session, kills, power_cuts
 from prove.part import Part
 
 PARTS = (
@@ -10,8 +10,11 @@ PARTS = (
         "kills", "SIGKILL of recorder, daemon or both under real traffic: every answered exchange is found", kills.run
     ),
     Part(
-        "big session",
+        "big_session",
         "A session of 20 GB is asked, checked and recovered in bounded time and memory after its recorder was killed",
         big_session.run,
+    ),
+    Part(
+        "power_cuts", "simulated power cuts and kills at every call of a recorder that changes the disk", power_cuts.run
     ),
 )
