@@ -194,7 +194,8 @@ class VerifyReport(Value, frozen=True):
     """What a read-only check of a session's log found.
 
     ``state`` is ``clean``, ``unclean`` (not closed cleanly, or a torn tail; nothing lost), ``damaged``, or ``live``
-    (being written, no damage so far).
+    (being written, no damage so far). ``deep`` says whether bodies were compared with their digests too: ``bodies``
+    counts the exchanges, ``disagreeing`` are those whose bodies are not what was recorded, though no frame is damaged.
     """
 
     session_id: str
@@ -209,6 +210,9 @@ class VerifyReport(Value, frozen=True):
     bytes: int = 0
     segments: int = 0
     notes: list[str] = []
+    deep: bool = False
+    bodies: int = 0
+    disagreeing: list[int] = []
 
 
 class RecoveredSession(Value, frozen=True):

@@ -21,6 +21,9 @@ Progress = Callable[[int, int], None]
 OPEN_SESSIONS = 8
 """Sessions kept open between calls, the least recently used is closed first: each holds a database and its caches."""
 
+PATIENCE = 5.0
+"""Seconds that an answer may wait for the index; one that is further behind is said to be in the answer's coverage."""
+
 
 class Library:
     """Async access to the sessions of ``root``. Every method raises what the session layer raises."""
@@ -104,6 +107,7 @@ class Library:
             session = self._open.pop(session_id, None)
             if session is None:
                 session = await asyncio.to_thread(self.catalogue.open, session_id)
+                session.patience = PATIENCE
             self._open[session_id] = session
             while len(self._open) > OPEN_SESSIONS:
                 # A thread that still reads from it opens it again for itself.

@@ -31,6 +31,8 @@ from wiretape.session.session import Session
 SESSIONS: Final = "sessions"
 _DELETED: Final = ".deleted-"
 _CANDIDATES: Final = 8
+_PATIENCE: Final = 2.0
+"""Seconds that one line of the list may wait for an index that is being made; the line then says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,7 @@ class Catalogue:
     def _summary(self, session_id: str) -> SessionSummary:
         folder = self.folder / session_id
         with Session(folder, session_id) as session:
+            session.patience = _PATIENCE
             try:
                 return session.summary()
             except NotFoundError:

@@ -16,6 +16,7 @@ import msgspec
 
 from wiretape.errors import BusyError
 from wiretape.log.account import LogReport
+from wiretape.log.deep import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
@@ -156,9 +157,11 @@ def _unclean(log: LogReport) -> bool:
     return bool(log.segments and not log.closed_cleanly) or bool(log.torn_tail_bytes or log.interrupted)
 
 
-def verify_report(session_id: str, log: LogReport) -> VerifyReport:
-    """Turn what was found in a log into the report that leaves the program."""
-    damaged = bool(log.gaps or log.lost_exchanges)
+def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = None) -> VerifyReport:
+    """Turn what was found in a log, and in its bodies, into the report that leaves the program."""
+    named = {seq for gap in log.gaps for seq in gap.exchanges}
+    disagreeing = [seq for seq in check.disagreeing if seq not in named] if check is not None else []
+    damaged = bool(log.gaps or log.lost_exchanges or disagreeing)
     return VerifyReport(
         session_id=session_id,
         exchanges=log.exchanges,
@@ -172,6 +175,9 @@ def verify_report(session_id: str, log: LogReport) -> VerifyReport:
         bytes=log.bytes,
         segments=log.segments,
         notes=list(log.notes),
+        deep=check is not None,
+        bodies=check.bodies if check is not None else 0,
+        disagreeing=disagreeing,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from wiretape.errors import NotFoundError, UsageError
+from wiretape.log.deep import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.segments import list_segments
 from wiretape.log.verify import verify_log
@@ -289,14 +290,20 @@ class Session:
 
     # -- the log as a whole -------------------------------------------------------------------------------------
 
-    def verify(self, progress: Progress | None = None) -> VerifyReport:
+    def verify(self, progress: Progress | None = None, *, deep: bool = False) -> VerifyReport:
         """Check every byte of the log; writes nothing, also on a session that is being written.
+
+        Args:
+            progress: called with (bytes read, bytes of the log).
+            deep: put every body together, too, and compare it with its digest.
 
         Raises:
             NotFoundError, StorageError, LogVersionError: the log cannot be read at all.
         """
         self._check()
-        return verify_report(self.session_id, verify_log(self.log_dir, self.session_id, progress))
+        check = DeepCheck() if deep else None
+        log = verify_log(self.log_dir, self.session_id, progress, watch=check.watch if check is not None else None)
+        return verify_report(self.session_id, log, check)
 
     def recover(self, *, dry_run: bool = False, progress: Progress | None = None) -> RecoveredSession:
         """Make everything derived again from the log; the log itself is only read (P3).

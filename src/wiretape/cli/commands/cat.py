@@ -9,6 +9,7 @@ import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
 from wiretape.cli.output import print_value
+from wiretape.cli.progress import bring_up
 
 EXAMPLES = """\b
 Examples:
@@ -32,6 +33,7 @@ def command(*, session: str, root: Path, as_json: bool) -> None:  # noqa: ARG001
     encode = msgspec.json.Encoder().encode
     out = sys.stdout.buffer
     with open_catalogue(root).open(session) as opened:
+        bring_up(opened)
         for exchange in opened.iterate(None, sort="asc"):
             if on_terminal:
                 print_value(exchange)

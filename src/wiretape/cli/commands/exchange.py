@@ -11,6 +11,7 @@ import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
 from wiretape.cli.output import note, print_value, size_text, visible, write_line
+from wiretape.cli.progress import bring_up
 from wiretape.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def command(
     if side is not None and as_json:
         raise UsageError("--json and --body exclude each other", hint="leave one of them out")
     with open_catalogue(root).open(session) as opened:
+        bring_up(opened)
         if side is not None:
             _write_body(opened.raw_body(seq, side, decoded=not raw), output)
             return

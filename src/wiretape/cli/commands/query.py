@@ -9,6 +9,7 @@ import click
 
 from wiretape.cli.options import filter_options, json_option, make_filter, open_catalogue, root_option, session_argument
 from wiretape.cli.output import note, print_table, print_value, size_text, time_text
+from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
     from wiretape.model import Coverage, ExchangeSummary, QueryPage
@@ -92,6 +93,7 @@ def command(
     SESSION is an id, a name, the beginning of an id, or `last`.
     """
     with open_catalogue(root).open(session) as opened:
+        bring_up(opened)
         page = opened.query(make_filter(filters), sort=sort, limit=limit, cursor=cursor)
     if as_json:
         print_value(page)
