@@ -40,6 +40,7 @@ GENTLE_FRAMES = 1024
 GENTLE_BYTES = 4 << 20
 """What one transaction reads while a session is recorded: 20 ms of work."""
 
+BREATH = 0.002
 SLICE = 0.02
 LONGEST_REST = 2.0
 REPORT_EVERY = 0.2
@@ -183,8 +184,8 @@ class Work:
             self._tell({"problem": f"session {skipped.session_id} was not recovered: {skipped.reason}"})
 
     def _progress(self, done: int, total: int) -> None:
-        """Report bytes done and in all, not more often than somebody can look."""
-        self._turn(0)
+        """Report bytes done and in all, not more often than somebody can look; queries get their turn meanwhile."""
+        self._turn(BREATH)
         now = time.monotonic()
         if now - self._reported >= REPORT_EVERY:
             self._reported = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,8 @@ from wiretape.session.tally import Tally
 
 BATCH_FRAMES: Final = 16_384
 BATCH_BYTES: Final = 32 * 1024 * 1024
+_BUSY_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.0005
 _SEGMENT_COLUMNS: Final = "id, name, stream, number, position, run, run_key, begun, ended, closed"
 _STALE: Final = "state = 'inFlight' AND run NOT IN (SELECT value FROM json_each(?))"
 IGNORED: Final = -1
@@ -43,7 +46,7 @@ class Follower:
         """
         if self.nothing_new(db):
             return True
-        db.execute("BEGIN IMMEDIATE")
+        _begin(db)
         try:
             done = self._read_on(db)
             db.execute("COMMIT")
@@ -124,6 +127,28 @@ class Follower:
         )
         budget.next_segment()
         return finished
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Begin a transaction as soon as nobody else is in one.
+
+    SQLite's own waiting looks ten times a second, and would hardly ever meet the moment between two transactions of a
+    process that is bringing the index up.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    before = db.execute("PRAGMA busy_timeout").fetchone()[0]
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(_POLL_SECONDS)
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(before)}")
 
 
 class Budget:

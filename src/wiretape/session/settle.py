@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Final
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.locks import writer_alive
@@ -20,6 +21,9 @@ from wiretape.session.health import fingerprint
 from wiretape.session.index import Index, Progress
 from wiretape.session.manifest import MANIFEST, read_manifest
 from wiretape.session.recover import adopt_account, recover_session
+
+_AT_ONCE: Final = 1 << 30
+"""Bytes of log that are read in full before an answer, where only that tells what was lost, even when in a hurry."""
 
 
 class Settler:
@@ -64,7 +68,7 @@ class Settler:
                 return None
             # A writer that begins meanwhile, or a disk that takes no writes, is no reason not to answer.
             with contextlib.suppress(StorageError, BusyError):
-                report = self._derive(state, progress)
+                report = self._derive(state, progress, hurry=until is not None)
             if manifest is not None and report is not None and report.recovery_state == "clean":
                 report = None
             manifest = read_manifest(self._folder, self._session_id)
@@ -79,13 +83,15 @@ class Settler:
         except OSError:
             return 0
 
-    def _derive(self, state: str, progress: Progress | None) -> RecoveredSession | None:
+    def _derive(self, state: str, progress: Progress | None, *, hurry: bool) -> RecoveredSession | None:
         segments = list_segments(self._log_dir)
         log = self._index.report(segments)
         if writer_alive(self._log_dir) is not None or fingerprint(segments) != state:
             return None  # the account is of a log that goes on
         if log is not None:
             return adopt_account(self._folder, self._index, segments, log)
+        if hurry and sum(ref.size for ref in segments) > _AT_ONCE:
+            return None  # the index tells roughly what is lost; who has the time reads everything
         # Recovery replaces the index, which it may only while nobody has it open.
         self._index.close()
         return recover_session(self._folder, self._session_id, progress=progress, keep_index=True)
