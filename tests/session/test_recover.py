@@ -107,12 +107,18 @@ def test_p7_a_dry_run_writes_nothing_and_says_the_same(root: Path) -> None:
     assert recover(root) == dry
 
 
-def test_p7_a_recovery_killed_anywhere_and_run_again_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "files"),
+    [("recover", {"index.sqlite", "manifest.json", "recovery.json"}), ("open", {"manifest.json", "recovery.json"})],
+)
+def test_p7_a_recovery_killed_anywhere_and_run_again_gives_the_same_bytes(
+    root: Path, tmp_path: Path, how: str, files: set[str]
+) -> None:
     made = damaged_session(root)
     work = tmp_path / "work"
     work.mkdir()
     run = subprocess.run(
-        [sys.executable, "-m", "tests.session.killed_recovery", str(made.path), str(work)],
+        [sys.executable, "-m", "tests.session.killed_recovery", str(made.path), str(work), how],
         check=True,
         capture_output=True,
         timeout=100,
@@ -121,7 +127,7 @@ def test_p7_a_recovery_killed_anywhere_and_run_again_gives_the_same_bytes(root: 
     found = json.loads(run.stdout)
     assert found["killed"] >= 30
     assert found["different"] == []
-    assert {"index.sqlite", "manifest.json", "recovery.json"} <= set(found["files"])
+    assert files <= set(found["files"])
 
 
 def test_p13_an_unclean_session_is_recovered_when_it_is_next_opened(root: Path) -> None:

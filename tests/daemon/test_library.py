@@ -1,0 +1,35 @@
+"""The sessions of a root for the daemon's faces."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.session.logs import closed_session
+from wiretape.daemon import library
+from wiretape.daemon.library import Library
+from wiretape.model import Filter
+from wiretape.session import follow
+
+
+def test_p11_an_answer_waits_for_its_index_only_so_long_and_says_how_far_it_goes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = closed_session(root, 60)
+    monkeypatch.setattr(library, "PATIENCE", 0.0)
+    monkeypatch.setattr(follow, "BATCH_FRAMES", 20)
+
+    async def ask() -> None:
+        sessions = Library(root)
+        first = await sessions.query(made.session_id, Filter())
+        assert 0 < first.matched < 60
+        assert any("still being made" in note for note in first.coverage.notes)
+        pages = [await sessions.query(made.session_id, Filter()) for _ in range(20)]
+        counts = [first.matched, *(page.matched for page in pages)]
+        assert counts == sorted(counts)
+        assert (counts[-1], pages[-1].coverage.notes) == (60, [])
+        await sessions.close()
+
+    asyncio.run(ask())
