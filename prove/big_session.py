@@ -86,6 +86,9 @@ def run(task: Task) -> Result:
 
 def _opening(task: Task, root: Path, size: int, failures: list[str]) -> dict[str, Figure]:
     task.report(0, 6, f"writing {size / 1e9:.1f} GB")
+    small = _write(root, 10_000_000, TAIL, "small", index=True)
+    all_small = _ask(_FIRST, small.made.path)
+    shutil.rmtree(small.made.path)
     written = _write(root, size, TAIL, "real", index=True)
     folder = written.made.path
     after_kill = _keep(folder, task.folder / "derived")
@@ -112,6 +115,7 @@ def _opening(task: Task, root: Path, size: int, failures: list[str]) -> dict[str
         "log, exchanges": written.exchanges,
         "first query after SIGKILL, ms": round(first["ms"]),
         "wiretape query after SIGKILL, ms": round(command_ms),
+        "first query, all that is unread are small exchanges, ms": round(all_small["ms"]),
         "verify, MiB over idle": round(verify["mib"], 1),
         "verify, s": round(verify["seconds"], 1),
         "recover, MiB over idle": round(recover["mib"], 1),

@@ -32,7 +32,7 @@ from wiretape.session.session import Session
 TICK = 0.5
 """Seconds between two looks at the log."""
 
-FOLLOW_SHARE = 0.5
+FOLLOW_SHARE = 0.8
 SCRUB_SHARE = 0.2
 """Of the time that the process is given: the rest it rests, so that others get the index, or the disk."""
 
