@@ -17,7 +17,7 @@ from wiretape.log.segments import list_segments
 from wiretape.model import RecoveredSession
 from wiretape.session import recover, settle
 from wiretape.session.catalogue import Catalogue, SessionDir
-from wiretape.session.index import Index
+from wiretape.session.index import Index, connect
 from wiretape.session.session import Session
 
 
@@ -196,3 +196,47 @@ def test_p13_a_session_whose_recorder_outlived_its_daemon_is_live_until_it_is_se
         recording.close()
         assert session.query().matched == 2
         assert (session.summary().status, session.summary().recovery_state) == ("stopped", "clean")
+
+
+def test_p4_an_account_that_was_damaged_in_the_index_is_not_believed(root: Path) -> None:
+    made = killed(root)
+    opened(made)
+    (made.path / "manifest.json").unlink()
+    db = connect(made.path / "index.sqlite")
+    state = bytearray(db.execute("SELECT state FROM account").fetchone()[0])
+    state[-1] ^= 1
+    db.execute("UPDATE account SET state = ?", (bytes(state),))
+    db.close()
+    found = opened(made)
+    assert found is not None
+    with Session(made.path, made.session_id) as session:
+        assert session.recover(dry_run=True) == msgspec.structs.replace(found, verified=True)
+
+
+@pytest.mark.parametrize("what", ["renamed", "foreign", "copied"])
+def test_p13_a_log_with_segments_out_of_place_is_read_whole_for_its_report(root: Path, what: str) -> None:
+    made, other = killed(root), closed_session(root, 2)
+    if what == "renamed":
+        segment(made, 1).rename(made.log_dir / "0-00000077.wlog")
+    elif what == "foreign":
+        shutil.copyfile(segment(other), made.log_dir / "1-00000001.wlog")
+    else:
+        shutil.copyfile(segment(made), made.log_dir / "0-00000077.wlog")
+    (made.path / "index.sqlite").unlink()
+    (made.path / "manifest.json").unlink(missing_ok=True)
+    found = opened(made)
+    assert found is not None
+    assert found.verified
+    with Session(made.path, made.session_id) as session:
+        assert session.recover(dry_run=True) == found
+
+
+def test_p11_an_index_that_breaks_between_two_looks_at_it_never_gives_an_empty_answer(root: Path) -> None:
+    made = closed_session(root, 300)
+    index = Index(made.path, made.session_id)
+    index.follow()
+    assert index.rows("SELECT count(*) FROM exchanges") == [(300,)]
+    index.run(lambda db: db.execute("DROP TABLE handshakes"))
+    assert index.rows("SELECT count(*) FROM handshakes") == [(0,)]
+    assert index.rows("SELECT count(*) FROM exchanges") == [(300,)]
+    index.close()

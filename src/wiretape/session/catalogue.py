@@ -31,6 +31,8 @@ from wiretape.session.session import Session
 SESSIONS: Final = "sessions"
 _DELETED: Final = ".deleted-"
 _CANDIDATES: Final = 8
+_GENTLE_FRAMES: Final = 4096
+_GENTLE_BYTES: Final = 8 << 20
 _PATIENCE: Final = 2.0
 """Seconds that one line of the list may wait for an index that is being made; the line then says so."""
 
@@ -309,6 +311,8 @@ class Catalogue:
         skipped: builtins.list[SkippedSession] = []
         for session_id, share in self._each(self.ids(), progress):
             with Session(self.folder / session_id, session_id) as session:
+                # Small transactions: this runs while others ask, and when it is given little time.
+                session.follow_gently(_GENTLE_FRAMES, _GENTLE_BYTES)
                 try:
                     report = session.settle(share)
                 except WiretapeError as error:

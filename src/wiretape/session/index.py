@@ -101,10 +101,14 @@ class Index:
             raise
         return db
 
-    def run(self, use: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, use: Callable[[sqlite3.Connection], T], *, refill: bool = True) -> T:
         """Run ``use`` with the database; make the index again if it is broken, elsewhere if it cannot be written.
 
         ``use`` may be called up to three times; it must not keep anything from a call that failed.
+
+        Args:
+            refill: read the log into an index that had to be made again before ``use`` is called with it: an answer
+                from an empty one would be false. Only who follows the log anyway needs none.
 
         Raises:
             StorageError: it cannot be made anywhere. BusyError: another process has held it for half a minute.
@@ -112,7 +116,10 @@ class Index:
         with self._lock:
             for attempt in range(3):
                 try:
-                    return use(self._open())
+                    db = self._open()
+                    while refill and attempt and not self._follower.step(db):
+                        pass
+                    return use(db)
                 except sqlite3.OperationalError as error:
                     self._after_operational(error)
                 except sqlite3.DatabaseError as error:
@@ -165,7 +172,7 @@ class Index:
         Raises:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
-        while not self.run(self._follower.step):
+        while not self.run(self._follower.step, refill=False):
             if progress is not None:
                 progress(*self.progress())
             if until is not None and time.monotonic() >= until:
@@ -182,7 +189,7 @@ class Index:
         Raises:
             NotFoundError, StorageError: the log cannot be read.
         """
-        return self.run(self._follower.progress)
+        return self.run(self._follower.progress, refill=False)
 
     def at_end(self) -> bool:
         """Tell whether there is nothing in the log that the index has not read.
@@ -190,7 +197,7 @@ class Index:
         Raises:
             NotFoundError, StorageError: the log cannot be read.
         """
-        return self.run(self._follower.nothing_new)
+        return self.run(self._follower.nothing_new, refill=False)
 
     def report(self, segments: list[SegmentRef]) -> LogReport | None:
         """Give what a check of the whole log would report, of a log that nobody writes and that was followed.

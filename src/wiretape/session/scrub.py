@@ -33,6 +33,7 @@ _LISTED: Final = 1000
 """Damaged ranges of one segment that are looked at; a full recovery, which follows, lists more."""
 _MAX_BYTES: Final = 16 * 1024 * 1024
 _PAUSE_BYTES: Final = 2 * 1024 * 1024
+_GENTLE_FRAMES: Final = 1024
 _SAVE_BYTES: Final = 1 << 30
 
 
@@ -94,6 +95,7 @@ class Scrubber:
         due = self.due(every)
         index = Index(self._folder, self._session_id)
         try:
+            index.follow_gently(_GENTLE_FRAMES, _PAUSE_BYTES)
             index.follow(self._pause)
             found = self._read(due, index)
             if found:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from google_crc32c import value as crc32c
+
 from wiretape.errors import DamagedError
 from wiretape.log.account import Account, LogReport
 from wiretape.log.format import SegmentHead
@@ -16,8 +18,10 @@ from wiretape.log.inventory import Placed, missing_gaps
 from wiretape.log.items import Damage, Frame
 from wiretape.log.segments import SegmentRef
 
-_MAX_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 1024 * 1024
 """An account that is larger than this is given up: it is written with every transaction."""
+_CRC_BYTES: Final = 4
+"""SQLite does not check its content, and a number that is off by a bit would be believed."""
 
 
 class Tally:
@@ -60,7 +64,8 @@ class Tally:
                 state = None
         if state is not None and len(state) > _MAX_BYTES:
             state = None
-        self._db.execute("INSERT OR REPLACE INTO account VALUES (1, ?)", (state,))
+        sealed = None if state is None else crc32c(state).to_bytes(_CRC_BYTES, "little") + state
+        self._db.execute("INSERT OR REPLACE INTO account VALUES (1, ?)", (sealed,))
 
     def _begin(self, ref: SegmentRef, head: SegmentHead | None) -> None:
         account = self._account
@@ -103,8 +108,11 @@ def read_account(db: sqlite3.Connection) -> Account | None:
         return Account()
     if found[0] is None:
         return None
+    crc, state = found[0][:_CRC_BYTES], found[0][_CRC_BYTES:]
+    if crc32c(state).to_bytes(_CRC_BYTES, "little") != crc:
+        raise sqlite3.DatabaseError("the account in the index is damaged")
     try:
-        return Account.load(found[0])
+        return Account.load(state)
     except DamagedError as error:
         raise sqlite3.DatabaseError(error.message) from error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import print_json, print_table, size_text, time_text
+from wiretape.cli.output import note, print_json, print_table, size_text, time_text
 
 if TYPE_CHECKING:
     from wiretape.model import SessionSummary
@@ -58,3 +58,6 @@ def command(*, root: Path, as_json: bool) -> None:
         print_json({"sessions": to_json(sessions)})
         return
     print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")
+    for session in sessions:
+        if session.note is not None:
+            note(f"{session.session_id}: {session.note}")
