@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, kills, power_cuts
+from prove import big_session, damage, kills, power_cuts
 from prove.part import Part
 
 PARTS = (
@@ -17,4 +17,5 @@ PARTS = (
     Part(
         "power_cuts", "simulated power cuts and kills at every call of a recorder that changes the disk", power_cuts.run
     ),
+    Part("damage", "Every bit flipped, every length cut to, every page ruined costs what it touches alone", damage.run),
 )
