@@ -121,7 +121,8 @@ class Worker:
         if session_id not in self._tapes:
             self._tapes[session_id] = self._open(session_id, command)
         context.tape = self._tapes[session_id]
-        self._say({"event": "recording", "sessionId": session_id})
+        # Said once it is true: the segment and what the session is called are written.
+        self._tapes[session_id].release(self._say, {"event": "recording", "sessionId": session_id})
 
     def _open(self, session_id: str, command: dict[str, Any]) -> Tape:
         log_dir = Path(command["dir"]) / "log"
