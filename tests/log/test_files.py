@@ -76,6 +76,17 @@ def test_a_duplicate_outlives_its_original(files: Files, tmp_path: Path) -> None
     assert read(files, tmp_path / "file") == b"onetwo"
 
 
+def test_a_file_is_opened_again_to_be_synced(files: Files, tmp_path: Path) -> None:
+    fd = files.create(tmp_path / "file")
+    files.write(fd, b"1")
+    files.close(fd)
+    again = files.reopen(tmp_path / "file")
+    files.fdatasync(again)
+    files.close(again)
+    with pytest.raises(FileNotFoundError):
+        files.reopen(tmp_path / "nowhere")
+
+
 def test_a_file_that_is_there_is_not_created_again(files: Files, tmp_path: Path) -> None:
     files.close(files.create(tmp_path / "file"))
     with pytest.raises(FileExistsError):

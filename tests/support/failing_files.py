@@ -54,6 +54,11 @@ class FailingFiles:
         self._enter()
         return self.inner.create(path)
 
+    def reopen(self, path: Path) -> int:
+        """Open for syncing."""
+        self._enter()
+        return self.inner.reopen(path)
+
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write what there is room for."""
         self._enter()

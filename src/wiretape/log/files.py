@@ -12,6 +12,9 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+# A link is not followed, a pipe does not block.
+_TO_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 
 class FileEntry(NamedTuple):
     """One entry of a folder; ``regular`` is False for links, pipes and folders, ``size`` is in bytes."""
@@ -39,6 +42,9 @@ class Files(Protocol):
 
     def create(self, path: Path) -> int:
         """Create a new file for appending, readable by the owner alone; FileExistsError when it is there."""
+
+    def reopen(self, path: Path) -> int:
+        """Open a file that another process wrote, so that ``fdatasync`` saves its bytes; a link is not followed."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append; gives how many bytes were taken, which may be fewer than given."""
@@ -78,7 +84,7 @@ class RealFile:
     """A file of the operating system, opened for reading."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        self._fd = os.open(path, _TO_READ)
 
     def read_at(self, length: int, offset: int) -> bytes:
         """Read."""
@@ -99,6 +105,10 @@ class RealFiles:
     def create(self, path: Path) -> int:
         """Create a new file for appending (O_EXCL: two writers can never share one)."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def reopen(self, path: Path) -> int:
+        """Open for syncing, which needs no right to write."""
+        return os.open(path, _TO_READ)
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append."""
@@ -142,7 +152,7 @@ class RealFiles:
     def lock_note(self, path: Path) -> bytes | None:
         """Ask for the lock as a reader would share it; what cannot be asked is held by nobody."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(path, _TO_READ)
         except OSError:
             return None
         try:

@@ -7,14 +7,18 @@ pid in a file proves nothing, the lock does.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from wiretape.errors import BusyError, StorageError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import lock_name
 from wiretape.log.segments import stream_locks
+
+_TRIES: Final = 50
 
 
 def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) -> dict[str, Any] | None:
@@ -35,6 +39,31 @@ def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) 
         if note is not None:
             return {**_read_note(note), "stream": number}
     return None
+
+
+def take_lock(log_dir: Path, stream: int, note: dict[str, Any], files: Files = REAL) -> int:
+    """Lock a stream for writing and leave ``note`` (``pid``, ``bootId``, ``nonce``) for who asks; gives the descriptor.
+
+    Raises:
+        BusyError: another process writes this stream; carries its pid.
+        StorageError: the lock file cannot be made.
+    """
+    path = log_dir / lock_name(stream)
+    content = msgspec.json.encode(note)
+    for _ in range(_TRIES):  # a reader that probes the lock holds it for microseconds
+        try:
+            fd = files.lock(path, content)
+        except OSError as error:
+            raise StorageError(f"cannot lock {path}: {error.strerror}") from error
+        if fd is not None:
+            return fd
+        os.sched_yield() if hasattr(os, "sched_yield") else None
+    pid = (writer_alive(log_dir, stream, files) or {"pid": 0})["pid"]
+    raise BusyError(
+        f"session {log_dir.parent.name} is being written by process {pid}",
+        hint="stop that recorder first; reading needs no lock",
+        pid=pid,
+    )
 
 
 def _read_note(data: bytes) -> dict[str, Any]:

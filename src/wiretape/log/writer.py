@@ -8,16 +8,14 @@ drops the gathered frames, and the next flush goes to a new segment. The writer 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from google_crc32c import extend as crc32c_extend
 
-from wiretape.errors import BusyError, NotFoundError, StorageError
+from wiretape.errors import StorageError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import (
     HEADER,
@@ -26,34 +24,22 @@ from wiretape.log.format import (
     FrameType,
     Record,
     Seal,
-    SegmentHead,
-    lock_name,
     segment_name,
 )
 from wiretape.log.frame import encode_frame
-from wiretape.log.items import Frame
-from wiretape.log.locks import writer_alive
-from wiretape.log.reader import scan_segment
+from wiretape.log.identity import StreamIdentity
+from wiretape.log.locks import take_lock
+from wiretape.log.unsynced import ReadBack, Unsynced
+
+__all__ = ["LogWriter", "StreamIdentity"]
 
 _encode = msgspec.msgpack.Encoder().encode
-_LOCK_TRIES = 50
+_ADOPTED = 4  # a killed writer left no more than its last segments unsynced
+_KIND_AT = 4  # the byte of a frame that says its kind
 # Plain numbers on the hot path: members of an IntEnum are slow to look up and to encode.
 _OPENED = int(FrameType.OPENED)
 _DONE = int(FrameType.DONE)
 _COPY_FRAMES = 64  # at most 256 KiB each
-
-
-@dataclass(frozen=True, slots=True)
-class StreamIdentity:
-    """Who writes: which session, which of its streams, which process run."""
-
-    session_id: str
-    stream: int
-    streams: int
-    run: int
-    pid: int
-    boot_id: str
-    program: str
 
 
 class LogWriter:
@@ -63,7 +49,7 @@ class LogWriter:
         epoch: grows with every failed write; frames of an exchange begun in an earlier epoch may be missing.
         lost: (type, seq) of each frame that a failed write dropped; the caller empties it.
         position: offset in the current segment at which the next frame will stand.
-        unsynced: descriptors of finished segments whose bytes ``sync`` has still to flush.
+        unsynced: descriptors of finished segments that the next ``sync_job`` saves.
     """
 
     def __init__(
@@ -102,12 +88,14 @@ class LogWriter:
         self.position = 0
         self.epoch = 0
         self.unsynced: list[int] = []
-        self._synced_to = (next_number, 0)
+        self._unsynced = Unsynced((next_number, 0))
+        self._note_end = self._unsynced.ends.append
         self.folder_dirty = False
         self._digest = 0
         self.lost: list[tuple[int, int]] = []
         self._reset_counts()
-        self._lock_fd = self._take_lock()
+        self._lock_fd = take_lock(log_dir, identity.stream, identity.note(), files)
+        self._adopt(next_number)
         try:
             self._begin_segment()
             self._write_pending()
@@ -117,26 +105,16 @@ class LogWriter:
                 f"cannot write the log in {log_dir}: {error.strerror}", hint="free space, or choose another --root"
             ) from error
 
-    # -- identity -----------------------------------------------------------------------------------------------
+    def _adopt(self, next_number: int) -> None:
+        """Have the first sync save what a writer before this one was killed too early to sync."""
+        for number in range(max(1, next_number - _ADOPTED), next_number):
+            with contextlib.suppress(OSError):
+                self.unsynced.append(self._files.reopen(self._path(number)))
 
-    def _take_lock(self) -> int:
-        path = self._dir / lock_name(self._identity.stream)
-        me = self._identity
-        note = json.dumps({"pid": me.pid, "bootId": me.boot_id, "nonce": me.run}).encode()
-        for _ in range(_LOCK_TRIES):  # a reader that probes the lock holds it for microseconds
-            try:
-                fd = self._files.lock(path, note)
-            except OSError as error:
-                raise StorageError(f"cannot lock {path}: {error.strerror}") from error
-            if fd is not None:
-                return fd
-            os.sched_yield() if hasattr(os, "sched_yield") else None
-        holder = writer_alive(self._dir, me.stream, self._files) or {"pid": 0}
-        raise BusyError(
-            f"session {me.session_id} is being written by process {holder['pid']}",
-            hint="stop that recorder first; reading needs no lock",
-            pid=holder["pid"],
-        )
+    def _path(self, number: int) -> Path:
+        return self._dir / segment_name(self._identity.stream, number)
+
+    # -- identity -----------------------------------------------------------------------------------------------
 
     def take_seq(self) -> int:
         """Give the next seq of this stream."""
@@ -177,6 +155,7 @@ class LogWriter:
             self._opened += 1
         elif kind == _DONE:
             self._done += 1
+            self._note_end(seq)
 
     @property
     def pending(self) -> bool:
@@ -221,12 +200,16 @@ class LogWriter:
             if end > taken:
                 header = HEADER.unpack_from(frame)
                 self.lost.append((header[1], header[6]))
+                self.position -= len(frame)
+                if header[1] == _DONE:
+                    self._unsynced.lose(header[6])
         self._pending = []
         self.epoch += 1
 
     def _abandon(self) -> None:
         """Leave the segment as it is: what follows a failed write goes to a new one (P3, P10)."""
         if self._fd >= 0:
+            self._unsynced.leave(self._number, self.position, self.salt)
             self.unsynced.append(self._fd)
             self._fd = -1
 
@@ -238,31 +221,19 @@ class LogWriter:
         self._first_seq = self._seq
 
     def _begin_segment(self) -> None:
-        me = self._identity
         self._fd = self._create_next()
         self.folder_dirty = True
         self._reset_counts()
         self.salt = int.from_bytes(os.urandom(8), "little")
         self._earlier += self.position
         self.position = 0
-        head = SegmentHead(
-            session_id=me.session_id,
-            stream=me.stream,
-            streams=me.streams,
-            number=self._number,
-            first_seq=self._seq,
-            wall_ns=self._clock(),
-            run=me.run,
-            pid=me.pid,
-            boot_id=me.boot_id,
-            program=me.program,
-        )
+        head = self._identity.head(self._number, self._seq, self._clock())
         self.append(FrameType.SEGMENT, 0, head)
 
     def _create_next(self) -> int:
         while True:
             try:
-                return self._files.create(self._dir / segment_name(self._identity.stream, self._number))
+                return self._files.create(self._path(self._number))
             except FileExistsError:
                 # The segment before, or what a failed attempt left: never written over (P3). No other number is passed
                 # over: one left out would look like a segment that somebody lost.
@@ -280,8 +251,7 @@ class LogWriter:
         )
         self.append(FrameType.SEAL, 0, seal, flags=Flag.FINAL if final else 0)
         self._write_pending()
-        self.unsynced.append(self._fd)
-        self._fd = -1
+        self._abandon()
 
     def _rotate(self) -> None:
         try:
@@ -301,9 +271,7 @@ class LogWriter:
         elif self._pending:
             with contextlib.suppress(OSError):  # ``lost`` names them
                 self._write_pending()
-        if self._fd >= 0:
-            self.unsynced.append(self._fd)
-            self._fd = -1
+        self._abandon()
         try:
             self._begin_segment()
             self._write_pending()
@@ -315,8 +283,7 @@ class LogWriter:
     def _drop_segment(self) -> None:
         """Give up a segment that could not be begun; its file goes when not one byte was written to it."""
         self._abandon()
-        path = self._dir / segment_name(self._identity.stream, self._number)
-        self._files.remove_empty(path)
+        self._files.remove_empty(self._path(self._number))
 
     # -- durability and end -------------------------------------------------------------------------------------
 
@@ -326,9 +293,9 @@ class LogWriter:
         It raises OSError when the disk refuses; that fsync must not be tried again on the same file (P9). The caller
         reports back with ``synced`` or ``rewrite_unsynced``.
         """
-        duplicate = (
-            self._files.duplicate(self._fd) if self._fd >= 0 else -1
-        )  # first: when it fails, nothing has changed
+        # First: when it fails, nothing has changed.
+        duplicate = self._files.duplicate(self._fd) if self._fd >= 0 else -1
+        self._unsynced.begin_sync(sum(1 for frame in self._pending if frame[_KIND_AT] == _DONE))
         finished, self.unsynced = self.unsynced, []
         folder, self.folder_dirty = self.folder_dirty, False
 
@@ -340,6 +307,9 @@ class LogWriter:
                     self._files.fdatasync(duplicate)
                 if folder:
                     self._files.fsync_folder(self._dir)
+            except OSError:
+                self.folder_dirty = True
+                raise
             finally:
                 for fd in (*finished, *([duplicate] if duplicate >= 0 else [])):
                     self._files.close(fd)
@@ -348,40 +318,59 @@ class LogWriter:
 
     @property
     def here(self) -> tuple[int, int]:
-        """The segment and offset up to which everything has been handed to the kernel, between flushes."""
-        return (self._number, self.position)
+        """The segment and offset up to which everything has been handed to the kernel."""
+        return (self._number, self.position - sum(map(len, self._pending)))
 
     def synced(self, until: tuple[int, int]) -> None:
         """Take note that everything before ``until`` (``here`` when the job was made) is on the disk."""
-        self._synced_to = max(self._synced_to, until)
+        self._unsynced.end_sync(until)
 
     def rewrite_unsynced(self) -> bool:
         """After a failed fsync: leave the suspect segment and write its unsynced frames again to a new one (P9).
 
-        The frames are read back and only taken when their checksums agree; what the kernel has thrown away already
-        cannot be. Their copies carry the same seq, so readers see each once. False when no new segment can be begun.
+        The frames are read back and only taken when their checksums agree; their copies carry the same seq, so readers
+        see each once. Where the kernel no longer has all of them, ``lost`` names the ends that are gone and ``epoch``
+        grows. False when the copies cannot be written: to be tried again, or given up with ``leave_unsynced``.
         """
-        number, offset = self._synced_to
-        last = self._number
         if not self.begin_new_segment():
             return False
-        for suspect in range(number, last + 1):
-            path = self._dir / segment_name(self._identity.stream, suspect)
-            start = offset if suspect == number else 0
-            for item in self._left_in(path, start):
-                if item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
-                    self.append(item.kind, item.seq, bytes(item.head), bytes(item.data), item.flags)
-                    if len(self._pending) > _COPY_FRAMES and not self.flush():
-                        return False
-        self._synced_to = (self._number, 0)
-        return self.flush()
+        suspects, self.unsynced = self.unsynced, []
+        unsynced, begun = self._unsynced, self._number
+        epoch, lost, ends = self.epoch, list(self.lost), list(unsynced.ends)
+        back = ReadBack(unsynced.spans(begun, self._path), self._files)
+        unsynced.ends.clear()  # the copies are noted instead
+        if not self._copy(back):
+            self.epoch, self.lost = epoch, lost
+            unsynced.ends.clear()
+            unsynced.ends.extend(ends)
+            self.unsynced = suspects + self.unsynced
+            return False
+        self._drop(suspects)
+        if not back.whole:
+            self.lost.extend((_DONE, seq) for seq in set(ends).difference(unsynced.ends))
+            self.epoch += 1
+        unsynced.restart(begun)
+        return True
 
-    def _left_in(self, path: Path, start: int) -> Iterator[Frame]:
-        """Give the frames that can still be read from a suspect segment; one that could not be begun has none."""
-        with contextlib.suppress(NotFoundError):
-            for item in scan_segment(path, start=start, live=True, files=self._files):
-                if isinstance(item, Frame):
-                    yield item
+    def _copy(self, frames: ReadBack) -> bool:
+        for frame in frames:
+            self.append(frame.kind, frame.seq, bytes(frame.head), bytes(frame.data), frame.flags)
+            if len(self._pending) > _COPY_FRAMES and not self.flush():
+                return False
+        return not self._pending or self.flush()
+
+    def leave_unsynced(self) -> None:
+        """Go on in a new segment without what a failed fsync should have saved; nobody tries that file again (P9)."""
+        self.begin_new_segment()
+        self._drop(self.unsynced)
+        self.unsynced = []
+        self._unsynced.ends.clear()
+        self._unsynced.restart(self._number)
+
+    def _drop(self, descriptors: list[int]) -> None:
+        for fd in descriptors:
+            with contextlib.suppress(OSError):
+                self._files.close(fd)
 
     def close(self, *, final: bool = True) -> None:
         """Flush, seal, sync and let go of the stream; a disk that refuses leaves the segment unsealed."""

@@ -19,6 +19,8 @@ GROUP_SECONDS: Final = 0.15  # promise: at least every 200 ms; the rest is for t
 RETRY_SECONDS: Final = 1.0
 CAPPED_REPORT_SECONDS: Final = 10.0  # each report takes bytes that the cap has no room for
 MAX_FAILED_SYNCS: Final = 3
+REWRITE_SECONDS: Final = 0.01
+MAX_FAILED_REWRITES: Final = 10
 EVENT_RESERVE: Final = 256 * 1024  # kept below the cap so that the end of a session can always be written
 
 Release = Callable[[Any], None]
@@ -62,6 +64,8 @@ class Tape:
         self._syncing = False
         self._sync_due = False
         self._failed_syncs = 0
+        self._failed_rewrites = 0
+        self._in_doubt = ""
         self._sync_timer: asyncio.TimerHandle | None = None
         self._blocked_until = 0.0
         self._unreported = 0
@@ -141,7 +145,7 @@ class Tape:
         if writer.pending and not writer.flush():
             self._note_loss()
         released, self._released = self._released, []
-        if self._durable:
+        if self._durable and not self._in_doubt:  # a doubt is settled at its own pace
             self._start_sync()
         elif self._group and self._sync_timer is None:
             # Also while a sync runs: what is written meanwhile is not a part of it, and may be the last for long.
@@ -153,6 +157,8 @@ class Tape:
                 self._loop.call_exception_handler({"message": "a release failed", "exception": error})
 
     def _note_loss(self) -> None:
+        if not self._writer.lost:
+            return
         self._blocked_until = self._loop.time() + RETRY_SECONDS
         done = [seq for kind, seq in self._writer.lost if kind == FrameType.DONE]
         self._writer.lost.clear()
@@ -206,6 +212,9 @@ class Tape:
         if self._syncing:
             self._sync_due = True
             return
+        if self._in_doubt and not self._settle_doubt():
+            self._sync_timer = self._loop.call_later(REWRITE_SECONDS, self._start_sync)
+            return
         until = self._writer.here
         try:
             job = self._writer.sync_job()
@@ -220,36 +229,47 @@ class Tape:
     def _synced(self, done: asyncio.Future[None], until: tuple[int, int], waiting: list[tuple[Release, Any]]) -> None:
         self._syncing = False
         error = None if done.cancelled() else done.exception()
+        if error is not None and not self._closed:
+            self._failed_syncs += 1
+            self._in_doubt = str(error)
+            self._durable = waiting + self._durable  # they wait for the copies' fsync
+            self._start_sync()
+            return
         if error is None:
             self._failed_syncs = 0
             self._writer.synced(until)
-        elif self._suspect(str(error)):
-            self._durable = waiting + self._durable  # they wait for the copies' fsync
-            waiting = []
-            self._sync_due = True  # the copies are as old as what they are copies of
         for action, argument in waiting:
             action(argument)
         if self._durable or self._sync_due:
             self._sync_due = False
             self._start_sync()
 
-    def _suspect(self, cause: str) -> bool:
+    def _settle_doubt(self) -> bool:
         """A failed fsync is never tried again on the same file: write again what it should have saved (P9).
 
-        False when the disk refuses that, too; traffic then goes on without the promise, and the log says so.
+        Where the disk refuses that as well, traffic goes on without the promise for what was written until now, and
+        the log says so. False when it is still to be settled.
         """
-        self._failed_syncs += 1
-        if self._closed or self._failed_syncs > MAX_FAILED_SYNCS:
-            self._failed_syncs = 0
-            return False
         segment = self._writer.number
-        rewritten = self._writer.rewrite_unsynced()
-        if self._writer.lost:
+        given_up = self._failed_syncs > MAX_FAILED_SYNCS or self._failed_rewrites >= MAX_FAILED_REWRITES
+        if given_up:
+            self._writer.leave_unsynced()
+            self._failed_syncs = 0
+        elif not self._writer.rewrite_unsynced():
+            self._failed_rewrites += 1
             self._note_loss()
-        detail = {"segment": segment, "cause": cause, "rewritten": rewritten}
+            return False
+        self._failed_rewrites = 0
+        self._note_loss()
+        detail = {"segment": segment, "cause": self._in_doubt, "rewritten": not given_up}
+        self._in_doubt = ""
         if self._writer.fd >= 0:
             self.append(FrameType.EVENT, 0, Event(time.time_ns(), "suspect", detail))
-        return rewritten
+        if given_up:
+            waiting, self._durable = self._durable, []
+            for action, argument in waiting:
+                action(argument)
+        return True
 
     # -- end -----------------------------------------------------------------------------------------------------
 

@@ -193,6 +193,10 @@ class MemoryFiles:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         return self._descriptor(self.disk.new_file(path))
 
+    def reopen(self, path: Path) -> int:
+        """Open for syncing."""
+        return self._descriptor(self.disk.inode(path))
+
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append."""
         inode = self._of(fd)

@@ -1,0 +1,104 @@
+"""What a writer has written and does not know to be on the disk, and how it is read back when an fsync fails (P9)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from wiretape.errors import WiretapeError
+from wiretape.log.files import Files
+from wiretape.log.format import FrameType
+from wiretape.log.items import Frame
+from wiretape.log.reader import scan_segment
+
+_ENDS: Final = 100_000  # nobody takes them out where nobody syncs
+
+Place = tuple[int, int]
+"""A segment's number and an offset in it."""
+
+
+class Span(NamedTuple):
+    """Frames from offset ``start`` to ``end`` of a segment with this salt."""
+
+    path: Path
+    start: int
+    end: int
+    salt: int
+
+
+class Unsynced:
+    """The part of one stream that a loss of power may take.
+
+    Attributes:
+        ends: seqs of the exchanges that ended in it, oldest first.
+    """
+
+    def __init__(self, begin: Place) -> None:
+        self.ends: deque[int] = deque(maxlen=_ENDS)
+        self._from = begin
+        self._left: dict[int, tuple[int, int]] = {}
+        self._in_sync = 0
+
+    def leave(self, number: int, end: int, salt: int) -> None:
+        """Note where a segment's frames end that is not written any more."""
+        self._left[number] = (end, salt)
+
+    def lose(self, seq: int) -> None:
+        """Take back an end that could not be written."""
+        if seq in self.ends:
+            self.ends.remove(seq)
+
+    def begin_sync(self, gathered: int) -> None:
+        """Note that a sync begins; ``gathered`` ends are not written yet and no part of it."""
+        self._in_sync = len(self.ends) - gathered
+
+    def end_sync(self, until: Place) -> None:
+        """Note that everything before ``until`` is on the disk."""
+        self._from = max(self._from, until)
+        self._left = {number: left for number, left in self._left.items() if number >= until[0]}
+        for _ in range(min(self._in_sync, len(self.ends))):
+            self.ends.popleft()
+        self._in_sync = 0
+
+    def spans(self, before: int, path: Callable[[int], Path]) -> list[Span]:
+        """Give where it lies in the segments with a lower number than ``before``."""
+        number, offset = self._from
+        return [
+            Span(path(left), offset if left == number else 0, *self._left[left])
+            for left in sorted(self._left)
+            if number <= left < before
+        ]
+
+    def restart(self, number: int) -> None:
+        """Forget what lies in the segments before ``number``; the caller sees to the ends."""
+        self._left = {left: end for left, end in self._left.items() if left >= number}
+        self._from = (number, 0)
+
+
+class ReadBack:
+    """The frames of some spans, in order, without heads and seals; only what checks is given.
+
+    Attributes:
+        whole: after the iteration: every byte of the spans was there. Some file systems read a page whose fsync has
+            failed from the disk again, where it never came.
+    """
+
+    def __init__(self, spans: list[Span], files: Files) -> None:
+        self.whole = True
+        self._spans = spans
+        self._files = files
+
+    def __iter__(self) -> Iterator[Frame]:
+        for path, start, end, salt in self._spans:
+            scan = scan_segment(path, start=start, end=end, live=True, salt=salt, files=self._files)
+            try:
+                for item in scan:
+                    if not isinstance(item, Frame):
+                        self.whole = False
+                    elif item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
+                        yield item
+            except WiretapeError:
+                self.whole = False
+            self.whole = self.whole and scan.position >= end

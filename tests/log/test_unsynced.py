@@ -1,0 +1,155 @@
+"""P9: what a sync has not saved is saved by the next one, or by a copy, or it is said to be lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from tests.support.failing_files import FailingFiles
+from wiretape.log.files import Files
+from wiretape.log.format import Done, EndState, FrameType
+from wiretape.log.items import Frame
+from wiretape.log.reader import scan_segment
+from wiretape.log.resume import resume_point
+from wiretape.log.segments import list_segments
+from wiretape.log.writer import LogWriter, StreamIdentity
+
+LOG = Path("/log")
+DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
+
+
+def blank() -> MemoryDisk:
+    disk = MemoryDisk()
+    disk.make_folder(LOG)
+    return disk
+
+
+def begin(files: Files, run: int = 1) -> LogWriter:
+    number, seq = resume_point(LOG, 0, 1, files)
+    me = StreamIdentity("s", 0, 1, run, 1, "boot", "test")
+    return LogWriter(LOG, me, clock_ns=lambda: 1, next_number=number, next_seq=seq, files=files, segment_bytes=4000)
+
+
+def put(writer: LogWriter, data: bytes = b"") -> int:
+    seq = writer.take_seq()
+    writer.append(FrameType.DONE, seq, DONE, data)
+    return seq
+
+
+def sync(writer: LogWriter) -> None:
+    until = writer.here
+    writer.sync_job()()
+    writer.synced(until)
+
+
+def ends(disk: MemoryDisk) -> set[int]:
+    files = MemoryFiles(disk)
+    return {
+        item.seq
+        for ref in list_segments(LOG, files)
+        for item in scan_segment(ref.path, files=files)
+        if isinstance(item, Frame) and item.kind == FrameType.DONE
+    }
+
+
+def test_p9_what_a_killed_writer_left_unsynced_is_saved_by_the_next_ones_first_sync() -> None:
+    disk = blank()
+    writer = begin(MemoryFiles(disk))
+    seq = put(writer)
+    writer.flush()
+    disk = disk.after_kill()
+    assert any(seq not in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
+    sync(begin(MemoryFiles(disk), run=2))
+    assert all(seq in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
+
+
+def test_p9_what_is_gathered_during_a_sync_is_not_taken_for_saved() -> None:
+    files = MemoryFiles(blank())
+    writer = begin(files)
+    put(writer)
+    writer.flush()
+    seq = put(writer)
+    sync(writer)
+    writer.flush()
+    files.failing = 1
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    assert writer.rewrite_unsynced()
+    sync(writer)
+    assert all(seq in ends(files.disk.after_power_cut(Random(seed))) for seed in range(20))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_p9_pages_that_a_failed_sync_took_from_memory_too_are_named_as_lost(seed: int) -> None:
+    disk = blank()
+    files = MemoryFiles(disk, Random(seed))
+    writer = begin(files)
+    written = set()
+    for _ in range(12):  # three segments
+        written.add(put(writer, b"x" * 700))
+        writer.flush()
+    files.failing, files.forget = 1, True
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    epoch = writer.epoch
+    assert writer.rewrite_unsynced()
+    lost = {seq for kind, seq in writer.lost}
+    assert lost
+    assert {kind for kind, _ in writer.lost} == {FrameType.DONE}
+    assert writer.epoch > epoch
+    assert ends(disk) == written - lost
+    sync(writer)
+    for cut in range(10):
+        assert ends(disk.after_power_cut(Random(cut))) == written - lost
+
+
+def test_p9_copies_that_cannot_be_written_cost_nothing_and_are_made_later() -> None:
+    memory = MemoryFiles(blank())
+    files = FailingFiles(memory)
+    writer = begin(files)
+    written = {put(writer, b"x" * 500) for _ in range(5)}
+    writer.flush()
+    memory.failing = 1
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    files.room = 1000
+    assert not writer.rewrite_unsynced()
+    assert not writer.lost
+    files.room = None
+    assert writer.rewrite_unsynced()
+    sync(writer)
+    assert all(ends(memory.disk.after_power_cut(Random(seed))) == written for seed in range(20))
+
+
+def test_p9_a_folder_whose_sync_failed_is_synced_again_with_the_new_segment() -> None:
+    disk = blank()
+    files = FailingFiles(MemoryFiles(disk))
+    writer = begin(files)
+    seq = put(writer)
+    writer.flush()
+    files.folder_errors = 1
+    with pytest.raises(OSError, match="input/output"):
+        writer.sync_job()()
+    assert writer.folder_dirty
+    assert writer.rewrite_unsynced()
+    sync(writer)
+    assert all(seq in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
+
+
+def test_p9_after_giving_up_a_new_segment_keeps_the_promise_again() -> None:
+    disk = blank()
+    memory = MemoryFiles(disk)
+    writer = begin(memory)
+    put(writer)
+    writer.flush()
+    memory.failing = 1
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    writer.leave_unsynced()
+    later = put(writer)
+    writer.flush()
+    sync(writer)
+    assert all(later in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
