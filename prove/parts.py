@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, damage, kills, power_cuts
+from prove import big_session, damage, kills, power_cuts, syscalls
 from prove.part import Part
 
 PARTS = (
@@ -18,4 +18,5 @@ PARTS = (
         "power_cuts", "simulated power cuts and kills at every call of a recorder that changes the disk", power_cuts.run
     ),
     Part("damage", "Every bit flipped, every length cut to, every page ruined costs what it touches alone", damage.run),
+    Part("syscalls", "SIGKILL at every call to the kernel of a recording, a recovery and an opening", syscalls.run),
 )
