@@ -21,11 +21,14 @@ from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index import Index
 
-PATIENT = 50.0
-"""Seconds: what runs behind everything else gets hardly any time on a machine that is busy with other tests."""
-
 ALWAYS = "0.0001"
 """Hours between two readings of a segment: a third of a second."""
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work at everybody's priority: at its own it gets hardly any time on a machine that is busy with other tests."""
+    monkeypatch.setenv("WIRETAPE_BACKGROUND", "eager")
 
 
 class Background:
@@ -51,7 +54,7 @@ class Background:
 
 
 @pytest.fixture
-def background(root: Path) -> Iterator[Background]:
+def background(root: Path, eager: None) -> Iterator[Background]:
     """The process for the test's root, ended by closing its stdin."""
     process = Background(root)
     yield process
@@ -76,7 +79,7 @@ def test_it_follows_the_session_that_it_is_told_while_it_is_recorded(root: Path,
         read, size = index.progress()
         return size - read
 
-    wait_until(lambda: behind() == 0, what="the index at the log's end", timeout=PATIENT)
+    wait_until(lambda: behind() == 0, what="the index at the log's end")
     index.close()
     recording.close()
 
@@ -133,25 +136,23 @@ def test_p4_rot_in_an_old_session_is_found_by_the_running_daemon_and_named(
     monkeypatch.setenv("WIRETAPE_SCRUB_HOURS", ALWAYS)
     made = closed_session(root, 20)
     with Daemon(root) as daemon:
-        wait_until((made.path / "scrub.json").exists, what="the first reading", timeout=PATIENT)
+        wait_until((made.path / "scrub.json").exists, what="the first reading")
         with Catalogue(root).open(made.session_id) as session:
-            wait_until(lambda: session.summary().verified, what="the session verified", timeout=PATIENT)
+            wait_until(lambda: session.summary().verified, what="the session verified")
         at = flip_in(segment(made), b"answer 7")
 
         def damage() -> list[str]:
             return list(request(root, {"cmd": "status"})["background"]["damage"])
 
-        wait_until(damage, what="the damage in the status", timeout=PATIENT)
+        wait_until(damage, what="the damage in the status")
         (sentence,) = damage()
         assert made.session_id in sentence
         assert "0-00000001.wlog" in sentence
         assert "exchange 7" in sentence
         with Catalogue(root).open(made.session_id) as session:
-            wait_until(
-                lambda: session.summary().recovery_state == "damaged", what="the session's state", timeout=PATIENT
-            )
+            wait_until(lambda: session.summary().recovery_state == "damaged", what="the session's state")
             assert session.query().coverage.damaged == 1
-        wait_until((made.path / "recovery.json").exists, what="the recovery report", timeout=PATIENT)
+        wait_until((made.path / "recovery.json").exists, what="the recovery report")
         report = json.loads((made.path / "recovery.json").read_bytes())["report"]
         assert report["gaps"][0]["offset"] < at < report["gaps"][0]["offset"] + report["gaps"][0]["length"]
         assert report["gaps"][0]["exchanges"] == [7]
@@ -171,7 +172,7 @@ def test_p4_rot_in_a_session_that_is_being_recorded_is_found_in_its_finished_seg
         flip_in(segment(made), b"GET /3 ")
         before = segment(made).read_bytes()
         with Daemon(root):
-            wait_until(lambda: session.coverage().damaged == 1, what="the damage in the coverage", timeout=PATIENT)
+            wait_until(lambda: session.coverage().damaged == 1, what="the damage in the coverage")
             summary = session.summary()
         assert (summary.status, summary.recovery_state) == ("active", "damaged")
         recording.close()

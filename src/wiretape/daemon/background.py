@@ -5,7 +5,8 @@ Run as ``python -m wiretape.daemon.background ROOT``. It is a process because th
 it would take turns with the answers, and on a machine with one core it must not take the recorder's time. So it runs at
 the lowest priority and rests between small transactions, longer the less time it is given: an index transaction that
 the scheduler starves would hold up a query that wants the same index. Nobody depends on it; a query follows the log
-itself before it answers.
+itself before it answers. On a machine that has the time to spare, WIRETAPE_BACKGROUND=eager gives it everybody's
+priority.
 
 Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one per
 line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}`` or ``{"problem": ...}``.
@@ -56,7 +57,8 @@ Tell = Callable[[dict[str, Any]], None]
 
 def main(argv: list[str]) -> int:
     """Work until stdin ends."""
-    give_way()
+    if os.environ.get("WIRETAPE_BACKGROUND") != "eager":
+        give_way()
     tell = _Teller()
     catalogue = Catalogue(Path(argv[1]))
     with suppress(_Ended):
