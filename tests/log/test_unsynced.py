@@ -153,3 +153,17 @@ def test_p9_after_giving_up_a_new_segment_keeps_the_promise_again() -> None:
     writer.flush()
     sync(writer)
     assert all(later in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
+
+
+def test_p5_copies_without_their_segments_head_do_not_hide_the_numbers_before(tmp_path: Path) -> None:
+    memory = MemoryFiles(blank())
+    writer = begin(memory)
+    for _ in range(3):
+        put(writer, b"x" * 600)
+    writer.flush()
+    assert writer.rewrite_unsynced()
+    first, second = (memory.disk.content(LOG)[f"0-0000000{number}.wlog"] for number in (1, 2))
+    (tmp_path / "0-00000001.wlog").write_bytes(first)
+    # The power went: of the copies only the first is there, and the sector in front of it is not.
+    (tmp_path / "0-00000002.wlog").write_bytes(bytes(64) + second[64:1000])
+    assert resume_point(tmp_path, 0, 1) == (3, 4)

@@ -17,19 +17,22 @@ _SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, be
 def resume_point(log_dir: Path, stream: int, streams: int, files: Files = REAL) -> tuple[int, int]:
     """Give ``(segment number, seq)`` with which the stream's next writer begins.
 
-    Only the newest readable segment is looked at, without its payloads' checksums: a header that checks is enough to
-    know that its seq has been given.
+    Only the newest segment whose head is readable is looked at, and those after it, without the payloads' checksums: a
+    header that checks is enough to know that its seq has been given.
     """
     mine = [ref for ref in list_segments(log_dir, files) if ref.stream == stream]
     number = max((ref.number for ref in mine), default=0) + 1
-    skipped = 0
+    skipped, following = 0, stream + 1
     for ref in sorted(mine, key=lambda ref: ref.number, reverse=True):
-        seq = _next_seq(ref, streams, files)
+        seq, begins = _next_seq(ref, streams, files)
         if seq is not None:
-            return number, seq + skipped
-        if ref.size > _SEGMENT_FRAME_MAX:  # else it is the torn first frame of a writer that gave no seq yet
+            following = max(following, seq)
+            if begins:
+                return number, following + skipped
+            # Without its head a segment may hold nothing but copies of what stands in the one before.
+        elif ref.size > _SEGMENT_FRAME_MAX:  # else it is the torn first frame of a writer that gave no seq yet
             skipped += _most_frames(ref.size) * streams
-    return number, stream + 1 + skipped
+    return number, following + skipped
 
 
 def _most_frames(size: int) -> int:
@@ -37,8 +40,10 @@ def _most_frames(size: int) -> int:
     return size // HEADER_SIZE
 
 
-def _next_seq(ref: SegmentRef, streams: int, files: Files) -> int | None:
+def _next_seq(ref: SegmentRef, streams: int, files: Files) -> tuple[int | None, bool]:
+    """Give the seq after the highest that a segment shows, None for none, and whether its head could be read."""
     following: int | None = None
+    begins = False
     try:
         for item in scan_segment(ref.path, verify_data=False, files=files):
             if isinstance(item, Damage):
@@ -47,12 +52,13 @@ def _next_seq(ref: SegmentRef, streams: int, files: Files) -> int | None:
                 following = following if following is None else following + hidden
             elif item.kind == FrameType.SEGMENT:
                 head = item.record()
-                following = head.first_seq if isinstance(head, SegmentHead) else following
+                if isinstance(head, SegmentHead):
+                    following, begins = max(following or 0, head.first_seq), True
             elif item.kind == FrameType.SEAL:
                 seal = item.record()
                 following = seal.next_seq if isinstance(seal, Seal) else following
             elif item.seq:
                 following = max(following or 0, item.seq + streams)
     except LogError:
-        return following
-    return following
+        pass
+    return following, begins

@@ -70,6 +70,7 @@ class Tape:
         self._blocked_until = 0.0
         self._unreported = 0
         self._unreported_seqs: list[int] = []
+        self._reporting: tuple[int, list[int]] | None = None
         self._full_since = 0
         self._report_timer: asyncio.TimerHandle | None = None
         self._on_drained: Callable[[], None] | None = None
@@ -142,8 +143,11 @@ class Tape:
     def _flush(self) -> None:
         self._scheduled = False
         writer = self._writer
-        if writer.pending and not writer.flush():
-            self._note_loss()
+        if writer.pending:
+            if writer.flush():
+                self._reporting = None
+            else:
+                self._note_loss()
         released, self._released = self._released, []
         if self._durable and not self._in_doubt:  # a doubt is settled at its own pace
             self._start_sync()
@@ -161,6 +165,10 @@ class Tape:
             return
         self._blocked_until = self._loop.time() + RETRY_SECONDS
         done = [seq for kind, seq in self._writer.lost if kind == FrameType.DONE]
+        if self._reporting is not None and any(kind == FrameType.EVENT for kind, _ in self._writer.lost):
+            self._unreported += self._reporting[0]  # the report did not get through either
+            self._unreported_seqs.extend(self._reporting[1])
+        self._reporting = None
         self._writer.lost.clear()
         self._count_dropped(len(done), done)
 
@@ -198,6 +206,7 @@ class Tape:
             "toTs": time.time_ns() // 1_000_000,
             "reason": "the log could not be written",
         }
+        self._reporting = (self._unreported, self._unreported_seqs)
         self._unreported, self._unreported_seqs = 0, []
         self.append(FrameType.EVENT, 0, Event(time.time_ns(), "dropped", detail))
 
