@@ -16,6 +16,7 @@ from wiretape.log.format import Event, Flag, FrameType, Seal, SegmentHead
 from wiretape.log.inventory import Placed
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.ledger import NO_CAUSE, LedgerState, StreamLedger
+from wiretape.log.report import LogReport
 from wiretape.model import Gap
 
 # Reports stay readable and bounded: what exceeds these is counted and noted, not listed.
@@ -27,47 +28,6 @@ _NO_SEQ: Final = 2**53
 """No writer comes this far, and JSON's numbers are exact only up to here."""
 IMPOSSIBLE_SEQ: Final = "a number that no writer gives"
 _FIRST: Final = (-1, -1)
-
-
-class LogReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a log holds and what it lacks. Lists of seqs are sorted.
-
-    Attributes:
-        exchanges: exchanges of which at least one frame is there.
-        done: those whose end is there.
-        interrupted: begun and no end is there, nor will it come: their run is over, or the disk refused it.
-        in_flight: begun by the writer that is alive, and not ended.
-        partial: passed while the disk refused; recorded in part or not at all (they count in ``dropped``).
-        lost: seqs of which damage left nothing; the first 10,000, ``lost_exchanges`` counts all.
-        damaged: exchanges that damage touched and left something of.
-        gaps: damaged, missing, foreign and doubled ranges; tails are not among them.
-        tails: the unfinished ends that killed writers or power cuts left; ``torn_tail_bytes`` is their length.
-        closed_cleanly: every stream ends with its final seal.
-        holder: the note of a living writer (pid, bootId, nonce, stream), None when there is none.
-        dropped: exchanges that passed unrecorded, as the recorder counted them.
-        next_seq: a seq above every one seen, per stream.
-    """
-
-    session_id: str
-    exchanges: int
-    done: int
-    interrupted: list[int]
-    in_flight: list[int]
-    partial: list[int]
-    lost: list[int]
-    lost_exchanges: int
-    damaged: list[int]
-    gaps: list[Gap]
-    tails: list[Gap]
-    torn_tail_bytes: int
-    damaged_bytes: int
-    closed_cleanly: bool
-    holder: dict[str, Any] | None
-    dropped: int
-    bytes: int
-    segments: int
-    next_seq: dict[int, int]
-    notes: list[str]
 
 
 class _StreamState(msgspec.Struct, array_like=True):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from wiretape.log.account import IMPOSSIBLE_SEQ, Account, LogReport
+from wiretape.log.account import IMPOSSIBLE_SEQ, Account
 from wiretape.log.files import REAL, Files
 from wiretape.log.inventory import Inventory, Placed, take_inventory
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
 from wiretape.log.reader import SegmentScan, scan_segment
+from wiretape.log.report import LogReport
 from wiretape.log.segments import list_segments, stream_locks
 
 __all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "verify_log"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from wiretape.errors import BusyError, StorageError
-from wiretape.log.account import LogReport
+from wiretape.log.report import LogReport
 from wiretape.log.segments import SegmentRef
 from wiretape.model import Gap
 from wiretape.session.files import FILE_MODE, storage_error

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from wiretape.errors import BusyError
-from wiretape.log.account import LogReport
 from wiretape.log.deep import DeepCheck
 from wiretape.log.locks import writer_alive
+from wiretape.log.report import LogReport
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import RecoveredSession, RecoveryState, VerifyReport

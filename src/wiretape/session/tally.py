@@ -12,10 +12,11 @@ from typing import Final
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError
-from wiretape.log.account import Account, LogReport
+from wiretape.log.account import Account
 from wiretape.log.format import SegmentHead
 from wiretape.log.inventory import Placed, missing_gaps
 from wiretape.log.items import Damage, Frame
+from wiretape.log.report import LogReport
 from wiretape.log.segments import SegmentRef
 
 _MAX_BYTES: Final = 1024 * 1024
