@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -89,3 +90,31 @@ def test_p9_an_acknowledged_exchange_is_on_the_disk_or_counted_as_dropped(forget
     assert set(told) <= seen | set(report.partial)
     assert bool(report.partial) == forget
     assert report.dropped == len(report.partial)
+
+
+def test_p9_closing_in_doubt_writes_the_copies_first() -> None:
+    folder = Path("/log")
+    disk = MemoryDisk()
+    disk.make_folder(folder)
+    memory = MemoryFiles(disk)
+    files = FailingFiles(memory)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        tape = Tape(loop, writer, ME.session_id, durability="always")
+        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
+        memory.failing, files.room = 1, 700
+        failed = asyncio.Event()
+        files.before_sync = lambda: loop.call_soon_threadsafe(failed.set)
+        tape.release_last(lambda _: None, None)
+        await failed.wait()
+        while not tape._in_doubt:
+            await asyncio.sleep(0)
+        files.room = None
+        tape.close()
+
+    asyncio.run(run())
+    for seed in range(20):
+        report = verify_log(folder, ME.session_id, files=MemoryFiles(disk.after_power_cut(Random(seed))))
+        assert report.done + report.dropped >= 1

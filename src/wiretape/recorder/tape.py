@@ -297,6 +297,8 @@ class Tape:
         """Write what is gathered, seal the stream as finished and let go of it."""
         if self._closed:
             return
+        if self._in_doubt:
+            self._settle_doubt()
         if self._unreported and self._writer.fd < 0:
             self._writer.begin_new_segment()  # the last chance to say what was dropped
         self.report_dropped()
