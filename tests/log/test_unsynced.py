@@ -167,3 +167,24 @@ def test_p5_copies_without_their_segments_head_do_not_hide_the_numbers_before(tm
     # The power went: of the copies only the first is there, and the sector in front of it is not.
     (tmp_path / "0-00000002.wlog").write_bytes(bytes(64) + second[64:1000])
     assert resume_point(tmp_path, 0, 1) == (3, 4)
+
+
+def test_p9_a_sync_while_no_segment_can_be_begun_says_nothing_of_the_next_one() -> None:
+    memory = MemoryFiles(blank())
+    files = FailingFiles(memory)
+    writer = begin(files)
+    put(writer, b"x" * 3000)
+    writer.flush()
+    files.room = 0
+    assert not writer.begin_new_segment()
+    sync(writer)
+    files.room = None
+    assert writer.begin_new_segment()
+    seq = put(writer)
+    writer.flush()
+    memory.failing = 1
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    assert writer.rewrite_unsynced()
+    sync(writer)
+    assert all(seq in ends(memory.disk.after_power_cut(Random(cut))) for cut in range(20))

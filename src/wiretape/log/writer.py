@@ -319,6 +319,10 @@ class LogWriter:
     @property
     def here(self) -> tuple[int, int]:
         """The segment and offset up to which everything has been handed to the kernel."""
+        if self._fd < 0:  # between two segments the position is still that of the one that was left
+            return (self._number, 0)
+        if self._fd < 0:  # the number may be the next segment's already, the position is the last one's still
+            return (self._number, 0)
         return (self._number, self.position - sum(map(len, self._pending)))
 
     def synced(self, until: tuple[int, int]) -> None:
