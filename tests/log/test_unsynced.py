@@ -175,10 +175,16 @@ def test_p9_a_sync_while_no_segment_can_be_begun_says_nothing_of_the_next_one() 
     writer = begin(files)
     put(writer, b"x" * 3000)
     writer.flush()
-    files.room = 0
+    create, failures = memory.create, [OSError(24, "too many open files")]
+
+    def create_after_a_failure(path: Path) -> int:
+        if failures and not path.name.endswith("1.wlog"):
+            raise failures.pop()
+        return create(path)
+
+    memory.create = create_after_a_failure  # type: ignore[method-assign]
     assert not writer.begin_new_segment()
     sync(writer)
-    files.room = None
     assert writer.begin_new_segment()
     seq = put(writer)
     writer.flush()
