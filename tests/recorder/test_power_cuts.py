@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from prove.power_cuts import live_some
+from prove.power_cuts import Life, Tally, live_some
+
+ONCE_FAILED = ("a/6", "a/25", "a/58", "a/68", "a/121", "a/181", "a/236", "a/242", "a/248", "a/304")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -14,3 +16,10 @@ def test_p9_what_was_acknowledged_survives_every_kill_and_what_was_synced_every_
     assert tally.counts["power cuts"] == tally.counts["kills"] > 300
     assert tally.counts["acknowledged"] > 50
     assert tally.counts["wrong"] == 0
+
+
+@pytest.mark.parametrize("life", ONCE_FAILED)
+def test_p9_lives_that_once_lost_something_lose_nothing(life: str) -> None:
+    tally = Tally()
+    Life(life, tally).live()
+    assert tally.failures == []
