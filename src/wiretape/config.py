@@ -11,6 +11,8 @@ from wiretape.errors import UsageError
 ROOT_VARIABLE = "WIRETAPE_ROOT"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?i?b?)", re.IGNORECASE)
+_AGE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[mhdw])", re.IGNORECASE)
+_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_PORT = 65535
 
@@ -48,6 +50,18 @@ def parse_size(text: str) -> int:
     if size < 1:
         raise UsageError(f"the size {text!r} leaves no room for anything", hint="leave the option out for no limit")
     return size
+
+
+def parse_age(text: str) -> float:
+    """Turn ``90m``, ``12h``, ``7d`` or ``4w`` into seconds.
+
+    Raises:
+        UsageError: it is no age.
+    """
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text[:40]!r} is not an age", hint="write it as 90m, 12h, 7d or 4w")
+    return float(found["number"]) * _SECONDS[found["unit"].lower()]
 
 
 def parse_address(text: str) -> tuple[str, int]:

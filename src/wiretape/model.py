@@ -172,6 +172,7 @@ class SessionSummary(Value, frozen=True):
     """One session in a list. ``bytes`` is what its log takes on disk; times are milliseconds since the epoch.
 
     ``verified`` says whether every byte of the log was checked since it last grew; ``note`` what the counts leave out.
+    ``pinned`` keeps the session from being deleted.
     """
 
     session_id: str
@@ -187,6 +188,7 @@ class SessionSummary(Value, frozen=True):
     durability: Durability = "group"
     dropped: int = 0
     verified: bool = False
+    pinned: bool = False
     note: str | None = None
 
 

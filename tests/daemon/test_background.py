@@ -16,10 +16,11 @@ import pytest
 from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.support.serving import Daemon
 from tests.support.wait import DEADLINE, wait_until
-from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, scrub_seconds
+from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, retention, scrub_seconds
 from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index import Index
+from wiretape.session.pin import set_pin
 
 ALWAYS = "0.0001"
 """Hours between two readings of a segment: a third of a second."""
@@ -178,3 +179,28 @@ def test_p4_rot_in_a_session_that_is_being_recorded_is_found_in_its_finished_seg
         recording.close()
         assert session.summary().recovery_state == "damaged"
     assert segment(made).read_bytes() == before
+
+
+def test_sessions_go_when_the_settings_say_so_and_pinned_ones_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, pinned = closed_session(root, name="old"), closed_session(root, name="pinned")
+    set_pin(pinned.path, pinned=True)
+    monkeypatch.setenv("WIRETAPE_RETAIN_TOTAL", "1")
+    process = Background(root)
+    try:
+        message = process.hears()
+        while "pruned" not in message:
+            message = process.hears()
+    finally:
+        process.process.communicate(timeout=DEADLINE)
+    assert old.session_id in message["pruned"]
+    assert Catalogue(root).ids() == [pinned.session_id]
+
+
+def test_settings_that_cannot_be_read_delete_nothing_and_say_so() -> None:
+    said: list[dict[str, Any]] = []
+    assert retention({"WIRETAPE_RETAIN_DAYS": "many"}, said.append).empty
+    assert "no session is deleted" in said[0]["problem"]
+    assert retention({}, said.append).empty
+    rules = retention({"WIRETAPE_RETAIN_DAYS": "1.5", "WIRETAPE_RETAIN_TOTAL": "2GB"}, said.append)
+    assert (rules.older_than, rules.max_total) == (1.5 * 86400, 2_000_000_000)
+    assert len(said) == 1

@@ -30,6 +30,8 @@ COMMANDS = {
     "verify": "Check a session's log, reading only.",
     "recover": "Rebuild what is derived from the log, and account for damage.",
     "delete": "Delete a session for ever.",
+    "prune": "Delete old sessions by age, number, size or name.",
+    "pin": "Keep a session from being deleted.",
     "ca": "Print the CA certificate that clients must trust.",
     "doctor": "Find out what is wrong with this installation.",
     "demo": "Kill a recording proxy under traffic and count the losses.",

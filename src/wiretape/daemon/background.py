@@ -9,7 +9,8 @@ itself before it answers. On a machine that has the time to spare, WIRETAPE_BACK
 priority.
 
 Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one per
-line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}`` or ``{"problem": ...}``.
+line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}``,
+``{"pruned": ...}`` or ``{"problem": ...}``.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wiretape.errors import NotFoundError, WiretapeError
+from wiretape.config import parse_age, parse_size
+from wiretape.errors import NotFoundError, UsageError, WiretapeError
 from wiretape.model import Gap
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.prune import PruneRules, prune
 from wiretape.session.scrub import Scrubber
 from wiretape.session.session import Session
 
@@ -49,6 +52,10 @@ REPORT_EVERY = 0.2
 SCRUB_HOURS = 24.0
 """How often every finished segment is read again; the environment's WIRETAPE_SCRUB_HOURS says otherwise, 0 never."""
 LOOK_EVERY = 60.0
+RETAIN_EVERY = 600.0
+RETAIN_DAYS = "WIRETAPE_RETAIN_DAYS"
+RETAIN_TOTAL = "WIRETAPE_RETAIN_TOTAL"
+"""The environment's settings of automatic retention; without them nothing is deleted."""
 BIG = 64 << 20
 """Bytes to read from which the status says that it scrubs."""
 
@@ -62,7 +69,9 @@ def main(argv: list[str]) -> int:
     tell = _Teller()
     catalogue = Catalogue(Path(argv[1]))
     with suppress(_Ended):
-        Work(catalogue, tell, scrub_every=scrub_seconds(os.environ.get("WIRETAPE_SCRUB_HOURS"))).run()
+        work = Work(catalogue, tell, scrub_every=scrub_seconds(os.environ.get("WIRETAPE_SCRUB_HOURS")))
+        work.rules = retention(os.environ, tell)
+        work.run()
     return 0
 
 
@@ -87,6 +96,18 @@ def scrub_seconds(hours: str | None) -> float:
         return max(0.0, float(hours)) * 3600 if hours is not None else SCRUB_HOURS * 3600
     except ValueError:
         return SCRUB_HOURS * 3600
+
+
+def retention(environ: Mapping[str, str], tell: Tell) -> PruneRules:
+    """Read the settings of automatic retention; what cannot be read is told, and nothing is deleted by it."""
+    days, total = environ.get(RETAIN_DAYS), environ.get(RETAIN_TOTAL)
+    try:
+        return PruneRules(
+            older_than=parse_age(f"{days}d") if days else None, max_total=parse_size(total) if total else None
+        )
+    except UsageError as error:
+        tell({"problem": f"no session is deleted automatically: {error}"})
+        return PruneRules()
 
 
 class _Ended(Exception):  # noqa: N818 -- the end of the input is no error
@@ -137,14 +158,18 @@ class Work:
         self._follower = Follower(catalogue, tell, self._wait)
         self._session_id: str | None = None
         self._failed: set[str] = set()
+        self.rules = PruneRules()
 
     def run(self) -> None:
         """Work until stdin ends, which raises ``_Ended``."""
         self._recover()
         self._tell({"doing": "following"})
-        scrub_at = 0.0
+        scrub_at = retain_at = 0.0
         while True:
             self._turn(TICK)
+            if time.monotonic() >= retain_at:
+                self.retain()
+                retain_at = time.monotonic() + RETAIN_EVERY
             if self._scrub_every and time.monotonic() >= scrub_at:
                 self.scrub()
                 scrub_at = time.monotonic() + min(LOOK_EVERY, self._scrub_every / 2)
@@ -192,6 +217,20 @@ class Work:
         if now - self._reported >= REPORT_EVERY:
             self._reported = now
             self._tell({"doing": "recovering", "done": done, "total": total})
+
+    # -- retention ----------------------------------------------------------------------------------------------
+
+    def retain(self) -> None:
+        """Delete what the user's settings name, and say so."""
+        if self.rules.empty:
+            return
+        try:
+            report = prune(self._catalogue.root, self.rules)
+        except WiretapeError as error:
+            self._tell({"problem": f"no session was deleted automatically: {error}"})
+            return
+        for session in report.pruned:
+            self._tell({"pruned": f"{session.session_id} ({session.name}): it {session.reason}"})
 
     # -- scrubbing ----------------------------------------------------------------------------------------------
 

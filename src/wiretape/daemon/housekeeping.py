@@ -87,6 +87,8 @@ class Housekeeper:
             for sentence in message["damage"]:
                 log.error("%s", sentence)
             self.state = msgspec.structs.replace(state, damage=[*state.damage, *message["damage"]][-DAMAGE:])
+        elif "pruned" in message:
+            log.info("deleted by retention: %s", message["pruned"])
         elif "problem" in message:
             log.warning("%s", message["problem"])
             self.state = msgspec.structs.replace(state, problems=[*state.problems, message["problem"]][-20:])

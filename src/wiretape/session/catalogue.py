@@ -26,6 +26,7 @@ from wiretape.session.files import derived_lock, make_folder, storage_error, syn
 from wiretape.session.ids import LAST, check_name, is_session_id, new_session_id
 from wiretape.session.index import Progress
 from wiretape.session.manifest import Manifest, read_manifest, write_manifest
+from wiretape.session.pin import is_pinned
 from wiretape.session.session import Session
 
 SESSIONS: Final = "sessions"
@@ -212,6 +213,7 @@ class Catalogue:
                     bytes=_log_bytes(folder / "log"),
                     started_at=(manifest.started_at or manifest.created_ns // 1_000_000) if manifest else 0,
                     ended_at=manifest.ended_at if manifest else None,
+                    pinned=is_pinned(folder),
                 )
 
     # -- removing -----------------------------------------------------------------------------------------------
@@ -223,7 +225,7 @@ class Catalogue:
             force: also one that is being written; what its recorder writes from then on goes nowhere.
 
         Raises:
-            BusyError: it is being written. NotFoundError, UsageError: as ``resolve``.
+            BusyError: it is being written, or pinned. NotFoundError, UsageError: as ``resolve``.
             StorageError: it cannot be removed.
         """
         session_id = self.resolve(ref)
@@ -234,6 +236,12 @@ class Catalogue:
                 f"Session {session_id} is being written by process {holder['pid']}",
                 hint="stop the session first (`wiretape stop`, or proxy_session_stop)",
                 pid=holder["pid"],
+            )
+        if is_pinned(folder):
+            raise BusyError(
+                f"Session {session_id} is pinned",
+                hint=f"`wiretape pin {session_id} --off` takes the pin away",
+                code="pinned",
             )
         # Renamed first: nobody can open what is half gone, and what a kill leaves behind is no session.
         doomed = self.folder / f"{_DELETED}{session_id}"

@@ -31,6 +31,7 @@ from wiretape.session.health import Health, coverage, fingerprint, read_health, 
 from wiretape.session.index import Index, Progress
 from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
+from wiretape.session.pin import is_pinned
 from wiretape.session.recover import recover_session, verify_report
 from wiretape.session.search import TextSearch
 from wiretape.session.selection import Selection
@@ -144,7 +145,7 @@ class Session:
         live = self.writer() is not None
         manifest = read_manifest(self.folder, self.session_id)
         if manifest is not None and not live and manifest.log == fingerprint(segments):
-            return _summary(manifest, size)
+            return _summary(manifest, size, pinned=is_pinned(self.folder))
         health = self.follow()
         begun, ended, interrupted = self._index.times()
         known = manifest or new_manifest(self.session_id, self._index, begun)
@@ -162,6 +163,7 @@ class Session:
             profile=known.profile,
             durability=known.durability,
             dropped=health.dropped,
+            pinned=is_pinned(self.folder),
             note=unread_note(health),
         )
 
@@ -316,7 +318,7 @@ class Session:
         return recover_session(self.folder, self.session_id, dry_run=dry_run, progress=progress)
 
 
-def _summary(manifest: Manifest, size: int) -> SessionSummary:
+def _summary(manifest: Manifest, size: int, *, pinned: bool) -> SessionSummary:
     return SessionSummary(
         session_id=manifest.session_id,
         name=manifest.name,
@@ -331,4 +333,5 @@ def _summary(manifest: Manifest, size: int) -> SessionSummary:
         durability=manifest.durability,
         dropped=manifest.dropped,
         verified=manifest.verified,
+        pinned=pinned,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +58,18 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     show_default=True,
     help="When nothing can be recorded: pass traffic on and count it, or refuse it.",
 )
+@click.option(
+    "--retain-days",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Delete sessions that ended longer ago. [default: $WIRETAPE_RETAIN_DAYS, else never]",
+)
+@click.option(
+    "--retain-total",
+    metavar="SIZE",
+    callback=_size,
+    help="Delete the oldest while all together take more. [default: $WIRETAPE_RETAIN_TOTAL, else never]",
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Recorder processes.")
 @click.option("--no-record", is_flag=True, help="Start without a session; start one later.")
 @click.option("--insecure-upstream", is_flag=True, help="Do not verify the servers' certificates.")
@@ -78,6 +91,8 @@ def command(
     durability: Literal["os", "group", "always"],
     max_disk: int | None,
     on_full: Literal["pass", "refuse"],
+    retain_days: float | None,
+    retain_total: int | None,
     workers: int,
     no_record: bool,
     insecure_upstream: bool,
@@ -91,6 +106,11 @@ def command(
     Port 0 picks a free port. SIGTERM and Ctrl-C finish what is running and close the session cleanly. With --json, one
     line on stdout once connections are accepted: proxy, mcp, ui, caCert, root, sessionId, pid, recorderPids.
     """
+    # The process that does it reads its settings there, as it does under a daemon that an agent has started.
+    if retain_days is not None:
+        os.environ["WIRETAPE_RETAIN_DAYS"] = f"{retain_days:f}"
+    if retain_total is not None:
+        os.environ["WIRETAPE_RETAIN_TOTAL"] = str(retain_total)
     options = ServeOptions(
         root=root,
         proxy=proxy,

@@ -37,7 +37,7 @@ def _row(session: SessionSummary) -> list[str]:
         session.session_id,
         session.name,
         session.status,
-        session.recovery_state,
+        session.recovery_state + (", pinned" if session.pinned else ""),
         str(session.exchanges),
         str(session.interrupted),
         size_text(session.bytes),
