@@ -122,6 +122,27 @@ def test_p10_a_session_s_cap_holds_also_for_a_body_that_began_below_it(root: Pat
     assert dropped == 51
 
 
+def test_p10_a_session_s_cap_holds_over_all_its_recorders(root: Path, http_origin: Origin) -> None:
+    root.mkdir()
+    cap, answered = 1_000_000, 0
+    with RecorderProcess(root) as process:
+        for _ in range(4):
+            process.record(maxDisk=cap)
+            with RawClient.plain(process.address) as client:
+                for _ in range(10):
+                    target = http_origin.url("/bytes/30000")
+                    answered += client.get(target, host=http_origin.authority).body == body_for("/bytes/30000", 30_000)
+            process.kill()
+            process.respawn()
+        process.record(maxDisk=cap)
+        process.close()
+        size = sum(path.stat().st_size for path in (process.folder("one") / "log").glob("*.wlog"))
+        whole = [exchange for exchange in process.exchanges() if exchange.state == "complete"]
+    assert answered == 40
+    assert size <= cap
+    assert 20 <= len(whole) < 40
+
+
 @pytest.mark.parametrize("line", [b"{}\n", b"not json\n", b"[1]\n"])
 def test_a_malformed_command_is_answered_and_the_recorder_goes_on(root: Path, line: bytes) -> None:
     root.mkdir()

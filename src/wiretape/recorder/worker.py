@@ -23,6 +23,7 @@ from wiretape import __version__
 from wiretape.errors import UsageError, WiretapeError
 from wiretape.log.format import Event, FrameType
 from wiretape.log.resume import resume_point
+from wiretape.log.segments import list_segments
 from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.recorder.ca import CertificateAuthority
 from wiretape.recorder.context import Context
@@ -137,6 +138,7 @@ class Worker:
             boot_id=_boot_id(),
             program=f"wiretape {__version__}",
         )
+        room = self._room(log_dir, command.get("maxDisk"))
         writer = LogWriter(log_dir, identity, clock_ns=time.time_ns, next_number=number, next_seq=seq)
         tape = Tape(
             self._loop,
@@ -144,7 +146,7 @@ class Worker:
             session_id,
             durability=command.get("durability", "group"),
             profile=command.get("profile", "full"),
-            max_disk=command.get("maxDisk"),
+            max_disk=room,
             on_full=command.get("onFull", "pass"),
         )
         # In the log, what only the manifest knows otherwise: a lost manifest costs nothing.
@@ -152,6 +154,16 @@ class Worker:
         if facts is not None:
             tape.append(FrameType.EVENT, 0, Event(time.time_ns(), SESSION_EVENT, facts))
         return tape
+
+    def _room(self, log_dir: Path, cap: int | None) -> int | None:
+        """Give how much this run may write: the cap is the session's, so it counts all streams and all runs.
+
+        Each stream has its share, so that recorders need not ask each other.
+        """
+        if cap is None:
+            return None
+        written = sum(ref.size for ref in list_segments(log_dir) if ref.stream == self._stream)
+        return cap // self._streams - written
 
     def _close(self, session_id: str) -> None:
         context = self._ready()
