@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -85,12 +86,11 @@ def test_a_context_that_openssl_cannot_be_given_is_a_storage_error(
 
 def test_making_contexts_leaks_no_descriptor(contexts: ServerContexts) -> None:
     contexts.for_host("first.test")
-    before = socket.socket()
+    before = len(os.listdir("/dev/fd"))
     for number in range(20):
         contexts.for_host(f"h{number}.test")
-    after = socket.socket()
-    with before, after:
-        assert after.fileno() - before.fileno() <= 1
+    # What other tests have left to the collector may go meanwhile, so that there may be fewer.
+    assert len(os.listdir("/dev/fd")) - before < 10
 
 
 @pytest.mark.parametrize("version", VERSIONS)
