@@ -16,7 +16,7 @@ from mcp.client import Client
 
 from tests.session.logs import closed_session, snapshot
 from tests.support.serving import Daemon
-from wiretape.cli.main import COMMANDS, run
+from wiretape.cli.main import COMMANDS, MODULES, run
 
 CANARY = "canary"
 HOSTILE = (
@@ -59,7 +59,7 @@ def guarded(root: Path) -> Iterator[Path]:
 def commands_that_take_a_session() -> list[str]:
     found = []
     for name in COMMANDS:
-        command = import_module(f"wiretape.cli.commands.{'importing' if name == 'import' else name}").command
+        command = import_module(f"wiretape.cli.commands.{MODULES.get(name, name)}").command
         assert isinstance(command, click.Command)
         if any(isinstance(param, click.Argument) and param.name == "session" for param in command.params):
             found.append(name)

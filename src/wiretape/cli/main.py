@@ -27,6 +27,7 @@ COMMANDS = {
     "query": "List exchanges of a session, filtered.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "cat": "Write every exchange as a line of JSON, for jq.",
+    "import": "Make a session of another program's recording.",
     "verify": "Check a session's log, reading only.",
     "recover": "Rebuild what is derived from the log, and account for damage.",
     "delete": "Delete a session for ever.",
@@ -38,6 +39,8 @@ COMMANDS = {
     "completion": "Print the completion script for a shell.",
 }
 """Every command and its line in ``--help``, which therefore needs none of the commands' modules."""
+MODULES = {"import": "importing"}
+"""Commands whose names cannot be those of modules."""
 
 
 class ReaderGone(Exception):  # noqa: N818 - it is no error
@@ -55,7 +58,7 @@ class LazyGroup(click.Group):
         """Import the module of ``cmd_name`` and give its command."""
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"wiretape.cli.commands.{cmd_name}").command
+        command = import_module(f"wiretape.cli.commands.{MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

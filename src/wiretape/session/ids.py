@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import secrets
 import time
@@ -27,6 +28,16 @@ def is_session_id(text: str) -> bool:
 def new_session_id() -> str:
     """Make an id from the current time (UTC) and three random bytes."""
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def made_ms(session_id: str) -> int:
+    """Give when an id was made, in milliseconds since the epoch; 0 for what is no id."""
+    if not is_session_id(session_id):
+        return 0
+    try:
+        return calendar.timegm(time.strptime(session_id[:15], "%Y%m%dT%H%M%S")) * 1000
+    except ValueError:
+        return 0
 
 
 def exchange_id(session_id: str, seq: int) -> str:

@@ -17,6 +17,7 @@ import msgspec
 from wiretape.errors import UsageError, WiretapeError
 from wiretape.model import SessionSummary, SkippedSession, Value
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.ids import made_ms
 
 _MS: Final = 1000
 
@@ -79,7 +80,9 @@ def plan(sessions: list[SessionSummary], rules: PruneRules, now_ms: int) -> list
         reasons = {session.session_id: f"is named like {rules.name}" for session in may_go}
     if rules.older_than is not None:
         for session in may_go:
-            if now_ms - (session.ended_at or session.started_at) > rules.older_than * _MS:
+            # What was imported is as old as its import: nobody imports a session to have it deleted.
+            ended = max(session.ended_at or session.started_at, made_ms(session.session_id))
+            if now_ms - ended > rules.older_than * _MS:
                 reasons.setdefault(session.session_id, "is too old")
     if rules.keep_last is not None:
         for session in looked_at[rules.keep_last :]:
