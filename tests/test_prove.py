@@ -74,6 +74,7 @@ def test_a_part_that_does_not_hold_or_fails_is_in_the_account(
     parts = (Part("fails", "", breaks), Part("finds", "", finds), Part("holds", "", lambda _: Result(figures={"n": 2})))
     file = tmp_path / "proof.json"
     monkeypatch.setattr("prove.__main__.PARTS", parts)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["prove", "--json", str(file)])
     assert main() == 1
     account = json.loads(file.read_text())

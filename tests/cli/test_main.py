@@ -46,7 +46,7 @@ def test_help_lists_every_command_and_each_has_a_module_with_help_and_examples()
     listed = wiretape("--help").stdout.decode()
     for name in COMMANDS:
         assert re.search(rf"^  {name} ", listed, re.MULTILINE)
-        command = import_module(f"wiretape.cli.commands.{name}").command
+        command = import_module(f"wiretape.cli.commands.{MODULES.get(name, name)}").command
         assert isinstance(command, click.Command)
         assert command.name == name
         assert command.help
