@@ -1,4 +1,4 @@
-"""``python -m prove.document ACCOUNT.json``: writes an account's figures into docs/reliability.md, so that nobody types any.
+"""``python -m prove.document ACCOUNT.json``: puts an account's figures into docs/reliability.md; nobody types any.
 
 The account is kept as docs/reliability.json; a test holds that page and account agree.
 """
