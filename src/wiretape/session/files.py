@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,11 +85,25 @@ def replace_file(path: Path, data: bytes) -> bool:
     return True
 
 
-def read_private(path: Path, limit: int) -> bytes | None:
-    """Read at most ``limit`` bytes of a file, never through a symbolic link; None when there is no such file."""
+def open_regular(path: Path) -> int | None:
+    """Open a regular file for reading; None for anything else, which is neither followed nor waited for (P14).
+
+    The caller closes the descriptor.
+    """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
+
+
+def read_private(path: Path, limit: int) -> bytes | None:
+    """Read at most ``limit`` bytes of a regular file, never through a link; None when there is no such file."""
+    fd = open_regular(path)
+    if fd is None:
         return None
     with open(fd, "rb") as file:
         try:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -80,8 +81,7 @@ class Index:
             raise storage_error("open", self.log_dir, error) from error
         fcntl.flock(self._folder_fd, fcntl.LOCK_SH)
         path = self.folder / INDEX
-        if path.is_symlink():
-            raise sqlite3.DatabaseError("the index is a symbolic link")
+        _check_ours(path)
         with contextlib.suppress(OSError):  # what cannot be made here, SQLite will report
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
         self._db = self._prepare(connect(path))
@@ -274,6 +274,24 @@ class Index:
         return rows[0] if rows else None
 
 
+def beside(path: Path) -> list[Path]:
+    """Name the files that SQLite keeps beside a database."""
+    return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse a database that SQLite would follow elsewhere, wait for, or share with a name elsewhere (P14).
+
+    Raises:
+        sqlite3.DatabaseError: one of its files is no file of this folder's own.
+    """
+    for one in (path, *beside(path)):
+        with contextlib.suppress(FileNotFoundError):
+            found = one.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise sqlite3.DatabaseError(f"{one.name} is a link or no file")
+
+
 def connect(path: Path | None) -> sqlite3.Connection:
     """Open a database, in autocommit; None is a temporary one of this process's own, which spills to disk by itself."""
     db = sqlite3.connect(path or "", timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
@@ -323,7 +341,7 @@ def sole_user(folder: Path) -> Iterator[bool]:
 
 
 def replace_index(folder: Path, new: Path | None) -> bool:
-    """Put ``new`` in the place of the index (None: remove the index), if no process has it open.
+    """Put ``new`` in the place of the index (None: remove the index), if no process has it open and none is a folder.
 
     Raises:
         StorageError, NotFoundError: the file system refused.
@@ -333,8 +351,11 @@ def replace_index(folder: Path, new: Path | None) -> bool:
         with sole_user(folder) as alone:
             if not alone:
                 return False
-            # The journal first: without its database it means nothing, beside a new one it would damage that.
-            for old in (folder / f"{INDEX}-wal", folder / f"{INDEX}-shm", path):
+            # The journals first: without their database they mean nothing, beside a new one they would damage that.
+            names = (*beside(path), path)
+            if any(name.is_dir() and not name.is_symlink() for name in names):
+                return False  # not ours, so it stays
+            for old in names:
                 old.unlink(missing_ok=True)
             if new is not None:
                 new.rename(path)

@@ -8,7 +8,7 @@ from typing import Final
 
 from wiretape.errors import StorageError
 from wiretape.model import Gap
-from wiretape.session.files import FILE_MODE, make_folder, storage_error, sync_folder
+from wiretape.session.files import FILE_MODE, make_folder, open_regular, storage_error, sync_folder
 
 QUARANTINE: Final = "quarantine"
 _COPY: Final = 1024 * 1024
@@ -60,9 +60,8 @@ def _copy_range(source: Path, offset: int, length: int, target: Path) -> None:
 
 
 def _same(source: int, offset: int, length: int, target: Path) -> bool:
-    try:
-        fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
+    fd = open_regular(target)
+    if fd is None:
         return False
     with open(fd, "rb") as copy:
         if os.fstat(copy.fileno()).st_size != length:

@@ -10,7 +10,7 @@ from pathlib import Path
 from wiretape.errors import StorageError
 from wiretape.session.files import FILE_MODE, storage_error, sync_folder
 from wiretape.session.follow import Follower
-from wiretape.session.index import INDEX, Index, Progress, connect, replace_index, sole_user
+from wiretape.session.index import INDEX, Index, Progress, beside, connect, replace_index, sole_user
 from wiretape.session.schema import create_tables
 
 
@@ -70,7 +70,7 @@ def build_index(folder: Path, session_id: str, state: str, progress: Progress | 
 
 
 def _clear(path: Path) -> None:
-    for left in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+    for left in (path, *beside(path)):
         left.unlink(missing_ok=True)
 
 
