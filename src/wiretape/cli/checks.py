@@ -91,6 +91,8 @@ def _folder(root: Path) -> Iterator[Check]:
     if mode & 0o022:
         # What others may replace is not ours: sessions and CA would be theirs to forge.
         yield Check("root", "warn", f"{root} can be written by others (mode {mode:o})", f"chmod 700 {root}")
+    elif readable := [str(path) for path in (root / "sessions", root / "ca") if _open_to_others(path)]:
+        yield Check("root", "warn", f"others can look into {' and '.join(readable)}", f"chmod 700 {' '.join(readable)}")
     else:
         yield Check("root", "ok", str(root) if root.exists() else f"{root}, made at the first recording")
     free = shutil.disk_usage(existing).free
@@ -99,6 +101,10 @@ def _folder(root: Path) -> Iterator[Check]:
         yield Check("space", "warn", text, "delete sessions with `wiretape delete`, or cap them with --max-disk")
     else:
         yield Check("space", "ok", text)
+
+
+def _open_to_others(folder: Path) -> bool:
+    return folder.is_dir() and bool(folder.stat().st_mode & 0o077)
 
 
 def _authority(root: Path) -> Iterator[Check]:
@@ -116,7 +122,7 @@ def _authority(root: Path) -> Iterator[Check]:
     from wiretape.recorder.ca import CertificateAuthority  # noqa: PLC0415
 
     try:
-        authority = CertificateAuthority.load_or_create(root)
+        authority = CertificateAuthority.load(root)
     except WiretapeError as error:
         yield Check("CA", "fail", error.message, error.hint)
         return

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wiretape.daemon.paths import lock_path, log_path, socket_path
+from wiretape.daemon.paths import is_private, lock_path, log_path, socket_path
 from wiretape.errors import DaemonError, NotFoundError, StorageError, UsageError, WiretapeError
 
 START_TIMEOUT = 30.0
@@ -38,8 +38,14 @@ def connect(root: Path) -> socket.socket:
 
     Raises:
         NotFoundError: no daemon runs there.
+        StorageError: its socket would be in a folder that is not this user's alone: whoever made it could listen there.
     """
     path = socket_path(root)
+    outside = path.parent != root.absolute()
+    if outside and os.path.lexists(path.parent) and not is_private(path.parent):
+        raise StorageError(
+            f"{path.parent} is not a private folder of this user", hint="remove it, or give a shorter --root DIR"
+        )
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(os.fspath(path))
@@ -149,7 +155,9 @@ def start_daemon(root: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "wiretape.mcpserver", os.fspath(root.absolute())]
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with log_path(root).open("ab") as log:
+        # A link is not followed, a pipe does not block: the root may have come from somebody else.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(log_path(root), flags, 0o600), "ab") as log:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

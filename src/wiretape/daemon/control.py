@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import socket
-import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from wiretape.daemon.faces import Face
 from wiretape.daemon.options import Address
-from wiretape.daemon.paths import socket_path
+from wiretape.daemon.paths import is_private, socket_path
 from wiretape.daemon.service import Service, SessionSettings
 from wiretape.errors import StorageError, UsageError, WiretapeError
 from wiretape.model import to_json
@@ -196,8 +195,7 @@ def _session_settings(message: dict[str, Any]) -> SessionSettings:
 def _private_folder(path: Path) -> None:
     """Make a folder that is ours alone; one that somebody else put there is refused."""
     path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not is_private(path):
         raise StorageError(
             f"{path} is not a private folder of this user", hint="remove it, or give a shorter --root DIR"
         )

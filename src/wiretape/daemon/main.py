@@ -11,12 +11,14 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from wiretape.daemon.announce import announcement
 from wiretape.daemon.control import ControlServer
 from wiretape.daemon.faces import Face, MakeFace
 from wiretape.daemon.listen import bind
 from wiretape.daemon.lock import RootLock
+from wiretape.daemon.messages import OneLine
 from wiretape.daemon.options import Address, ServeOptions
 from wiretape.daemon.paths import info_path
 from wiretape.daemon.service import Service, SessionSettings, UpstreamSettings
@@ -116,16 +118,22 @@ async def _announce(options: ServeOptions, service: Service) -> None:
     """Write down where everything is, for programs in the root and for people on stdout."""
     status = await service.status()
     facts = to_json(status)
-    path = info_path(options.root)
-    try:
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(facts, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+    _write_info(info_path(options.root), json.dumps(facts, indent=2) + "\n")
     with suppress(BrokenPipeError):
         sys.stdout.write(announcement(status, as_json=options.json))
         sys.stdout.flush()
+
+
+def _write_info(path: Path, text: str) -> None:
+    """Write a file of our own in one step; a link that somebody put there is replaced, never followed (P14)."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 async def _until_stopped(service: Service, idle_exit: float | None) -> None:
@@ -145,7 +153,7 @@ async def _until_stopped(service: Service, idle_exit: float | None) -> None:
 
 def _log_to_stderr() -> None:
     """Send log lines to stderr, from INFO for our own and from WARNING for libraries'."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("wiretape").setLevel(logging.INFO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def info_path(root: Path) -> Path:
 def log_path(root: Path) -> Path:
     """Give the file that takes the messages of a daemon started in the background."""
     return root / "daemon.log"
+
+
+def is_private(folder: Path) -> bool:
+    """Tell whether a folder is this user's and closed to all others; a link to one is none (P14)."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
 def socket_path(root: Path) -> Path:

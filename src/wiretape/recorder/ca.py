@@ -80,6 +80,18 @@ class CertificateAuthority:
         if not ((folder / "ca.key").exists() and (folder / "ca.pem").exists()):
             with trust.exclusive(folder):
                 _complete(folder)
+        authority = cls.load(root)
+        _close_to_others(folder / "ca.key")
+        return authority
+
+    @classmethod
+    def load(cls, root: Path) -> CertificateAuthority:
+        """Read the authority of ``root`` as it is; nothing is made, and no rights are changed.
+
+        Raises:
+            StorageError: the files cannot be read, do not fit together, or have expired.
+        """
+        folder = root / "ca"
         key, cert = _read_key(folder / "ca.key"), _read_cert(folder / "ca.pem")
         _check(folder, key, cert)
         return cls(folder, key, cert)
@@ -291,14 +303,19 @@ def _self_sign(key: _SigningKey) -> x509.Certificate:
     )
 
 
+def _close_to_others(path: Path) -> None:
+    # Restored from a backup, perhaps; P14: readable by the owner alone.
+    try:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as exc:
+        raise trust.storage_error("protect", path, exc) from exc
+
+
 def _read_key(path: Path) -> _SigningKey:
     data = trust.read_file(path)
     try:
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)  # restored from a backup, perhaps; P14: readable by the owner alone
         key = serialization.load_pem_private_key(data, password=None)
-    except OSError as exc:
-        raise trust.storage_error("protect", path, exc) from exc
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         # The parser's message is not passed on: it may quote what it read.
         raise _unusable(path, "is not an unencrypted private key in PEM form") from exc

@@ -82,7 +82,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     path = folder / "lock"
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
         raise storage_error("open", path, exc) from exc
     try:
