@@ -115,7 +115,7 @@ def test_p13_a_session_left_unclean_is_recovered_by_the_next_daemon_unasked(root
         # Not what the daemon says it recovered: the killed one's background process, while it still lived, may have
         # been the faster one.
         folder = Catalogue(root).folder / daemon.session_id
-        wait_until(lambda: (folder / RECOVERY).exists(), what="the recovery of the unclean session")
+        wait_until((folder / RECOVERY).exists, what="the recovery of the unclean session")
     summary = next(line for line in Catalogue(root).list() if line.session_id == daemon.session_id)
     assert (summary.recovery_state, summary.exchanges) == ("recovered", 1)
 
