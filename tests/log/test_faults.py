@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.log.logbuilder import SESSION, SegmentBuilder
-from wiretape.log.assemble import Assembler
+from wiretape.log import open_session
 from wiretape.log.format import MARK, FrameType
 from wiretape.log.items import Damage, Frame
 from wiretape.log.reader import scan_segment
@@ -138,12 +138,15 @@ def test_p4_any_mixture_of_damage_leaves_every_whole_frame(data: st.DataObject) 
         content[start:stop] = (new * (length // len(new) + 1))[: stop - start]
     cut = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
     with tempfile.TemporaryDirectory() as folder:
-        check(original, bytes(content[:cut]), segment, Path(folder))
-        report = verify_log(Path(folder), SESSION)
+        log_dir = Path(folder) / SESSION / "log"
+        check(original, bytes(content[:cut]), segment, log_dir)
+        report = verify_log(log_dir, SESSION)
         assert report.exchanges + report.lost_exchanges <= 59
-        assembler = Assembler()
-        seqs = [exchange.seq for item in scan_segment(Path(folder) / segment.name) if (exchange := assembler.add(item))]
-        assert len(seqs) == report.done
+        opened = open_session(log_dir)
+        given = list(opened)
+        assert opened.report == report
+        assert len({exchange.seq for exchange in given}) == len(given) == report.exchanges
+        assert sum(exchange.done is not None for exchange in given) == report.done
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,12 +12,12 @@ import pytest
 
 from tests.log.logbuilder import SESSION
 from wiretape.errors import BusyError
-from wiretape.log.assemble import Assembler, read_body
+from wiretape.log import open_session
 from wiretape.log.files import REAL, RealFiles
 from wiretape.log.format import BodyChunk, Done, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
-from wiretape.log.reader import read_frame, scan_segment, segment_info
+from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
 from wiretape.log.segments import list_segments
 from wiretape.log.verify import verify_log
@@ -88,14 +88,9 @@ def test_what_was_written_over_many_segments_is_read_and_clean(tmp_path: Path) -
     report = verify_log(log, SESSION)
     assert (report.exchanges, report.done, report.closed_cleanly) == (199, 199, True)
     assert (report.gaps, report.tails, report.notes) == ([], [], [])
-    assembler = Assembler()
-    salts = {ref.name: segment_info(ref.path).salt or 0 for ref in list_segments(log)}
-    for ref in list_segments(log):
-        for item in scan_segment(ref.path):
-            found = assembler.add(item)
-            if found is not None:
-                pieces = read_body(found.response, lambda name, at: read_frame(log / name, at, salts[name]))
-                assert b"".join(pieces) == bodies.pop(found.seq)
+    for found in open_session(log):
+        assert found.response is not None
+        assert found.response.body.read() == bodies.pop(found.seq)
     assert bodies == {}
 
 

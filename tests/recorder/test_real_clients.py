@@ -168,5 +168,5 @@ def test_chromium_loads_a_page_over_https(recorder: RecorderProcess, https_origi
         ]
     )
     assert text_for("/text/3000?type=text/html", 3000).split()[0] in done.stdout, done.stderr[-2000:]
-    urls = [exchange.request_head.split(b" ")[1] for exchange in recorder.exchanges()]
+    urls = [exchange.request.head.split(b" ")[1] for exchange in recorder.exchanges()]
     assert b"/text/3000?type=text/html" in urls

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.session.logs import Recording, new_session
+from tests.session.logs import Recording, new_session, snapshot
+from wiretape.errors import DamagedError
+from wiretape.log import Body, Exchange, open_session
+from wiretape.log.verify import verify_log
+from wiretape.model import ExchangeDetail
 from wiretape.session.catalogue import Catalogue, SessionDir
+from wiretape.session.session import Session
 
 
 def record(session: SessionDir, chance: random.Random) -> None:
@@ -77,3 +84,62 @@ def test_p11_query_summary_and_verify_agree_about_any_damage(root: Path, seed: i
     assert [detail.state for detail in details] == states
     expected = {"clean": "clean", "unclean": "recovered", "damaged": "damaged"}[found.state]
     assert summary.recovery_state == expected
+
+
+def shown(detail: ExchangeDetail, session: Session) -> dict[str, Any]:
+    """What the session's index and the log say of one exchange."""
+    given: dict[str, Any] = {"state": detail.state}
+    for side in ("request", "response"):
+        message = getattr(detail, side)
+        if message is not None:
+            given[side] = (message.http_version, message.headers, message.trailers, message.url, message.status_code)
+            # Zeros stand in the place of what damage took.
+            given[f"{side} body"] = b"".join(until_damage(session.raw_body(detail.seq, side, decoded=False)))
+            given[f"{side} gaps"] = message.body_gaps
+    return given
+
+
+def read(exchange: Exchange) -> dict[str, Any]:
+    """What the log alone says of it."""
+    given: dict[str, Any] = {"state": exchange.state}
+    request, response = exchange.request, exchange.response
+    if exchange.opened is not None:
+        given["request"] = (request.version, list(request.headers), list(request.trailers), request.url, None)
+        given["request body"], given["request gaps"] = filled(request.body)
+    if response is not None and response.head:
+        line = (response.version, list(response.headers), list(response.trailers), None, response.status)
+        given["response"] = line
+        given["response body"], given["response gaps"] = filled(response.body)
+    return given
+
+
+def filled(body: Body) -> tuple[bytes, list[tuple[int, int]]]:
+    parts = list(body.parts())
+    data = b"".join(bytes(part.end - part.start) if part.data is None else part.data for part in parts)
+    return data, [(part.start, part.end) for part in parts if part.data is None]
+
+
+def until_damage(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except DamagedError:
+        return
+
+
+@pytest.mark.parametrize("seed", [*range(100, 150), 1365, 1561])
+def test_p4_reading_the_log_alone_gives_what_the_session_gives_about_any_damage(root: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    made = new_session(root)
+    record(made, chance)
+    damage(made, chance)
+    before = snapshot(made.path)
+    log = open_session(made.path)
+    found = {}
+    for exchange in log:
+        assert exchange.seq not in found
+        found[exchange.seq] = read(exchange)
+    assert snapshot(made.path) == before
+    assert log.report == verify_log(made.log_dir, made.session_id)
+    with Catalogue(root).open("last") as session:
+        expected = {detail.seq: shown(detail, session) for detail in session.iterate()}
+    assert found == expected

@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.wait import DEADLINE, wait_until
-from wiretape.log.assemble import Assembler, Exchange, read_body
-from wiretape.log.format import HEADER_SIZE
-from wiretape.log.frame import decode_header
+from wiretape.log import Exchange, open_session
 from wiretape.log.items import Frame
-from wiretape.log.reader import read_frame, scan_segment
+from wiretape.log.reader import scan_segment
 from wiretape.log.segments import list_segments
 
 _IDS = {"one": "20260101T000000-00000a", "two": "20260101T000000-00000b"}
@@ -136,33 +134,22 @@ class RecorderProcess:
 
     def exchanges(self, name: str = "one") -> list[Exchange]:
         """Read what the log holds, in the order of seq; nothing in it may be damaged."""
-        assembler = Assembler()
-        found: list[Exchange] = []
-        for segment in list_segments(self.folder(name) / "log"):
-            for item in scan_segment(segment.path, live=True):
-                assert isinstance(item, Frame), item
-                exchange = assembler.add(item)
-                if exchange is not None:
-                    found.append(exchange)
-        found.extend(assembler.finish())
-        return sorted(found, key=lambda exchange: exchange.seq)
+        log = open_session(self.folder(name))
+        found = sorted(log, key=lambda exchange: exchange.seq)
+        assert log.report is not None
+        assert not log.report.gaps, log.report.gaps
+        return found
 
     def frames(self, kind: int, name: str = "one") -> list[Frame]:
         """Give all frames of one kind."""
         items = [item for ref in list_segments(self.folder(name) / "log") for item in scan_segment(ref.path, live=True)]
         return [item for item in items if isinstance(item, Frame) and item.kind == kind]
 
-    def body(self, exchange: Exchange, side: str = "response", name: str = "one") -> bytes:
+    def body(self, exchange: Exchange, side: str = "response") -> bytes:
         """Give the recorded bytes of a body."""
-        log_dir = self.folder(name) / "log"
-        body = exchange.response if side == "response" else exchange.request
-
-        def fetch(segment: str, offset: int) -> Frame:
-            header = decode_header((log_dir / segment).read_bytes()[:HEADER_SIZE])
-            assert header is not None
-            return read_frame(log_dir / segment, offset, header.salt)
-
-        return b"".join(read_body(body, fetch))
+        if side == "request":
+            return exchange.request.body.read()
+        return exchange.response.body.read() if exchange.response is not None else b""
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ _LISTED_GAPS: Final = 10_000
 _LISTED_SEQS: Final = 10_000
 _OF_AN_EXCHANGE: Final = frozenset(map(int, OF_AN_EXCHANGE))
 
-_NO_SEQ: Final = 2**53
+IMPOSSIBLE_SEQ_FROM: Final = 2**53
 """No writer comes this far, and JSON's numbers are exact only up to here."""
 IMPOSSIBLE_SEQ: Final = "a number that no writer gives"
 _FIRST: Final = (-1, -1)
@@ -125,6 +125,10 @@ class Account:
         """Give the number of the segment that was begun last in a stream, 0 for none."""
         return self._streams[stream].number if stream in self._streams else 0
 
+    def knows(self, number: int, seq: int) -> bool:
+        """Tell whether a frame of this exchange was seen in stream ``number``, which was begun."""
+        return self._streams[number].ledger.knows(seq)
+
     # -- segments -----------------------------------------------------------------------------------------------
 
     def begin(self, segment: Placed, missing: Sequence[Gap] = ()) -> None:
@@ -160,7 +164,7 @@ class Account:
                 self._take_damage(item, number, stream)
                 continue
             kind = item.kind
-            if item.seq >= _NO_SEQ and kind in of_an_exchange:
+            if item.seq >= IMPOSSIBLE_SEQ_FROM and kind in of_an_exchange:
                 stream.sound = False
                 self._take_damage(Damage(item.segment, item.offset, item.size, IMPOSSIBLE_SEQ), number, stream)
                 continue

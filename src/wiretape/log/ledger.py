@@ -69,6 +69,13 @@ class MissingRanges:
         self._ranges[at : at + 1] = [(*part, step, cause) for part in parts]
         return cause
 
+    def __contains__(self, seq: int) -> bool:
+        at = bisect_right(self._starts, seq) - 1
+        if at < 0:
+            return False
+        start, stop, step, _ = self._ranges[at]
+        return seq < stop and (seq - start) % step == 0
+
     def __iter__(self) -> Iterator[tuple[range, int]]:
         """Give each range with its cause."""
         for start, stop, step, cause in self._ranges:
@@ -110,6 +117,10 @@ class StreamLedger:
     def next_seq(self) -> int:
         """The lowest seq that the stream is not known to have given."""
         return self._expected
+
+    def knows(self, seq: int) -> bool:
+        """Tell whether a frame of this exchange was seen."""
+        return seq < self._expected and seq not in self.missing
 
     # -- segments -----------------------------------------------------------------------------------------------
 

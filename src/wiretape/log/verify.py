@@ -15,7 +15,7 @@ from wiretape.log.reader import SegmentScan, scan_segment
 from wiretape.log.report import LogReport
 from wiretape.log.segments import list_segments, stream_locks
 
-__all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "verify_log"]
+__all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "is_written", "settled", "verify_log"]
 
 _PROGRESS_FRAMES: Final = 4_000
 
@@ -47,12 +47,12 @@ def verify_log(
         NotFoundError: there is no such folder.
         StorageError: it cannot be read.
     """
-    inventory, holders = _settled(log_dir, session_id, files)
+    inventory, holders = settled(log_dir, session_id, files)
     check = _Check(inventory, holders, progress, watch, files)
     return check.run(session_id)
 
 
-def _settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, dict[int, dict[str, Any]]]:
+def settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, dict[int, dict[str, Any]]]:
     """Take the inventory and the living writers of one moment.
 
     Locks are asked after the listing: a writer found dead cannot have written more than was listed, unless it ended a
@@ -70,6 +70,14 @@ def _settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, d
         known_strangers = {gap.segment for gap in inventory.gaps}
         if all(ref.name in known_strangers for ref in dead):
             return inventory, holders
+
+
+def is_written(segment: Placed, holders: dict[int, dict[str, Any]]) -> bool:
+    """Tell whether a living writer made this segment; in doubt it did, which can only hide a torn tail."""
+    holder = holders.get(segment.stream)
+    if holder is None:
+        return False
+    return segment.head is None or holder.get("nonce", segment.head.run) == segment.head.run
 
 
 class _Check:
@@ -99,20 +107,13 @@ class _Check:
         account = Account(max(1, steps[0]) if steps else 1, self._inventory.gaps, self._inventory.notes)
         for segment in segments:
             account.begin(segment, self._inventory.missing_before.get((segment.stream, segment.number), []))
-            live = segment is last[segment.stream] and self._writes(segment)
+            live = segment is last[segment.stream] and is_written(segment, self._holders)
             self._read_segment(segment, account, live)
         for stream, segment in last.items():
-            if not self._writes(segment):
+            if not is_written(segment, self._holders):
                 account.end(stream)
         holder = next(iter(self._holders.values()), None)
         return account.report(session_id, size=self._total, segments=len(segments), holder=holder)
-
-    def _writes(self, segment: Placed) -> bool:
-        """Tell whether a living writer made this segment; in doubt it did, which can only hide a torn tail."""
-        holder = self._holders.get(segment.stream)
-        if holder is None:
-            return False
-        return segment.head is None or holder.get("nonce", segment.head.run) == segment.head.run
 
     def _read_segment(self, segment: Placed, account: Account, live: bool) -> None:
         scan = scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files)

@@ -22,8 +22,8 @@ from wiretape.log.format import (
     SegmentHead,
     TlsSeen,
 )
+from wiretape.log.heads import content_type, full_url, is_coded, start_line
 from wiretape.log.items import Damage, Frame
-from wiretape.session.heads import content_type, full_url, is_coded, start_line
 from wiretape.session.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE
 
 _END_STATES: Final = {EndState.COMPLETE: "complete", EndState.ABORTED: "aborted", EndState.FAILED: "failed"}

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from wiretape.errors import DamagedError, WiretapeError
 from wiretape.log.format import Done, TlsSeen
+from wiretape.log.heads import as_str, field_values, fields, full_url, start_line
+from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.model import ExchangeDetail, Message, Timings
 from wiretape.session.content import ContentError, as_text, content_codings, decode
-from wiretape.session.heads import as_str, field_values, fields, full_url, start_line
 from wiretape.session.ids import exchange_id
-from wiretape.session.tape import REQUEST, RESPONSE, ExchangeTape, Side
 
 MAX_INLINE: Final = 16 * 1024 * 1024
 """Bytes of one decoded body that a detail carries; larger ones are for ``raw_body``, which streams."""

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from wiretape.errors import DamagedError, NotFoundError
 from wiretape.log.format import FrameType, TlsSeen
+from wiretape.log.tape import ExchangeTape, LogFrames, Place
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import exchange_detail, handshake
 from wiretape.session.health import Health
 from wiretape.session.index import Index
 from wiretape.session.schema import EXCHANGE_COLUMNS
-from wiretape.session.tape import ExchangeTape, LogFrames, Place
 
 _EXCHANGE: Final = (
     f"SELECT {', '.join(f'e.{name}' for name in EXCHANGE_COLUMNS)}, o.name, d.name FROM exchanges AS e "  # noqa: S608

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterable
 from typing import Final
 
+from wiretape.log.heads import field_values, fields
+from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.session.content import ContentError, content_codings, declared_charset, decode
 from wiretape.session.detail import WireBody
-from wiretape.session.heads import field_values, fields
-from wiretape.session.tape import REQUEST, RESPONSE, ExchangeTape, Side
 
 LIMIT: Final = 64 * 1024 * 1024
 """Decoded bytes of one body that a search looks at: above any text, and a decompression bomb ends here."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from wiretape.log.tape import ExchangeTape
 from wiretape.session import query as q
 from wiretape.session.index import Index
 from wiretape.session.scan import SeqSet, scan_for
 from wiretape.session.search import TextSearch
-from wiretape.session.tape import ExchangeTape
 
 _PAGE: Final = 500
 _SCAN_FROM: Final = 500

@@ -13,6 +13,7 @@ from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.deep import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.segments import list_segments
+from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape
 from wiretape.log.verify import verify_log
 from wiretape.model import (
     Coverage,
@@ -36,7 +37,6 @@ from wiretape.session.recover import recover_session, verify_report
 from wiretape.session.search import TextSearch
 from wiretape.session.selection import Selection
 from wiretape.session.settle import Settler
-from wiretape.session.tape import REQUEST, RESPONSE, ExchangeTape
 
 
 class Session:
