@@ -30,6 +30,10 @@ def start_line(head: bytes) -> tuple[str, str, str]:
     A request gives method, target, version; a response version, status, reason.
     """
     line = head[: _end_of_line(head)]
+    if line.isascii():  # nearly always
+        first, _, rest = line.decode("ascii").partition(" ")
+        second, _, third = rest.partition(" ")
+        return first, second, third
     parts = line.split(b" ", 2)
     parts += [b""] * (3 - len(parts))
     return as_str(parts[0]), as_str(parts[1]), as_str(parts[2])
@@ -84,7 +88,7 @@ def full_url(method: str, target: str, scheme: str, host: str, port: int) -> str
     An absolute target is given as the client wrote it; the target of CONNECT, ``host:port``, is the URL itself; ``*``
     stands for no path.
     """
-    if _ABSOLUTE.match(target) or method == "CONNECT":
+    if method == "CONNECT" or (target[:1] != "/" and _ABSOLUTE.match(target)):
         return target
     authority = f"[{host}]" if ":" in host else host
     if port and _DEFAULT_PORTS.get(scheme) != port:

@@ -69,7 +69,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         if decoder is None:
             raise DamagedError(f"{self.segment} at {self.offset}: frames of kind {self.kind} have no known record")
         try:
-            return decoder.decode(memoryview(self.payload)[: self.head_length])
+            return decoder.decode(self.payload[: self.head_length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DamagedError(f"{self.segment} at {self.offset}: the record cannot be decoded: {error}") from None
 

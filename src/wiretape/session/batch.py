@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from operator import attrgetter
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -24,10 +24,16 @@ from wiretape.log.format import (
 )
 from wiretape.log.heads import content_type, full_url, is_coded, start_line
 from wiretape.log.items import Damage, Frame
+from wiretape.session.rows import ExchangeRow, SegmentRow, StreamRow
 from wiretape.session.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE
 
-_END_STATES: Final = {EndState.COMPLETE: "complete", EndState.ABORTED: "aborted", EndState.FAILED: "failed"}
+_END_STATES: Final[dict[int, str]] = {
+    EndState.COMPLETE: "complete",
+    EndState.ABORTED: "aborted",
+    EndState.FAILED: "failed",
+}
 _PUT: Final = f"INSERT OR REPLACE INTO exchanges VALUES ({', '.join('?' * len(EXCHANGE_COLUMNS))})"  # noqa: S608
+_HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
 _NS_PER_MS: Final = 1_000_000
 _MAX_SEQ: Final = 2**53
 """JSON's numbers are exact up to here."""
@@ -44,87 +50,13 @@ def _check_seq(frame: Frame, seq: int) -> None:
         raise DamagedError(f"{frame.segment} at {frame.offset}: no writer gives the number {seq}")
 
 
-def _check_head(frame: Frame, size: int) -> None:
-    if not 0 <= size <= len(frame.payload) - frame.head_length:
+def _message_head(frame: Frame, size: int) -> bytes:
+    """Give the raw head in a frame's data."""
+    begin = frame.head_length
+    end = begin + size
+    if not begin <= end <= len(frame.payload):
         raise DamagedError(f"{frame.segment} at {frame.offset}: a head of {size} bytes does not fit into its frame")
-
-
-class SegmentRow:
-    """One row of ``segments`` while frames of that segment are applied."""
-
-    __slots__ = ("begun", "closed", "ended", "id", "name", "number", "position", "run", "run_key", "stream")
-
-    def __init__(self, row: tuple[Any, ...]) -> None:
-        (
-            self.id,
-            self.name,
-            self.stream,
-            self.number,
-            self.position,
-            self.run,
-            self.run_key,
-            self.begun,
-            self.ended,
-            self.closed,
-        ) = row
-
-
-class StreamRow:
-    """One row of ``streams``."""
-
-    __slots__ = ("first_seq", "next_seq", "present", "step", "stream")
-
-    def __init__(self, stream: int, step: int, first_seq: int, next_seq: int, present: int) -> None:
-        self.stream = stream
-        self.step = step
-        self.first_seq = first_seq
-        self.next_seq = next_seq
-        self.present = present
-
-
-class _Row:
-    """One row of ``exchanges``; the slots are its columns, in order."""
-
-    __slots__ = EXCHANGE_COLUMNS
-
-    seq: int
-    run: int
-    state: str
-    ts: int
-    method: str
-    host: str
-    url: str
-    status: int | None
-    duration: int | None
-    request_size: int
-    response_size: int
-    request_seen: int
-    response_seen: int
-    content_type: str | None
-    error: str | None
-    harmed: int
-    special: int
-    source: str
-    connection: int
-    upstream: int
-    opened_in: int | None
-    opened_at: int | None
-    done_in: int | None
-    done_at: int | None
-
-    def __init__(self, seq: int, run: int) -> None:
-        self.seq = seq
-        self.run = run
-        self.state = "inFlight"
-        self.ts = 0
-        self.method = self.host = self.url = self.source = ""
-        self.status = self.duration = self.content_type = self.error = None
-        self.request_size = self.response_size = self.request_seen = self.response_seen = 0
-        self.harmed = self.special = self.connection = self.upstream = 0
-        self.opened_in = self.opened_at = self.done_in = self.done_at = None
-
-
-_values: Final = attrgetter(*EXCHANGE_COLUMNS)
+    return frame.payload[begin:end]
 
 
 class Batch:
@@ -135,7 +67,7 @@ class Batch:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, ExchangeRow] = {}
         self._pieces: list[tuple[int, int, int, int, int]] = []
         self._unrecorded: list[tuple[int]] = []
         self._handshakes: list[tuple[Any, ...]] = []
@@ -143,22 +75,39 @@ class Batch:
         self._damage: list[tuple[Any, ...]] = []
         self._known = db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()[0]
         self._streams = {row[0]: StreamRow(*row) for row in db.execute("SELECT * FROM streams")}
+        self._takers: dict[int, Callable[[SegmentRow, Frame], None]] = {
+            FrameType.OPENED: self._opened,
+            FrameType.DONE: self._done,
+            FrameType.REQUEST_BODY: self._piece,
+            FrameType.RESPONSE_BODY: self._piece,
+            FrameType.RESPONSE_HEAD: self._piece,
+            FrameType.TRAILERS: self._piece,
+            FrameType.MESSAGE: self._piece,
+            FrameType.SEGMENT: self._head,
+            FrameType.SEAL: self._seal,
+            FrameType.TLS: self._handshake,
+            FrameType.EVENT: self._event,
+        }
         self._runs: dict[str, int] = dict(db.execute("SELECT run_key, min(id) FROM segments GROUP BY run_key"))
 
     # -- frames -------------------------------------------------------------------------------------------------
 
-    def apply(self, segment: SegmentRow, item: Frame | Damage) -> None:
-        """Take one frame or damaged range into account."""
-        if isinstance(item, Damage):
-            self._add_damage(segment, item.offset, item.length, item.reason, item.is_tail, item.seqs_hint)
-            return
-        try:
-            _check_seq(item, item.seq)
-            self._apply_frame(segment, item)
-        except DamagedError as error:
-            # The checksum agrees and the record does not decode: written by a program with a fault.
-            seqs = (item.seq,) if 0 < item.seq < _MAX_SEQ else ()
-            self._add_damage(segment, item.offset, item.size, error.message, False, seqs)
+    def apply(self, segment: SegmentRow, items: Iterable[Frame | Damage]) -> None:
+        """Take frames and damaged ranges of one segment into account, in their order."""
+        takers = self._takers
+        for item in items:
+            if isinstance(item, Damage):
+                self._add_damage(segment, item.offset, item.length, item.reason, item.is_tail, item.seqs_hint)
+                continue
+            try:
+                _check_seq(item, item.seq)
+                take = takers.get(item.kind)
+                if take is not None:
+                    take(segment, item)
+            except DamagedError as error:
+                # The checksum agrees and the record does not decode: written by a program with a fault.
+                seqs = (item.seq,) if 0 < item.seq < _MAX_SEQ else ()
+                self._add_damage(segment, item.offset, item.size, error.message, False, seqs)
 
     def _add_damage(
         self, segment: SegmentRow, offset: int, length: int, reason: str, tail: bool, seqs: tuple[int, ...]
@@ -169,58 +118,29 @@ class Batch:
             if row is not None:
                 row.harmed = 1
 
-    def _apply_frame(self, segment: SegmentRow, frame: Frame) -> None:
-        kind = frame.kind
-        if kind == FrameType.OPENED:
-            self._opened(segment, frame)
-        elif kind == FrameType.DONE:
-            self._done(segment, frame)
-        elif kind in {
-            FrameType.REQUEST_BODY,
-            FrameType.RESPONSE_BODY,
-            FrameType.RESPONSE_HEAD,
-            FrameType.TRAILERS,
-            FrameType.MESSAGE,
-        }:
-            self._piece(segment, frame)
-        elif kind == FrameType.SEGMENT:
-            self._head(segment, frame)
-        elif kind == FrameType.SEAL:
-            self._seal(segment, frame)
-        elif kind == FrameType.TLS:
-            record = frame.record()
-            assert isinstance(record, TlsSeen)
-            failed = int(bool(record.error_code))
-            place = (segment.id, frame.offset)
-            row = (segment.run, record.connection, record.side, *place, record.host, failed)
-            self._handshakes.append(_clamped(row))
-        elif kind == FrameType.EVENT:
-            self._event(segment, frame)
-
     def _opened(self, segment: SegmentRow, frame: Frame) -> None:
         record = frame.record()
         assert isinstance(record, Opened)
-        _check_head(frame, record.head_size)
+        head = _message_head(frame, record.head_size)
         row = self._row(frame.seq, segment)
         if row.opened_in is not None:
             # Written once more after a failed sync (P9): the first copy may be gone from the disk, any copy serves.
             self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
             return
-        data = frame.data
-        head = bytes(data[: record.head_size])
         method, target, _ = start_line(head)
         if is_coded(head):
             row.special = 1
         row.run = segment.run
         row.ts = record.wall_ns // _NS_PER_MS
-        segment.ended = max(segment.ended, row.ts)
+        if row.ts > segment.ended:
+            segment.ended = row.ts
         row.method = method
         row.host = record.host.lower()
         row.url = full_url(method, target, record.scheme, record.host, record.port)
         row.source = record.source
         row.connection = record.connection
         row.opened_in, row.opened_at = segment.id, frame.offset
-        row.request_seen = max(row.request_seen, len(data) - record.head_size)
+        row.request_seen = max(row.request_seen, len(frame.payload) - frame.head_length - len(head))
         if row.done_in is None:
             row.request_size = row.request_seen
 
@@ -229,27 +149,26 @@ class Batch:
         position = record.position if isinstance(record, BodyChunk) else 0
         if not 0 <= position < _MAX_SEQ:
             raise DamagedError(f"{frame.segment} at {frame.offset}: no body has a byte {position}")
-        if isinstance(record, ResponseBegun):
-            _check_head(frame, record.head_size)
+        head = _message_head(frame, record.head_size) if isinstance(record, ResponseBegun) else b""
         row = self._row(frame.seq, segment)
         self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, position))
-        data = frame.data
+        size = len(frame.payload) - frame.head_length
         if isinstance(record, BodyChunk):
             row.special = 1
-            self._body(row, frame.kind, record.position, len(data))
+            self._body(row, frame.kind, record.position, size)
         elif isinstance(record, ResponseBegun) and not frame.flags & Flag.INTERIM:
             row.status = record.status
-            self._response_head(row, bytes(data[: record.head_size]))
-            self._body(row, FrameType.RESPONSE_BODY, 0, len(data) - record.head_size)
+            self._response_head(row, head)
+            self._body(row, FrameType.RESPONSE_BODY, 0, size - len(head))
 
     @staticmethod
-    def _response_head(row: _Row, head: bytes) -> None:
+    def _response_head(row: ExchangeRow, head: bytes) -> None:
         row.content_type = content_type(head)
         if is_coded(head):
             row.special = 1
 
     @staticmethod
-    def _body(row: _Row, kind: int, position: int, size: int) -> None:
+    def _body(row: ExchangeRow, kind: int, position: int, size: int) -> None:
         """Count bytes of body; a range that comes twice counts once, one that was jumped over is missing."""
         request = kind == FrameType.REQUEST_BODY
         end = row.request_size if request else row.response_size
@@ -265,22 +184,21 @@ class Batch:
     def _done(self, segment: SegmentRow, frame: Frame) -> None:
         record = frame.record()
         assert isinstance(record, Done)
-        _check_head(frame, record.head_size if frame.flags & Flag.HAS_RESPONSE else 0)
+        head = _message_head(frame, record.head_size) if frame.flags & _HAS_RESPONSE else b""
         row = self._row(frame.seq, segment)
         if row.done_in is not None:
             self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
             return
         row.done_in, row.done_at = segment.id, frame.offset
-        row.state = _END_STATES.get(EndState(record.state), "failed") if record.state in _END_STATES else "failed"
+        row.state = _END_STATES.get(record.state, "failed")
         row.duration = record.elapsed_ns
         row.upstream = record.upstream_connection
         row.error = record.error or record.error_code or None
         if record.status:
             row.status = record.status
-        if frame.flags & Flag.HAS_RESPONSE:
-            data = frame.data
-            self._response_head(row, bytes(data[: record.head_size]))
-            row.response_seen = len(data) - record.head_size
+        if frame.flags & _HAS_RESPONSE:
+            self._response_head(row, head)
+            row.response_seen = len(frame.payload) - frame.head_length - len(head)
         row.request_size, row.response_size = record.request_size, record.response_size
         missing = row.request_seen < record.request_recorded or row.response_seen < record.response_recorded
         if missing or row.opened_in is None:
@@ -288,6 +206,14 @@ class Batch:
         if record.request_recorded < record.request_size or record.response_recorded < record.response_size:
             row.special = 1
         segment.ended = max(segment.ended, row.ts + record.elapsed_ns // _NS_PER_MS)
+
+    def _handshake(self, segment: SegmentRow, frame: Frame) -> None:
+        record = frame.record()
+        assert isinstance(record, TlsSeen)
+        place = (segment.id, frame.offset)
+        failed = int(bool(record.error_code))
+        row = (segment.run, record.connection, record.side, *place, record.host, failed)
+        self._handshakes.append(_clamped(row))
 
     def _head(self, segment: SegmentRow, frame: Frame) -> None:
         record = frame.record()
@@ -334,24 +260,23 @@ class Batch:
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
-    def _find(self, seq: int) -> _Row | None:
+    def _find(self, seq: int) -> ExchangeRow | None:
         row = self._rows.get(seq)
         if row is None and seq <= self._known:
             stored = self._db.execute(SELECT_EXCHANGE, (seq,)).fetchone()
             if stored is not None:
-                row = self._rows[seq] = _Row(seq, 0)
-                for name, value in zip(EXCHANGE_COLUMNS, stored, strict=True):
-                    setattr(row, name, value)
+                row = self._rows[seq] = ExchangeRow(*stored)
         return row
 
-    def _row(self, seq: int, segment: SegmentRow) -> _Row:
-        row = self._find(seq)
+    def _row(self, seq: int, segment: SegmentRow) -> ExchangeRow:
+        row = self._rows.get(seq) or self._find(seq)
         if row is None:
-            row = self._rows[seq] = _Row(seq, segment.run)
+            row = self._rows[seq] = ExchangeRow(seq, segment.run)
             row.ts = segment.ended  # of an exchange whose beginning is lost: when, roughly
-            stream = self._stream(segment.stream, 1, seq)
+            stream = self._streams.get(segment.stream) or self._stream(segment.stream, 1, seq)
             stream.present += 1
-            stream.next_seq = max(stream.next_seq, seq + stream.step)
+            if seq >= stream.next_seq:
+                stream.next_seq = seq + stream.step
         return row
 
     def _stream(self, number: int, step: int, first_seq: int) -> StreamRow:
@@ -367,7 +292,7 @@ class Batch:
     def write(self) -> None:
         """Put everything into the database, within the caller's transaction."""
         db = self._db
-        rows = [_values(row) for row in self._rows.values()]
+        rows = [msgspec.structs.astuple(row) for row in self._rows.values()]
         try:
             db.executemany(_PUT, rows)
         except OverflowError:  # a forged record; SQLite's integers have 64 bits with a sign

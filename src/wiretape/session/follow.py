@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from wiretape.log.format import segment_name
-from wiretape.log.items import Damage
+from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
-from wiretape.log.reader import scan_segment, segment_info
+from wiretape.log.reader import SegmentScan, scan_segment, segment_info
 from wiretape.log.segments import SegmentRef, list_segments
-from wiretape.session.batch import Batch, SegmentRow
+from wiretape.session.batch import Batch
+from wiretape.session.rows import SegmentRow
 from wiretape.session.tally import Tally
 
 BATCH_FRAMES: Final = 16_384
 BATCH_BYTES: Final = 32 * 1024 * 1024
+_HELD_FRAMES: Final = 256
+_HELD_BYTES: Final = 1024 * 1024
+"""What is read before it is applied: many frames at a time cost less than one by one."""
 _BUSY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.0005
 _SEGMENT_COLUMNS: Final = "id, name, stream, number, position, run, run_key, begun, ended, closed"
@@ -113,11 +118,9 @@ class Follower:
             return True
         scan = scan_segment(ref.path, start=row.position, end=None if live else ref.size, live=live)
         scan.sealed = row.closed > 0
-        for item in scan:
-            batch.apply(row, item)
-            tally.take(ref, item)
-            if budget.used(scan.position - row.position):
-                break
+        for items in _together(scan, budget, row.position):
+            batch.apply(row, items)
+            tally.take(ref, items)
         finished = not budget.spent
         row.position = scan.position
         tally.reached(ref, row.position, live=live)
@@ -127,6 +130,22 @@ class Follower:
         )
         budget.next_segment()
         return finished
+
+
+def _together(scan: SegmentScan, budget: Budget, start: int) -> Iterator[list[Frame | Damage]]:
+    """Give what stands in a segment from ``start`` on, some at a time, until the budget is used up."""
+    held: list[Frame | Damage] = []
+    until = start + _HELD_BYTES
+    for item in scan:
+        held.append(item)
+        spent = budget.used(scan.position - start)
+        if spent or len(held) == _HELD_FRAMES or scan.position >= until:
+            yield held
+            held, until = [], scan.position + _HELD_BYTES
+        if spent:
+            return
+    if held:
+        yield held
 
 
 def _begin(db: sqlite3.Connection) -> None:
@@ -193,7 +212,7 @@ def _segment_row(db: sqlite3.Connection, ref: SegmentRef, batch: Batch, session_
         wrong = _misplaced(ref, session_id)
         if wrong is not None:
             row = (*row[:4], ref.size, *row[5:9], IGNORED)
-            batch.apply(SegmentRow(row), Damage(ref.name, 0, ref.size, wrong))
+            batch.apply(SegmentRow(row), [Damage(ref.name, 0, ref.size, wrong)])
         db.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     return SegmentRow(row)
 

@@ -6,6 +6,8 @@ import re
 import sqlite3
 from typing import Final
 
+from wiretape.session.rows import ExchangeRow
+
 VERSION: Final = 2
 """Grows with every change of the tables or of what goes into them."""
 
@@ -79,32 +81,7 @@ CREATE TABLE damage (
 ) WITHOUT ROWID;
 """
 
-EXCHANGE_COLUMNS: Final = (
-    "seq",
-    "run",
-    "state",
-    "ts",
-    "method",
-    "host",
-    "url",
-    "status",
-    "duration",
-    "request_size",
-    "response_size",
-    "request_seen",
-    "response_seen",
-    "content_type",
-    "error",
-    "harmed",
-    "special",
-    "source",
-    "connection",
-    "upstream",
-    "opened_in",
-    "opened_at",
-    "done_in",
-    "done_at",
-)
+EXCHANGE_COLUMNS: Final = ExchangeRow.__struct_fields__
 SELECT_EXCHANGE: Final = f"SELECT {', '.join(EXCHANGE_COLUMNS)} FROM exchanges WHERE seq = ?"  # noqa: S608 - constants
 
 

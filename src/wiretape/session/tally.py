@@ -7,6 +7,7 @@ late) makes it give the account up; then the whole log has to be read for a repo
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from google_crc32c import value as crc32c
@@ -37,12 +38,12 @@ class Tally:
         self._db = db
         self._account = read_account(db)
 
-    def take(self, ref: SegmentRef, item: Frame | Damage) -> None:
-        """Take what was read next in a segment."""
+    def take(self, ref: SegmentRef, items: Sequence[Frame | Damage]) -> None:
+        """Take what was read next in a segment, at least one item."""
         if self._account is not None and self._account.last(ref.stream) != ref.number:
-            self._begin(ref, _head(item))
+            self._begin(ref, _head(items[0]))
         if self._account is not None:
-            self._account.read(ref.stream, (item,))
+            self._account.read(ref.stream, items)
 
     def reached(self, ref: SegmentRef, position: int, *, live: bool) -> None:
         """Say how far a segment was read; one without any frame counts once its writer is gone."""
