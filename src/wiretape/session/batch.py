@@ -132,8 +132,7 @@ class Batch:
             row.special = 1
         row.run = segment.run
         row.ts = record.wall_ns // _NS_PER_MS
-        if row.ts > segment.ended:
-            segment.ended = row.ts
+        segment.ended = max(segment.ended, row.ts)
         row.method = method
         row.host = record.host.lower()
         row.url = full_url(method, target, record.scheme, record.host, record.port)
