@@ -107,7 +107,7 @@ def make_specimen(seed: int = 1) -> Specimen:
     writer = LogWriter(
         LOG, identity, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files, segment_bytes=_SEGMENT
     )
-    for number in range(390):
+    for number in range(450):
         _record(writer, chance, number, disk)
         writer.flush()
     writer.append(FrameType.OPENED, writer.take_seq(), _opened(), b"GET")
