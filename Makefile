@@ -97,7 +97,10 @@ $(PY):
 	fi; \
 	"$$found" -m venv --clear $(VENV)
 
-COMPILE_OPTIONS = --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-emit-index-url --quiet
+# Extras stay in the lock: where only the package without them is pinned, pip looks for the newest release that has the
+# extra, and refuses it for want of a hash as soon as there is one newer than the lock.
+COMPILE_OPTIONS = --universal --python-version 3.11 --generate-hashes --upgrade --no-header --no-emit-index-url --quiet \
+	--no-strip-extras
 COMPILE = $(VENV)/.lock-tool/bin/uv pip compile pyproject.toml $(COMPILE_OPTIONS)
 
 # The resolver has a place of its own: it is no part of what it pins.
