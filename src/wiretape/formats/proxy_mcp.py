@@ -6,20 +6,26 @@ can still be read is taken (lines run into each other when the newline between t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
-from wiretape.formats.foreign import ForeignExchange, ForeignMessage, Unreadable
+from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, Unreadable
+from wiretape.formats.lines import Line, Spool, read_lines, spool
 
 RECORDS: Final = "records.ndjson"
-MAX_LINE: Final = 256 * 1024 * 1024
-"""Bytes of one line at most; a longer one is damage."""
-_BLOCK: Final = 1024 * 1024
 _BEGIN: Final = '{"seq":'
 _MAX_NUMBER: Final = 2**53
+_MAX_MS: Final = 2**63 // 1_000_000 - 1
+"""Milliseconds whose nanoseconds the log can hold: to the year 2262."""
+_MAX_TEXT: Final = 256 * 1024
+_PREVIEW: Final = 4096
+"""Characters of a preview, as JavaScript counts them; what is longer ends in three dots of proxy-mcp's own."""
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+"""A method (RFC 9110 section 5.6.2)."""
+_NO_TEXT: Final = re.compile("[\udc80-\udcff]")
+"""Bytes that were no UTF-8, as ``surrogateescape`` gives them."""
 
 
 def read_records(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable]:
@@ -28,134 +34,157 @@ def read_records(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable]:
     Raises:
         OSError: it cannot be read.
     """
-    decoder = json.JSONDecoder()
-    for offset, line, whole in _lines(file):
-        if not whole:
-            yield Unreadable(offset=offset, length=len(line), reason=f"a line of more than {MAX_LINE} bytes")
-        elif line.strip(b" \t\r\n\0"):
-            yield from _read_line(decoder, offset, line)
+    with spool() as spooled:
+        reader = _Reader(spooled)
+        for line in read_lines(file, spooled):
+            yield from reader.read(line)
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Give lines with their offsets; one that is too long is given in pieces that say so."""
-    offset, held = 0, b""
-    while block := file.read(_BLOCK):
-        held += block
-        *lines, held = held.split(b"\n")
-        for line in lines:
-            yield offset, line, True
-            offset += len(line) + 1
-        if len(held) > MAX_LINE:
-            yield offset, held, False
-            offset += len(held)
-            held = b""
-    if held:
-        yield offset, held, True
+class _Reader:
+    """Reads lines, one after the other."""
+
+    def __init__(self, spooled: Spool) -> None:
+        self._spool = spooled
+        self._decoder = json.JSONDecoder()
+
+    def read(self, line: Line) -> Iterator[ForeignExchange | Unreadable]:
+        """Give everything that can be read in a line, and what cannot."""
+        if line.text is None:
+            yield Unreadable(offset=line.offset, length=line.length, reason="a line too long to be an exchange")
+            return
+        text = line.text.decode("utf-8", "surrogateescape")
+        at, damaged_from = 0, None
+        while at < len(text):
+            if text[at] in " \t\r\0,":
+                at += 1
+                continue
+            found, end = self._object(text, at)
+            if found is not None:
+                if damaged_from is not None:
+                    yield _unreadable(line, text, damaged_from, at)
+                    damaged_from = None
+                yield found
+                at = end
+                continue
+            damaged_from = at if damaged_from is None else damaged_from
+            following = text.find(_BEGIN, at + 1)
+            at = following if following > 0 else len(text)
+        if damaged_from is not None:
+            yield _unreadable(line, text, damaged_from, len(text))
+
+    def _object(self, text: str, at: int) -> tuple[ForeignExchange | None, int]:
+        try:
+            value, end = self._decoder.raw_decode(text, at)
+            harmed = "a part of it is not UTF-8" if _NO_TEXT.search(text, at, end) else ""
+            return self._exchange(value, harmed), end
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            return None, at
+
+    def _exchange(self, record: Any, harmed: str) -> ForeignExchange:
+        """Take a record apart; whatever is not as it should be raises one of the errors that ``_object`` knows."""
+        exchange = record["exchange"]
+        request, response = exchange["request"], exchange.get("response")
+        status = _status(response.get("statusCode")) if response else None
+        wall, duration = _time(exchange.get("timestamp")), _time(exchange.get("duration"))
+        if wall is None or (duration is None and exchange.get("duration") is not None):
+            harmed = "its times are none"
+        return ForeignExchange(
+            number=_number(record["seq"]),
+            ident=_shown(str(exchange.get("id", "")))[:100],
+            wall_ms=None if wall is None else int(wall),
+            duration_ms=duration,
+            method=_token(request["method"]),
+            url=self._text(request["url"]).strip(),
+            request=self._message(request, record.get("requestBodyBase64")),
+            status=status,
+            reason=self._text(response.get("statusMessage") or "") if response else "",
+            response=self._message(response, record.get("responseBodyBase64")) if status is not None else None,
+            harmed=harmed,
+        )
+
+    def _text(self, value: Any) -> str:
+        """Give a text that can stand in a line of a head: captured content never becomes framing."""
+        if value is None or isinstance(value, bool | int | float):
+            value = "" if value is None else str(value)
+        if not isinstance(value, str) or len(value) > _MAX_TEXT or self._spool.holds(value):
+            raise ValueError("no text")
+        return _shown(value)
+
+    def _message(self, message: dict[str, Any], encoded: Any) -> ForeignMessage:
+        headers = tuple((self._text(name), self._text(value)) for name, value in _pairs(message.get("headers") or {}))
+        size = _number(message.get("bodySize", 0))
+        if isinstance(encoded, str):
+            return ForeignMessage(headers=headers, body=self._spool.body(encoded), size=size)
+        text = str(message.get("bodyPreview") or "")
+        if "\ufffd" in text:
+            # proxy-mcp made a text of bytes that were none: what they were cannot be known any more.
+            return ForeignMessage(headers=headers, body=Body.of(b""), size=size, garbled=True)
+        preview = _preview(text, size)
+        coded = any(name.lower() == "content-encoding" for name, _ in headers)
+        return ForeignMessage(headers=headers, body=Body.of(preview), size=size, decoded=coded and bool(preview))
 
 
-def _read_line(decoder: json.JSONDecoder, offset: int, line: bytes) -> Iterator[ForeignExchange | Unreadable]:
+def _unreadable(line: Line, text: str, start: int, end: int) -> Unreadable:
+    """Name a range of a line in bytes; of one whose bodies are elsewhere, all of it."""
+    before, inside = (len(part.encode("utf-8", "surrogateescape")) for part in (text[:start], text[start:end]))
+    if line.text is None or len(line.text) != line.length:
+        before, inside = 0, line.length
+    return Unreadable(offset=line.offset + before, length=inside, reason="no exchange that can be read")
+
+
+def _preview(text: str, size: int) -> bytes:
+    shown = text.removesuffix("...")
+    if len(shown.encode("utf-16-le", "surrogatepass")) == 2 * _PREVIEW and shown != text:
+        whole = len(text.encode("utf-8", "surrogatepass"))
+        text = text if whole == size else shown
     try:
-        text, harmed = line.decode(), False
-    except UnicodeDecodeError:
-        text, harmed = line.decode("utf-8", "replace"), True
-    at, damaged_from = 0, None
-    while at < len(text):
-        if text[at] in " \t\r\0,":
-            at += 1
-            continue
-        found, end = _object(decoder, text, at, harmed=harmed)
-        if found is not None:
-            if damaged_from is not None:
-                yield _unreadable(offset, text, damaged_from, at)
-                damaged_from = None
-            yield found
-            at = end
-            continue
-        damaged_from = at if damaged_from is None else damaged_from
-        following = text.find(_BEGIN, at + 1)
-        at = following if following > 0 else len(text)
-    if damaged_from is not None:
-        yield _unreadable(offset, text, damaged_from, len(text))
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, where JavaScript cut it
+        return text.encode("utf-8", "ignore")
 
 
-def _unreadable(offset: int, text: str, start: int, end: int) -> Unreadable:
-    before, inside = len(text[:start].encode(errors="replace")), len(text[start:end].encode(errors="replace"))
-    return Unreadable(offset=offset + before, length=inside, reason="no exchange that can be read")
-
-
-def _object(decoder: json.JSONDecoder, text: str, at: int, *, harmed: bool) -> tuple[ForeignExchange | None, int]:
-    try:
-        value, end = decoder.raw_decode(text, at)
-        return _exchange(value, harmed=harmed), end
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        return None, at
-
-
-def _exchange(record: Any, *, harmed: bool) -> ForeignExchange:
-    """Take a record apart; whatever is not as it should be raises one of the errors that ``_object`` knows."""
-    exchange = record["exchange"]
-    request, response = exchange["request"], exchange.get("response")
-    return ForeignExchange(
-        number=_number(record["seq"]),
-        ident=str(exchange.get("id", ""))[:100],
-        wall_ms=_number(exchange["timestamp"]),
-        duration_ms=_duration(exchange.get("duration")),
-        method=_token(request["method"]),
-        url=_text(request["url"]),
-        request=_message(request, record.get("requestBodyBase64")),
-        status=_status(response["statusCode"]) if response else None,
-        reason=_text(response.get("statusMessage") or "") if response else "",
-        response=_message(response, record.get("responseBodyBase64")) if response else None,
-        harmed=harmed,
-    )
+def _pairs(headers: Any) -> Iterator[tuple[Any, Any]]:
+    """Give headers one by one, from an object, a list of pairs or objects, or Node's list of names and values."""
+    if isinstance(headers, dict):
+        for name, value in headers.items():
+            for one in value if isinstance(value, list) else [value]:
+                yield name, one
+    elif headers and all(isinstance(item, str) for item in headers):
+        yield from zip(headers[::2], headers[1::2], strict=True)
+    else:
+        for item in headers:
+            if isinstance(item, dict):
+                yield item["name"], item["value"]
+            else:
+                name, value = item
+                yield name, value
 
 
 def _number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_NUMBER:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_NUMBER:
         raise ValueError("no number")
     return int(value)
 
 
-def _duration(value: Any) -> float | None:
-    return None if value is None else float(_number(value))
+def _time(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_MS:
+        return None
+    return value
 
 
-def _status(value: Any) -> int:
-    status = _number(value)
-    if not 100 <= status <= 999:
+def _status(value: Any) -> int | None:
+    """Give a status; None where there was none, which proxy-mcp writes as 0."""
+    status = _number(value or 0)
+    if status and not 100 <= status <= 999:
         raise ValueError("no status")
-    return status
+    return status or None
 
 
 def _token(value: Any) -> str:
-    if not isinstance(value, str) or not value.isascii() or not value.isalpha() or len(value) > 32:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise ValueError("no method")
     return value
 
 
-def _text(value: Any) -> str:
-    """Give a text that can stand in a line of a head: captured content never becomes framing."""
-    if not isinstance(value, str) or len(value) > 65_536:
-        raise ValueError("no text")
-    return "".join(char if char.isprintable() else " " for char in value)
-
-
-def _message(message: dict[str, Any], encoded: Any) -> ForeignMessage:
-    headers = tuple(
-        (_text(name), _text(one))
-        for name, value in (message.get("headers") or {}).items()
-        for one in (value if isinstance(value, list) else [value])
-    )
-    size = _number(message.get("bodySize", 0))
-    if isinstance(encoded, str):
-        try:
-            return ForeignMessage(headers=headers, body=base64.b64decode(encoded, validate=True), size=size)
-        except binascii.Error as error:
-            raise ValueError("no base64") from error
-    text = str(message.get("bodyPreview") or "")
-    preview = text.encode("utf-8", "replace")
-    if "\ufffd" in text:
-        # proxy-mcp made a text of bytes that were none: what they were cannot be known any more.
-        return ForeignMessage(headers=headers, body=b"", size=size)
-    coded = any(name.lower() == "content-encoding" for name, _ in headers)
-    return ForeignMessage(headers=headers, body=preview, size=size, decoded=coded and bool(preview))
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -16,18 +16,21 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
+from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError, NotFoundError, UsageError
-from wiretape.formats.foreign import ForeignExchange, ForeignMessage, Unreadable
+from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, Unreadable
 from wiretape.formats.proxy_mcp import RECORDS, read_records
-from wiretape.log.format import MAX_CHUNK, BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
+from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
 from wiretape.log.locks import writer_alive
 from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.model import Value
 from wiretape.session.catalogue import Catalogue, SessionDir
 from wiretape.session.files import make_folder, storage_error, sync_folder
 from wiretape.session.index import Progress
+from wiretape.session.manifest import read_manifest
 
 STAGING: Final = ".importing"
 IMPORT_EVENT: Final = "import"
@@ -35,7 +38,8 @@ _NS: Final = 1_000_000
 _BATCH: Final = 500
 _WARNINGS: Final = 100
 _MAX_HEAD: Final = 512 * 1024
-_PORTS: Final = {"http": 80, "https": 443}
+_MAX_HOST: Final = 1024
+_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class ImportReport(Value, frozen=True):
@@ -74,12 +78,17 @@ def import_proxy_mcp(
             f"{folder} has no {RECORDS}, so it is no session of proxy-mcp",
             hint="give the folder of one session, or the folder that holds them",
         )
+    source = folder.resolve().name
+    before = _imported_before(root, source)
     staging = _staging(root)
     try:
-        made = Catalogue(staging).create(name or f"imported {folder.resolve().name}"[:128])
+        made = Catalogue(staging).create(name or _default_name(source))
         with records.open("rb") as file:
             items = _counted(read_records(file), file.fileno(), file.tell, progress)
-            report = _write(made, items, folder.resolve().name, strict=strict)
+            report = _write(made, items, source, strict=strict)
+        if before is not None:
+            again = f"{source} was imported before, as {before}; everything is there twice now"
+            report = msgspec.structs.replace(report, warnings=[again, *report.warnings])
         return _put_in_place(root, made, report)
     except OSError as error:
         raise storage_error("import", records, error) from error
@@ -104,6 +113,20 @@ def sessions_below(path: Path) -> list[Path]:
             hint="its sessions are folders with records.ndjson, index.ndjson and manifest.json",
         )
     return found
+
+
+def _imported_before(root: Path, source: str) -> str | None:
+    """Give the session that this recording became in an earlier import, if it still has its name."""
+    catalogue = Catalogue(root)
+    for session_id in catalogue.ids():
+        manifest = read_manifest(catalogue.folder / session_id, session_id)
+        if manifest is not None and manifest.name == _default_name(source):
+            return session_id
+    return None
+
+
+def _default_name(source: str) -> str:
+    return f"imported {source}"[:128]
 
 
 def _staging(root: Path) -> Path:
@@ -157,10 +180,14 @@ def _write(
                 warn(f"exchange {item.number}: {refusal}")
             elif item.harmed:
                 damaged += 1
-                warn(f"exchange {item.number}: a part of it is not UTF-8; replacement characters stand there")
+                warn(f"exchange {item.number}: {item.harmed}")
         if not writer.written:
             raise UsageError(
                 f"nothing in {source} can be read", hint="is it a session of proxy-mcp with traffic in it?"
+            )
+        if writer.garbled:
+            warnings.append(
+                f"{writer.garbled} bodies are lost: they were no text, and {source} has nothing but a text of them"
             )
         if writer.decoded:
             warnings.append(
@@ -186,6 +213,7 @@ class _Writer:
     def __init__(self, made: SessionDir, source: str) -> None:
         self.written = 0
         self.decoded = 0
+        self.garbled = 0
         self._source = source
         self._now = 0
         self._names: list[list[Any]] = []
@@ -194,24 +222,21 @@ class _Writer:
 
     def write(self, exchange: ForeignExchange) -> str | None:
         """Write one exchange; a sentence when that cannot be."""
-        parts = urlsplit(exchange.url)
-        try:
-            port = parts.port or _PORTS.get(parts.scheme, 0)
-        except ValueError:
-            port = 0
-        if not parts.hostname or not port:
+        server = _server(exchange.url)
+        if server is None:
             return f"its URL {exchange.url[:80]!r} names no server"
-        target = exchange.url if parts.scheme == "http" else exchange.url.split(parts.netloc, 1)[1] or "/"
+        scheme, host, port, target = server
         request = self._head(f"{exchange.method} {target} HTTP/1.1", exchange.request)
         response = self._head(f"HTTP/1.1 {exchange.status} {exchange.reason}", exchange.response)
         if max(len(request), len(response)) > _MAX_HEAD:
             return "its headers are larger than any real ones"
-        self._now = exchange.wall_ms * _NS
+        if exchange.wall_ms is not None:  # else that of the exchange before is near enough
+            self._now = exchange.wall_ms * _NS
         log = self._begun()
         seq = log.take_seq()
-        opened = Opened(self._now, 0, parts.scheme, parts.hostname, port, "", len(request), source="import")
-        self._body(FrameType.OPENED, seq, opened, request, exchange.request.body)
-        self._end(seq, exchange, response)
+        opened = Opened(self._now, 0, scheme, host, port, "", len(request), source="import")
+        crc = self._body(FrameType.OPENED, seq, opened, request, exchange.request.body)
+        self._end(seq, exchange, response, crc)
         self._name(seq, exchange)
         self.written += 1
         log.flush()
@@ -229,28 +254,34 @@ class _Writer:
         if message is None:
             return b""
         self.decoded += message.decoded
-        lines = [line]
+        self.garbled += message.garbled
+        lines = [line.encode("utf-8", "replace")]
         for name, value in message.headers:
             renamed = message.decoded and name.lower() in {"content-encoding", "content-length"}
-            lines.append(f"{'x-imported-' if renamed else ''}{name}: {value}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+            lines.append(_octets(f"{'x-imported-' if renamed else ''}{name}: {value}"))
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
-    def _body(self, kind: FrameType, seq: int, record: Any, head: bytes, body: bytes) -> None:
-        """Write a head with the beginning of its body, the rest in chunks."""
+    def _body(self, kind: FrameType, seq: int, record: Any, head: bytes, body: Body) -> int:
+        """Write a head with the beginning of its body, the rest in chunks; give the body's CRC."""
         log = self._begun()
-        log.append(kind, seq, record, head + body[:MAX_CHUNK])
+        pieces = body.pieces()
+        first = next(pieces, b"")
+        log.append(kind, seq, record, head + first)
         chunk = FrameType.REQUEST_BODY if kind == FrameType.OPENED else FrameType.RESPONSE_BODY
-        for position in range(MAX_CHUNK, len(body), MAX_CHUNK):
-            log.append(chunk, seq, BodyChunk(position), body[position : position + MAX_CHUNK])
+        position, crc = len(first), int(crc32c(first))
+        for piece in pieces:
+            log.append(chunk, seq, BodyChunk(position), piece)
             log.flush()
+            position, crc = position + len(piece), extend(crc, piece)
+        return crc
 
-    def _end(self, seq: int, exchange: ForeignExchange, head: bytes) -> None:
+    def _end(self, seq: int, exchange: ForeignExchange, head: bytes, request_crc: int) -> None:
         request, response = exchange.request, exchange.response
         elapsed = round((exchange.duration_ms or 0) * _NS)
-        body = response.body if response is not None else b""
+        response_crc = 0
         if response is not None:
             begun = ResponseBegun(elapsed, exchange.status or 0, len(head))
-            self._body(FrameType.RESPONSE_HEAD, seq, begun, head, body)
+            response_crc = self._body(FrameType.RESPONSE_HEAD, seq, begun, head, response.body)
         done = Done(
             elapsed_ns=elapsed,
             state=EndState.COMPLETE if response is not None else EndState.FAILED,
@@ -258,10 +289,10 @@ class _Writer:
             head_size=0,
             request_size=_size(request),
             response_size=_size(response) if response is not None else 0,
-            request_recorded=len(request.body),
-            response_recorded=len(body),
-            request_crc=crc32c(request.body),
-            response_crc=crc32c(body),
+            request_recorded=request.body.size,
+            response_recorded=response.body.size if response is not None else 0,
+            request_crc=request_crc,
+            response_crc=response_crc,
             error="" if response is not None else "the recording it was imported from has no response",
         )
         self._begun().append(FrameType.DONE, seq, done)
@@ -290,4 +321,30 @@ class _Writer:
 
 
 def _size(message: ForeignMessage) -> int:
-    return len(message.body) if message.decoded else max(message.size, len(message.body))
+    return message.body.size if message.decoded else max(message.size, message.body.size)
+
+
+def _server(url: str) -> tuple[str, str, int, str] | None:
+    """Take a URL apart: scheme, host, port and what stands in the request line; None when it names no server."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    host = parts.hostname
+    if not host or not port or len(host) > _MAX_HOST:
+        return None
+    # No space may stand in a request line but its own two.
+    whole = url.partition("#")[0].replace(" ", "%20")
+    if parts.scheme == "http":
+        return parts.scheme, host, port, whole
+    behind = whole.partition("//")[2][len(parts.netloc.replace(" ", "%20")) :]
+    return parts.scheme, host, port, behind if behind.startswith("/") else f"/{behind}"
+
+
+def _octets(line: str) -> bytes:
+    """Give a header line as the bytes it was made of: Node shows each as one character (RFC 9110 section 5.5)."""
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "replace")
