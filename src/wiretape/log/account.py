@@ -164,7 +164,7 @@ class Account:
                 self._take_damage(item, number, stream)
                 continue
             kind = item.kind
-            if item.seq >= IMPOSSIBLE_SEQ_FROM and kind in of_an_exchange:
+            if not 0 < item.seq < IMPOSSIBLE_SEQ_FROM and kind in of_an_exchange:
                 stream.sound = False
                 self._take_damage(Damage(item.segment, item.offset, item.size, IMPOSSIBLE_SEQ), number, stream)
                 continue

@@ -23,7 +23,7 @@ from wiretape.log.format import (
     TlsSeen,
 )
 from wiretape.log.heads import content_type, full_url, is_coded, start_line
-from wiretape.log.items import Damage, Frame
+from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.session.rows import ExchangeRow, SegmentRow, StreamRow
 from wiretape.session.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE
 
@@ -33,6 +33,7 @@ _END_STATES: Final[dict[int, str]] = {
     EndState.FAILED: "failed",
 }
 _PUT: Final = f"INSERT OR REPLACE INTO exchanges VALUES ({', '.join('?' * len(EXCHANGE_COLUMNS))})"  # noqa: S608
+_OF_AN_EXCHANGE: Final = frozenset(map(int, OF_AN_EXCHANGE))
 _HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
 _NS_PER_MS: Final = 1_000_000
 _MAX_SEQ: Final = 2**53
@@ -105,9 +106,19 @@ class Batch:
                 if take is not None:
                     take(segment, item)
             except DamagedError as error:
-                # The checksum agrees and the record does not decode: written by a program with a fault.
-                seqs = (item.seq,) if 0 < item.seq < _MAX_SEQ else ()
-                self._add_damage(segment, item.offset, item.size, error.message, False, seqs)
+                self._take_nonsense(segment, item, error.message)
+
+    def _take_nonsense(self, segment: SegmentRow, frame: Frame, reason: str) -> None:
+        """Take a frame whose checksum agrees and whose record does not decode: written by a program with a fault.
+
+        It says that there was this exchange, and counts as any other frame of it: so it does for verify, which decodes
+        nothing.
+        """
+        seqs: tuple[int, ...] = ()
+        if frame.kind in _OF_AN_EXCHANGE and 0 < frame.seq < _MAX_SEQ:
+            seqs = (frame.seq,)
+            self._row(frame.seq, segment)
+        self._add_damage(segment, frame.offset, frame.size, reason, False, seqs)
 
     def _add_damage(
         self, segment: SegmentRow, offset: int, length: int, reason: str, tail: bool, seqs: tuple[int, ...]
@@ -270,6 +281,8 @@ class Batch:
     def _row(self, seq: int, segment: SegmentRow) -> ExchangeRow:
         row = self._rows.get(seq) or self._find(seq)
         if row is None:
+            if seq <= 0:
+                raise DamagedError(f"{segment.name}: no writer gives the number {seq} to an exchange")
             row = self._rows[seq] = ExchangeRow(seq, segment.run)
             row.ts = segment.ended  # of an exchange whose beginning is lost: when, roughly
             stream = self._streams.get(segment.stream) or self._stream(segment.stream, 1, seq)
