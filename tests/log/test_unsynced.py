@@ -15,6 +15,7 @@ from wiretape.log.items import Frame
 from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
 from wiretape.log.segments import list_segments
+from wiretape.log.verify import verify_log
 from wiretape.log.writer import LogWriter, StreamIdentity
 
 LOG = Path("/log")
@@ -64,6 +65,52 @@ def test_p9_what_a_killed_writer_left_unsynced_is_saved_by_the_next_ones_first_s
     assert any(seq not in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
     sync(begin(MemoryFiles(disk), run=2))
     assert all(seq in ends(disk.after_power_cut(Random(seed))) for seed in range(20))
+
+
+def test_p9_what_a_killed_writer_left_is_copied_when_its_only_sync_fails() -> None:
+    disk = blank()
+    writer = begin(MemoryFiles(disk))
+    seqs = {put(writer, b"x" * 600) for _ in range(12)}  # in several segments
+    writer.flush()
+    disk = disk.after_kill()
+    files = MemoryFiles(disk)
+    writer = begin(files, run=2)
+    files.failing = 1
+    with pytest.raises(OSError, match="Input/output"):
+        writer.sync_job()()
+    assert writer.rewrite_unsynced()
+    sync(writer)
+    for seed in range(40):
+        assert seqs <= ends(disk.after_power_cut(Random(seed)))
+    report = verify_log(LOG, "s", files=files)
+    assert report.done == len(seqs)
+    assert (report.gaps, report.lost_exchanges, report.notes) == ([], 0, [])
+
+
+def test_p9_only_the_segment_that_was_refused_is_copied() -> None:
+    disk = blank()
+    writer = begin(MemoryFiles(disk))
+    for _ in range(12):
+        put(writer, b"x" * 600)
+        writer.flush()
+    assert len(list_segments(LOG, MemoryFiles(disk))) > 2
+    files = FailingFiles(MemoryFiles(disk.after_kill()))
+    writer = begin(files, run=2)
+    files.sync_errors = 1
+    with pytest.raises(OSError, match="input/output"):
+        writer.sync_job()()
+    before = {ref.number for ref in list_segments(LOG, files)}
+    assert writer.rewrite_unsynced()
+    copies = [
+        item.seq
+        for ref in list_segments(LOG, files)
+        if ref.number not in before
+        for item in scan_segment(ref.path, files=files, live=True)
+        if isinstance(item, Frame) and item.kind == FrameType.DONE
+    ]
+    first = next(ref for ref in list_segments(LOG, files))
+    held = [item.seq for item in scan_segment(first.path, files=files) if isinstance(item, Frame) and item.seq]
+    assert copies == held
 
 
 def test_p9_what_is_gathered_during_a_sync_is_not_taken_for_saved() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -118,3 +119,109 @@ def test_p9_closing_in_doubt_writes_the_copies_first() -> None:
     for seed in range(20):
         report = verify_log(folder, ME.session_id, files=MemoryFiles(disk.after_power_cut(Random(seed))))
         assert report.done + report.dropped >= 1
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+@pytest.mark.parametrize("forget", [False, True])
+def test_p9_a_sync_that_fails_at_the_end_is_made_up_for_by_copies(failing: int, forget: bool) -> None:
+    folder = Path("/log")
+    disk = MemoryDisk()
+    disk.make_folder(folder)
+    memory = MemoryFiles(disk)
+    memory.forget = forget
+    told: list[int] = []
+
+    async def run() -> None:
+        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=memory)
+        tape = Tape(asyncio.get_running_loop(), writer, ME.session_id, durability="group")
+        for _ in range(3):
+            tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
+            tape.release(told.append, writer.next_seq - 1)
+        await written(tape)
+        memory.failing = failing
+        tape.close()
+
+    asyncio.run(run())
+    assert told == [1, 2, 3]
+    for seed in range(20):
+        report = verify_log(folder, ME.session_id, files=MemoryFiles(disk.after_power_cut(Random(seed))))
+        assert report.closed_cleanly
+        assert report.done + report.dropped == 3
+        assert forget or report.dropped == 0
+
+
+def test_p9_a_sync_that_runs_at_the_end_is_waited_for() -> None:
+    folder = Path("/log")
+    disk = MemoryDisk()
+    disk.make_folder(folder)
+    memory = MemoryFiles(disk)
+    files = FailingFiles(memory)
+    order: list[str] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        tape = Tape(loop, writer, ME.session_id, durability="always")
+        entered, drained, going_on = asyncio.Event(), asyncio.Event(), threading.Event()
+
+        def before_sync() -> None:
+            loop.call_soon_threadsafe(entered.set)
+            going_on.wait(20)
+            order.append("synced")
+
+        files.before_sync = before_sync
+        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
+        tape.release_last(order.append, "released")
+        await entered.wait()
+
+        def on_drained() -> None:
+            order.append("drained")
+            drained.set()
+
+        tape.when_drained(on_drained)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert tape.syncing
+        going_on.set()
+        await drained.wait()
+        tape.close()
+
+    asyncio.run(run())
+    assert order[:3] == ["synced", "released", "drained"]
+    report = verify_log(folder, ME.session_id, files=memory)
+    assert (report.segments, report.closed_cleanly) == (1, True)
+
+
+def test_p9_a_tape_closed_in_the_middle_of_a_sync_that_fails_loses_nothing() -> None:
+    folder = Path("/log")
+    disk = MemoryDisk()
+    disk.make_folder(folder)
+    memory = MemoryFiles(disk)
+    files = FailingFiles(memory)
+    released: list[str] = []
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        tape = Tape(loop, writer, ME.session_id, durability="always")
+        entered, going_on = asyncio.Event(), threading.Event()
+
+        def before_sync() -> None:
+            files.before_sync = lambda: None
+            loop.call_soon_threadsafe(entered.set)
+            going_on.wait(20)
+            memory.failing = 1
+
+        files.before_sync = before_sync
+        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
+        tape.release_last(released.append, "last byte")
+        await entered.wait()
+        tape.close()
+        assert released == ["last byte"]
+        going_on.set()
+
+    asyncio.run(run())
+    assert released == ["last byte"]
+    for seed in range(20):
+        report = verify_log(folder, ME.session_id, files=MemoryFiles(disk.after_power_cut(Random(seed))))
+        assert report.done == 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,12 +21,12 @@ Place = tuple[int, int]
 
 
 class Span(NamedTuple):
-    """Frames from offset ``start`` to ``end`` of a segment with this salt."""
+    """Frames from offset ``start`` to ``end`` of a segment with this salt; None where only the file itself knows."""
 
     path: Path
     start: int
-    end: int
-    salt: int
+    end: int | None
+    salt: int | None
 
 
 class Unsynced:
@@ -77,12 +78,51 @@ class Unsynced:
         self._from = (number, 0)
 
 
+class Inherited:
+    """The newest segments of the writer before this one, which was perhaps killed too early to sync them.
+
+    Attributes:
+        suspects: those whose sync failed; their frames have to be written again.
+    """
+
+    def __init__(self, paths: Iterable[Path], files: Files) -> None:
+        self.suspects: list[Path] = []
+        self._files = files
+        self._open: list[tuple[Path, int]] = []
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self._open.append((path, files.reopen(path)))
+
+    def sync(self) -> None:
+        """Sync each, the first time; safe in another thread.
+
+        Raises:
+            OSError: the disk refuses one of them; the others were synced all the same.
+        """
+        opened, self._open = self._open, []
+        refused = None
+        for path, fd in opened:
+            try:
+                self._files.fdatasync(fd)
+            except OSError as error:
+                self.suspects.append(path)
+                refused = error
+            finally:
+                self._files.close(fd)
+        if refused is not None:
+            raise refused
+
+    def spans(self) -> list[Span]:
+        """Give the suspects from end to end: how far its writer had synced them nobody knows any more."""
+        return [Span(path, 0, None, None) for path in self.suspects]
+
+
 class ReadBack:
     """The frames of some spans, in order, without heads and seals; only what checks is given.
 
     Attributes:
-        whole: after the iteration: every byte of the spans was there. Some file systems read a page whose fsync has
-            failed from the disk again, where it never came.
+        whole: after the iteration: every byte of the spans whose end is known was there. Some file systems read a page
+            whose fsync has failed from the disk again, where it never came.
     """
 
     def __init__(self, spans: list[Span], files: Files) -> None:
@@ -93,12 +133,14 @@ class ReadBack:
     def __iter__(self) -> Iterator[Frame]:
         for path, start, end, salt in self._spans:
             scan = scan_segment(path, start=start, end=end, live=True, salt=salt, files=self._files)
+            sound = True
             try:
                 for item in scan:
                     if not isinstance(item, Frame):
-                        self.whole = False
+                        sound = False
                     elif item.kind not in (FrameType.SEGMENT, FrameType.SEAL):
                         yield item
             except WiretapeError:
+                sound = False
+            if end is not None and not (sound and scan.position >= end):
                 self.whole = False
-            self.whole = self.whole and scan.position >= end

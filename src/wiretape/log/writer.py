@@ -29,7 +29,7 @@ from wiretape.log.format import (
 from wiretape.log.frame import encode_frame
 from wiretape.log.identity import StreamIdentity
 from wiretape.log.locks import take_lock
-from wiretape.log.unsynced import ReadBack, Unsynced
+from wiretape.log.unsynced import Inherited, ReadBack, Unsynced
 
 __all__ = ["LogWriter", "StreamIdentity"]
 
@@ -95,7 +95,8 @@ class LogWriter:
         self.lost: list[tuple[int, int]] = []
         self._reset_counts()
         self._lock_fd = take_lock(log_dir, identity.stream, identity.note(), files)
-        self._adopt(next_number)
+        adopted = range(max(1, next_number - _ADOPTED), next_number)
+        self._inherited = Inherited(map(self._path, adopted), files)
         try:
             self._begin_segment()
             self._write_pending()
@@ -104,12 +105,6 @@ class LogWriter:
             raise StorageError(
                 f"cannot write the log in {log_dir}: {error.strerror}", hint="free space, or choose another --root"
             ) from error
-
-    def _adopt(self, next_number: int) -> None:
-        """Have the first sync save what a writer before this one was killed too early to sync."""
-        for number in range(max(1, next_number - _ADOPTED), next_number):
-            with contextlib.suppress(OSError):
-                self.unsynced.append(self._files.reopen(self._path(number)))
 
     def _path(self, number: int) -> Path:
         return self._dir / segment_name(self._identity.stream, number)
@@ -301,6 +296,7 @@ class LogWriter:
 
         def job() -> None:
             try:
+                self._inherited.sync()
                 for fd in finished:
                     self._files.fdatasync(fd)
                 if duplicate >= 0:
@@ -319,8 +315,6 @@ class LogWriter:
     @property
     def here(self) -> tuple[int, int]:
         """The segment and offset up to which everything has been handed to the kernel."""
-        if self._fd < 0:  # between two segments the position is still that of the one that was left
-            return (self._number, 0)
         if self._fd < 0:  # the number may be the next segment's already, the position is the last one's still
             return (self._number, 0)
         return (self._number, self.position - sum(map(len, self._pending)))
@@ -341,7 +335,7 @@ class LogWriter:
         suspects, self.unsynced = self.unsynced, []
         unsynced, begun = self._unsynced, self._number
         epoch, lost, ends = self.epoch, list(self.lost), list(unsynced.ends)
-        back = ReadBack(unsynced.spans(begun, self._path), self._files)
+        back = ReadBack(self._inherited.spans() + unsynced.spans(begun, self._path), self._files)
         unsynced.ends.clear()  # the copies are noted instead
         if not self._copy(back):
             self.epoch, self.lost = epoch, lost
@@ -350,6 +344,7 @@ class LogWriter:
             self.unsynced = suspects + self.unsynced
             return False
         self._drop(suspects)
+        self._inherited.suspects.clear()
         if not back.whole:
             self.lost.extend((_DONE, seq) for seq in set(ends).difference(unsynced.ends))
             self.epoch += 1
@@ -376,8 +371,8 @@ class LogWriter:
             with contextlib.suppress(OSError):
                 self._files.close(fd)
 
-    def close(self, *, final: bool = True) -> None:
-        """Flush, seal, sync and let go of the stream; a disk that refuses leaves the segment unsealed."""
+    def seal(self, *, final: bool) -> None:
+        """Write what is gathered and end the segment; a disk that refuses leaves it unsealed."""
         try:
             if self._fd >= 0:
                 if self._pending:
@@ -385,10 +380,15 @@ class LogWriter:
                 self._seal(final)
         except OSError:
             self._abandon()
-        try:
+
+    def release(self) -> None:
+        """Let go of the stream; nothing may be written after this."""
+        self._files.close(self._lock_fd)
+        self._lock_fd = -1
+
+    def close(self, *, final: bool = True) -> None:
+        """Seal, sync once and let go of the stream; what the disk refuses stays as it is."""
+        self.seal(final=final)
+        with contextlib.suppress(OSError):
             self.sync_job()()  # also without a seal: what was written is to survive
-        except OSError:
-            pass
-        finally:
-            self._files.close(self._lock_fd)
-            self._lock_fd = -1
+        self.release()

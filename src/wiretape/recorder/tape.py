@@ -14,6 +14,7 @@ from typing import Any, Final
 from wiretape.log.format import Event, FrameType, Record
 from wiretape.log.writer import LogWriter
 from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
+from wiretape.recorder.drops import Drops
 
 GROUP_SECONDS: Final = 0.15  # promise: at least every 200 ms; the rest is for the disk
 RETRY_SECONDS: Final = 1.0
@@ -33,7 +34,6 @@ class Tape:
         session_id: the session.
         keep: how many bytes of each body are recorded.
         in_flight: exchanges begun and not ended.
-        dropped: exchanges that passed unrecorded or were recorded in part since the start.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Tape:
         self.session_id = session_id
         self.keep = PREVIEW_BYTES if profile == "preview" else 1 << 62
         self.in_flight = 0
-        self.dropped = 0
+        self._drops = Drops()
         self.take_seq = writer.take_seq
         self._always = durability == "always"
         self._group = durability == "group"
@@ -60,6 +60,7 @@ class Tape:
         self._refuse = on_full == "refuse"
         self._released: list[tuple[Release, Any]] = []
         self._durable: list[tuple[Release, Any]] = []
+        self._in_sync: list[tuple[Release, Any]] = []
         self._scheduled = False
         self._syncing = False
         self._sync_due = False
@@ -68,10 +69,6 @@ class Tape:
         self._in_doubt = ""
         self._sync_timer: asyncio.TimerHandle | None = None
         self._blocked_until = 0.0
-        self._unreported = 0
-        self._unreported_seqs: list[int] = []
-        self._reporting: tuple[int, list[int]] | None = None
-        self._full_since = 0
         self._report_timer: asyncio.TimerHandle | None = None
         self._on_drained: Callable[[], None] | None = None
         self._closed = False
@@ -97,6 +94,11 @@ class Tape:
     def refusing(self) -> bool:
         """Whether traffic that cannot be recorded is to be refused."""
         return self._refuse
+
+    @property
+    def dropped(self) -> int:
+        """Exchanges that passed unrecorded or were recorded in part since the start."""
+        return self._drops.total
 
     def append(self, kind: int, seq: int, record: Record, data: bytes = b"", flags: int = 0) -> None:
         """Gather a frame; it is written at the end of this turn of the loop."""
@@ -131,8 +133,7 @@ class Tape:
         self.in_flight -= 1
         if dropped:
             self._count_dropped(1, [seq] if seq else [])
-        if not self.in_flight and self._on_drained is not None:
-            self._loop.call_soon(self._drained)
+        self._check_drained()
 
     def count_unrecorded(self) -> None:
         """Count an exchange that began while nothing could be recorded."""
@@ -145,16 +146,21 @@ class Tape:
         writer = self._writer
         if writer.pending:
             if writer.flush():
-                self._reporting = None
+                self._drops.written()
             else:
                 self._note_loss()
         released, self._released = self._released, []
-        if self._durable and not self._in_doubt:  # a doubt is settled at its own pace
+        if self._closed:
+            pass  # what is written now is synced by ``close``
+        elif self._durable and not self._in_doubt:  # a doubt is settled at its own pace
             self._start_sync()
         elif self._group and self._sync_timer is None:
             # Also while a sync runs: what is written meanwhile is not a part of it, and may be the last for long.
             self._sync_timer = self._loop.call_later(GROUP_SECONDS, self._start_sync)
-        for action, argument in released:
+        self._act(released)
+
+    def _act(self, actions: list[tuple[Release, Any]]) -> None:
+        for action, argument in actions:
             try:
                 action(argument)
             except Exception as error:  # noqa: BLE001 -- must not cost the others their bytes
@@ -162,22 +168,19 @@ class Tape:
 
     def _note_loss(self) -> None:
         if not self._writer.lost:
+            self._drops.written()
             return
         self._blocked_until = self._loop.time() + RETRY_SECONDS
         done = [seq for kind, seq in self._writer.lost if kind == FrameType.DONE]
-        if self._reporting is not None and any(kind == FrameType.EVENT for kind, _ in self._writer.lost):
-            self._unreported += self._reporting[0]  # the report did not get through either
-            self._unreported_seqs.extend(self._reporting[1])
-        self._reporting = None
+        if any(kind == FrameType.EVENT for kind, _ in self._writer.lost):
+            self._drops.refused()
+        else:
+            self._drops.written()
         self._writer.lost.clear()
         self._count_dropped(len(done), done)
 
     def _count_dropped(self, count: int, seqs: list[int]) -> None:
-        if not self._unreported:
-            self._full_since = time.time_ns() // 1_000_000
-        self.dropped += count
-        self._unreported += count
-        self._unreported_seqs.extend(seqs)
+        self._drops.add(count, seqs)
         if self._report_timer is None and not self._closed:
             delay = CAPPED_REPORT_SECONDS if self.full else RETRY_SECONDS
             self._report_timer = self._loop.call_later(delay, self.report_dropped)
@@ -197,18 +200,8 @@ class Tape:
         if self._report_timer is not None:
             self._report_timer.cancel()
             self._report_timer = None
-        if not self._unreported or self._writer.fd < 0 or self._closed:
-            return
-        detail = {
-            "exchanges": self._unreported,
-            "partial": self._unreported_seqs,
-            "fromTs": self._full_since,
-            "toTs": time.time_ns() // 1_000_000,
-            "reason": "the log could not be written",
-        }
-        self._reporting = (self._unreported, self._unreported_seqs)
-        self._unreported, self._unreported_seqs = 0, []
-        self.append(FrameType.EVENT, 0, Event(time.time_ns(), "dropped", detail))
+        if self._drops.unreported and self._writer.fd >= 0:
+            self.append(FrameType.EVENT, 0, self._drops.report())
 
     # -- durability ----------------------------------------------------------------------------------------------
 
@@ -231,27 +224,32 @@ class Tape:
             self._sync_timer = self._loop.call_later(GROUP_SECONDS, self._start_sync)
             return
         self._syncing = True
-        waiting, self._durable = self._durable, []
+        self._drops.begin_sync()
+        self._in_sync, self._durable = self._durable, []
         future = self._loop.run_in_executor(None, job)
-        future.add_done_callback(lambda done: self._synced(done, until, waiting))
+        future.add_done_callback(lambda done: self._synced(done, until))
 
-    def _synced(self, done: asyncio.Future[None], until: tuple[int, int], waiting: list[tuple[Release, Any]]) -> None:
+    def _synced(self, done: asyncio.Future[None], until: tuple[int, int]) -> None:
         self._syncing = False
         error = None if done.cancelled() else done.exception()
-        if error is not None and not self._closed:
+        if self._closed:  # ``close`` did not count on it
+            return
+        waiting, self._in_sync = self._in_sync, []
+        if error is not None:
             self._failed_syncs += 1
             self._in_doubt = str(error)
             self._durable = waiting + self._durable  # they wait for the copies' fsync
+            self._check_drained()
             self._start_sync()
             return
-        if error is None:
-            self._failed_syncs = 0
-            self._writer.synced(until)
-        for action, argument in waiting:
-            action(argument)
+        self._failed_syncs = 0
+        self._writer.synced(until)
+        self._drops.end_sync()
+        self._act(waiting)
         if self._durable or self._sync_due:
             self._sync_due = False
             self._start_sync()
+        self._check_drained()
 
     def _settle_doubt(self) -> bool:
         """A failed fsync is never tried again on the same file: write again what it should have saved (P9).
@@ -273,20 +271,29 @@ class Tape:
         detail = {"segment": segment, "cause": self._in_doubt, "rewritten": not given_up}
         self._in_doubt = ""
         if self._writer.fd >= 0:
+            for report in self._drops.again():
+                self.append(FrameType.EVENT, 0, report)
             self.append(FrameType.EVENT, 0, Event(time.time_ns(), "suspect", detail))
         if given_up:
             waiting, self._durable = self._durable, []
-            for action, argument in waiting:
-                action(argument)
+            self._act(waiting)
         return True
 
     # -- end -----------------------------------------------------------------------------------------------------
 
     def when_drained(self, action: Callable[[], None]) -> None:
-        """Call ``action`` once no exchange of this session is in flight; at once (next turn) when none is."""
+        """Call ``action`` once no exchange of this session is in flight and no sync runs; next turn when that is so."""
         self._on_drained = action
-        if not self.in_flight:
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if self._on_drained is not None and not self.in_flight and not self._syncing:
             self._loop.call_soon(self._drained)
+
+    @property
+    def syncing(self) -> bool:
+        """Whether the disk has a sync to answer; closed now, what that was to save is written a second time."""
+        return self._syncing
 
     def _drained(self) -> None:
         action, self._on_drained = self._on_drained, None
@@ -294,22 +301,38 @@ class Tape:
             action()
 
     def close(self) -> None:
-        """Write what is gathered, seal the stream as finished and let go of it."""
+        """Write what is gathered, seal the stream as finished, have it all on the disk and let go of it (P9)."""
         if self._closed:
             return
-        if self._in_doubt:
-            self._settle_doubt()
-        if self._unreported and self._writer.fd < 0:
-            self._writer.begin_new_segment()  # the last chance to say what was dropped
-        self.report_dropped()
-        self._flush()
         self._closed = True
-        if self._sync_timer is not None:
-            self._sync_timer.cancel()
-        self._writer.close(final=True)
-        durable, self._durable = self._durable, []
-        for action, argument in durable:
-            action(argument)
+        self._flush()
+        for timer in (self._sync_timer, self._report_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._syncing and not self._in_doubt:  # how it ends is told too late
+            self._in_doubt = "the session ended while a sync ran"
+        # One attempt more than a sync may fail: the last one gives up what could not be saved, and says so.
+        for _ in range(MAX_FAILED_SYNCS + 2):
+            while self._in_doubt and not self._settle_doubt():
+                pass
+            self._seal()
+            try:
+                self._writer.sync_job()()
+                break
+            except OSError as error:
+                self._failed_syncs += 1
+                self._in_doubt = str(error)
+        self._writer.release()
+        self._act(self._in_sync + self._durable)
+        self._in_sync, self._durable = [], []
+
+    def _seal(self) -> None:
+        """Write the end of the stream, with what was dropped before it."""
+        if self._drops.unreported and self._writer.fd < 0:
+            self._writer.begin_new_segment()  # the last chance to say so
+        self.report_dropped()
+        self._writer.seal(final=True)
+        self._note_loss()
 
 
 class NullTape:

@@ -213,6 +213,9 @@ class Worker:
             await asyncio.sleep(0)
             context.pool.close()
         await asyncio.sleep(0)
+        deadline = self._loop.time() + GRACE_SECONDS
+        while any(tape.syncing for tape in self._tapes.values()) and self._loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
         for session_id, tape in self._tapes.items():
             tape.close()
             self._say({"event": "closed", "sessionId": session_id})

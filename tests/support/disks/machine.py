@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support.disks.loop import SimulatedLoop
 from tests.support.disks.memory import MemoryDisk, MemoryFiles
-from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened
+from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
 from wiretape.log.verify import LogReport, verify_log
@@ -145,17 +145,28 @@ class Machine:
         )
         self.tape = Tape(self.loop, self.writer, SESSION, durability=durability)  # type: ignore[arg-type]
         self.files.share = faults
+        # As the recorder does, and with that the first sync is due.
+        self.tape.append(FrameType.EVENT, 0, Event(self.writer.next_seq, "session", {}))
 
     def _begin_job(self) -> float:
         self.files.begin_sync()
         return self._chance.uniform(0.0005, SLOWEST_SYNC)
 
-    def run(self, exchanges: int) -> None:
-        """Record so many exchanges, close."""
+    def run(self, exchanges: int, *, closes: bool = True, calm: bool = True) -> None:
+        """Record so many exchanges; close, or leave it as a kill in the middle of the traffic would.
+
+        Args:
+            exchanges: how many.
+            closes: whether the tape is closed at the end.
+            calm: the disk no longer fails by then, and has nothing to sync.
+        """
         for _ in range(exchanges):
             self.loop.call_later(self._chance.uniform(0, 0.02 * exchanges), self._begin)
-        self.loop.run(0.02 * exchanges + 1.0)
-        self.files.share = 0.0
+        self.loop.run(0.02 * exchanges + (1.0 if calm else 0.0))
+        if not closes:
+            return
+        if calm:
+            self.files.share = 0.0
         self.files.end_sync()
         self.tape.close()
 
