@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, damage, fuzz, kills, live, power_cuts, syscalls
+from prove import big_session, damage, fuzz, kills, live, parity, power_cuts, syscalls
 from prove.part import Part
 
 PARTS = (
@@ -18,6 +18,7 @@ PARTS = (
         "power_cuts", "simulated power cuts and kills at every call of a recorder that changes the disk", power_cuts.run
     ),
     Part("damage", "Every bit flipped, every length cut to, every page ruined costs what it touches alone", damage.run),
+    Part("parity", "A segment with parity, damaged: healed byte for byte within the bound, refused beyond", parity.run),
     Part("fuzz", "Logs changed blindly, and with right checksums, read in every way there is", fuzz.run),
     Part("syscalls", "SIGKILL at every call to the kernel of a recording, a recovery and an opening", syscalls.run),
     Part("live", "Logs that are checked while they are written at full speed; second writers are refused", live.run),

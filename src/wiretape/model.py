@@ -217,10 +217,19 @@ class VerifyReport(Value, frozen=True):
     disagreeing: list[int] = []
 
 
+class HealedSegment(Value, frozen=True):
+    """A damaged segment that has parity: how many bytes were given back, or why none were (``error``)."""
+
+    segment: str
+    bytes: int
+    error: str | None = None
+
+
 class RecoveredSession(Value, frozen=True):
     """What recovery found and did for one session.
 
     ``verified`` is false when the session was only opened: what the index had read before was not read again.
+    ``healed`` names damaged segments that have parity; what is left of the damage is in ``gaps``.
     """
 
     session_id: str
@@ -232,6 +241,7 @@ class RecoveredSession(Value, frozen=True):
     quarantined_bytes: int
     recovery_state: RecoveryState
     verified: bool = True
+    healed: list[HealedSegment] = []
 
 
 class SkippedSession(Value, frozen=True):

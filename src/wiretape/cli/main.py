@@ -30,6 +30,7 @@ COMMANDS = {
     "import": "Make a session of another program's recording.",
     "verify": "Check a session's log, reading only.",
     "recover": "Rebuild what is derived from the log, and account for damage.",
+    "parity": "Add what is needed to heal damage to a session.",
     "delete": "Delete a session for ever.",
     "prune": "Delete old sessions by age, number, size or name.",
     "pin": "Keep a session from being deleted.",

@@ -29,6 +29,7 @@ from wiretape.config import parse_age, parse_size
 from wiretape.errors import NotFoundError, UsageError, WiretapeError
 from wiretape.model import Gap
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.parity import protect_session, unprotected, want_parity, wants_parity
 from wiretape.session.prune import PruneRules, prune
 from wiretape.session.scrub import Scrubber
 from wiretape.session.session import Session
@@ -52,6 +53,9 @@ REPORT_EVERY = 0.2
 SCRUB_HOURS = 24.0
 """How often every finished segment is read again; the environment's WIRETAPE_SCRUB_HOURS says otherwise, 0 never."""
 LOOK_EVERY = 60.0
+PROTECT_EVERY = 5.0
+PARITY = "WIRETAPE_PARITY"
+"""In the environment: what is recorded from now on gets parity."""
 RETAIN_EVERY = 600.0
 RETAIN_DAYS = "WIRETAPE_RETAIN_DAYS"
 RETAIN_TOTAL = "WIRETAPE_RETAIN_TOTAL"
@@ -71,6 +75,7 @@ def main(argv: list[str]) -> int:
     with suppress(_Ended):
         work = Work(catalogue, tell, scrub_every=scrub_seconds(os.environ.get("WIRETAPE_SCRUB_HOURS")))
         work.rules = retention(os.environ, tell)
+        work.parity = os.environ.get(PARITY, "") not in {"", "0"}
         work.run()
     return 0
 
@@ -159,17 +164,21 @@ class Work:
         self._session_id: str | None = None
         self._failed: set[str] = set()
         self.rules = PruneRules()
+        self.parity = False
 
     def run(self) -> None:
         """Work until stdin ends, which raises ``_Ended``."""
         self._recover()
         self._tell({"doing": "following"})
-        scrub_at = retain_at = 0.0
+        scrub_at = retain_at = protect_at = 0.0
         while True:
             self._turn(TICK)
             if time.monotonic() >= retain_at:
                 self.retain()
                 retain_at = time.monotonic() + RETAIN_EVERY
+            if time.monotonic() >= protect_at:
+                self.protect()
+                protect_at = time.monotonic() + PROTECT_EVERY
             if self._scrub_every and time.monotonic() >= scrub_at:
                 self.scrub()
                 scrub_at = time.monotonic() + min(LOOK_EVERY, self._scrub_every / 2)
@@ -231,6 +240,29 @@ class Work:
             return
         for session in report.pruned:
             self._tell({"pruned": f"{session.session_id} ({session.name}): it {session.reason}"})
+
+    # -- parity -------------------------------------------------------------------------------------------------
+
+    def protect(self) -> None:
+        """Make the parity that is missing of finished segments, where a session is to have it."""
+        try:
+            if self.parity and self._session_id is not None:
+                want_parity(self._catalogue.folder / self._session_id)
+            sessions = self._catalogue.ids()
+        except WiretapeError as error:
+            self._tell({"problem": str(error)})
+            return
+        for session_id in sessions:
+            folder = self._catalogue.folder / session_id
+            try:
+                if wants_parity(folder) and unprotected(folder):
+                    protect_session(folder, session_id, pause=Pace(self._turn, SCRUB_SHARE))
+            except NotFoundError:  # deleted meanwhile
+                continue
+            except WiretapeError as error:
+                if session_id not in self._failed:
+                    self._failed.add(session_id)
+                    self._tell({"problem": f"session {session_id} gets no parity: {error}"})
 
     # -- scrubbing ----------------------------------------------------------------------------------------------
 

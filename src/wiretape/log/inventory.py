@@ -55,6 +55,7 @@ def take_inventory(log_dir: Path, session_id: str, files: Files = REAL) -> Inven
     notes = [
         f"{name!r} in the log's folder is not a segment; it is left alone" for name in foreign_names(log_dir, files)
     ]
+    notes += [f"{ref.name} is damaged; its healed copy is read" for ref, _ in found if ref.healed]
     gaps: list[Gap] = []
     placed: dict[tuple[int, int], Placed] = {}
     elsewhere: list[Placed] = []

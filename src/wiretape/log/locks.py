@@ -16,9 +16,21 @@ import msgspec
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import lock_name
-from wiretape.log.segments import stream_locks
+from wiretape.log.segments import SegmentRef, list_segments, stream_locks
 
 _TRIES: Final = 50
+
+
+def finished_segments(log_dir: Path) -> list[SegmentRef]:
+    """List the segments that nobody writes any more, ordered by stream and number.
+
+    Raises:
+        NotFoundError, StorageError: the log cannot be read.
+    """
+    segments = list_segments(log_dir)
+    last = {ref.stream: ref for ref in segments}
+    growing = {ref.name for ref in last.values() if writer_alive(log_dir, ref.stream) is not None}
+    return [ref for ref in segments if ref.name not in growing]
 
 
 def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) -> dict[str, Any] | None:

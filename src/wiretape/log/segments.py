@@ -10,6 +10,9 @@ from typing import Final
 from wiretape.errors import NotFoundError, StorageError
 from wiretape.log.files import REAL, FileEntry, Files
 
+HEALED: Final = "healed"
+"""The folder beside a log's with copies of damaged segments as they were; readers take those (docs/parity.md)."""
+
 # What writers make, and nothing else: a leading zero or a tenth digit would name one segment in two ways.
 _SEGMENT_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9]{8}|[1-9][0-9]{8,})\.wlog")
 _LOCK_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})\.lock")
@@ -29,6 +32,11 @@ class SegmentRef:
         """The file's name: ``0-00000001.wlog``."""
         return self.path.name
 
+    @property
+    def healed(self) -> bool:
+        """Whether this is the healed copy of a damaged segment."""
+        return self.path.parent.name == HEALED
+
 
 def parse_segment_name(name: str) -> tuple[int, int] | None:
     """Give (stream, number) of a segment's file name; None for any other name."""
@@ -37,7 +45,7 @@ def parse_segment_name(name: str) -> tuple[int, int] | None:
 
 
 def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
-    """List the segments of a log, ordered by stream and number.
+    """List the segments of a log, ordered by stream and number; a healed copy stands for the segment it is of.
 
     Only regular files count: a link or a pipe under a segment's name is not one (see ``foreign_names``).
 
@@ -45,12 +53,25 @@ def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
         NotFoundError: there is no such folder.
         StorageError: it cannot be read.
     """
-    segments = []
-    for entry in _scan(log_dir, files):
-        numbers = parse_segment_name(entry.name)
-        if numbers is not None and entry.regular:
-            segments.append(SegmentRef(numbers[0], numbers[1], log_dir / entry.name, entry.size))
-    return sorted(segments)
+    found: dict[tuple[int, int], SegmentRef] = {}
+    beside = log_dir.parent / HEALED
+    for folder, entries in ((log_dir, _scan(log_dir, files)), (beside, _entries_of(beside, files))):
+        for entry in entries:
+            numbers = parse_segment_name(entry.name)
+            if numbers is not None and entry.regular:
+                found[numbers] = SegmentRef(numbers[0], numbers[1], folder / entry.name, entry.size)
+    return sorted(found.values())
+
+
+def healed_names(log_dir: Path, files: Files = REAL) -> frozenset[str]:
+    """Name the segments that are read from their healed copies."""
+    entries = _entries_of(log_dir.parent / HEALED, files)
+    return frozenset(entry.name for entry in entries if entry.regular and parse_segment_name(entry.name))
+
+
+def segment_path(log_dir: Path, name: str, healed: frozenset[str]) -> Path:
+    """Give the file to read a segment from; ``healed`` is what ``healed_names`` gave."""
+    return (log_dir.parent / HEALED if name in healed else log_dir) / name
 
 
 def foreign_names(log_dir: Path, files: Files = REAL) -> list[str]:
@@ -79,6 +100,14 @@ def stream_locks(log_dir: Path, files: Files = REAL) -> list[tuple[int, Path]]:
         if (match := _LOCK_NAME.fullmatch(entry.name)) and entry.regular
     ]
     return sorted(found)
+
+
+def _entries_of(folder: Path, files: Files) -> list[FileEntry]:
+    """List a folder that need not be there."""
+    try:
+        return files.list_folder(folder)
+    except OSError:
+        return []
 
 
 def _scan(log_dir: Path, files: Files) -> list[FileEntry]:

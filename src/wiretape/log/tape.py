@@ -18,6 +18,7 @@ from wiretape.log.files import REAL, Files
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, Record, ResponseBegun
 from wiretape.log.items import Frame
 from wiretape.log.reader import read_frame, segment_info
+from wiretape.log.segments import healed_names, segment_path
 
 Side = str
 REQUEST: Final = "request"
@@ -39,6 +40,7 @@ class LogFrames:
         self._dir = log_dir
         self._files = files
         self._salts: dict[str, int | None] = {}
+        self._healed = healed_names(log_dir, files)
 
     def frame(self, place: Place) -> Frame:
         """Read one frame.
@@ -46,7 +48,7 @@ class LogFrames:
         Raises:
             DamagedError: it does not check. NotFoundError, StorageError: the segment is gone or unreadable.
         """
-        path = self._dir / place.segment
+        path = segment_path(self._dir, place.segment, self._healed)
         salt = self._salts.get(place.segment)
         if salt is None:
             salt = self._salts[place.segment] = segment_info(path, self._files).salt

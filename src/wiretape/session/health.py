@@ -120,5 +120,5 @@ def _many(count: int) -> str:
 
 def fingerprint(segments: list[SegmentRef]) -> str:
     """Give what tells one state of a log from another: a log only grows, so names and sizes do."""
-    text = "".join(f"{ref.name} {ref.size}\n" for ref in segments)
+    text = "".join(f"{ref.name} {ref.size}{' healed' if ref.healed else ''}\n" for ref in segments)
     return f"{len(segments)} segments, {sum(ref.size for ref in segments)} bytes, {zlib.crc32(text.encode()):08x}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from wiretape.errors import StorageError
+from wiretape.log.segments import healed_names, segment_path
 from wiretape.model import Gap
 from wiretape.session.files import FILE_MODE, make_folder, open_regular, storage_error, sync_folder
 
@@ -26,6 +27,7 @@ def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
         StorageError, NotFoundError: the file system refused, or the folder is a link.
     """
     copied = []
+    healed = healed_names(folder / "log") if gaps else frozenset()
     for gap in gaps:
         name = copy_name(gap)
         if name is None:
@@ -34,7 +36,7 @@ def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
         make_folder(target, parents=False)
         if target.is_symlink() or not target.is_dir():
             raise StorageError(f"{target} is no folder, so damage is not copied there", hint="move it away")
-        source = folder / "log" / gap.segment
+        source = segment_path(folder / "log", gap.segment, healed)
         try:
             _copy_range(source, gap.offset, gap.length, target / name)
         except OSError as error:

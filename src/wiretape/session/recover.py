@@ -10,6 +10,7 @@ its report is not ``verified``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,13 +21,14 @@ from wiretape.log.locks import writer_alive
 from wiretape.log.report import LogReport
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
-from wiretape.model import RecoveredSession, RecoveryState, VerifyReport
+from wiretape.model import HealedSegment, RecoveredSession, RecoveryState, VerifyReport
 from wiretape.session.facts import new_manifest
 from wiretape.session.files import derived_lock
 from wiretape.session.health import fingerprint, read_health
 from wiretape.session.history import Recovery, read_recovery, write_recovery
 from wiretape.session.index import Index, Progress
 from wiretape.session.manifest import read_manifest, write_manifest
+from wiretape.session.parity import heal_session
 from wiretape.session.quarantine import quarantine
 from wiretape.session.rebuild import build_index, is_built
 
@@ -60,9 +62,12 @@ def recover_session(
     check = None if progress is None else lambda done, _: progress(done, passes * total)
     log = verify_log(log_dir, session_id, check)
     _refuse_live(log_dir, session_id)
-    report = _report(session_id, log, verified=True)
+    healed = heal_session(folder, {gap.segment for gap in log.gaps}, dry_run=dry_run)
     if dry_run:
-        return report
+        return _report(session_id, log, verified=True, healed=healed)
+    if healed or list_segments(log_dir) != segments:
+        segments, log = list_segments(log_dir), verify_log(log_dir, session_id)
+    report = _report(session_id, log, verified=True, healed=healed)
     state = fingerprint(segments)
     follow = None if progress is None else lambda done, _: progress((passes - 1) * total + done, passes * total)
     with derived_lock(folder):
@@ -115,7 +120,7 @@ def _agrees(folder: Path, report: RecoveredSession, segments: list[SegmentRef]) 
         log = index.report(segments)
         if log is None:
             return not index.unknown(report.gaps)
-        return _report(report.session_id, log, verified=True) == report
+        return _report(report.session_id, log, verified=True, healed=report.healed) == report
     finally:
         index.close()
 
@@ -133,7 +138,9 @@ def _tell_index(folder: Path, report: RecoveredSession) -> None:
 # -- reports ------------------------------------------------------------------------------------------------------
 
 
-def _report(session_id: str, log: LogReport, *, verified: bool) -> RecoveredSession:
+def _report(
+    session_id: str, log: LogReport, *, verified: bool, healed: Sequence[HealedSegment] = ()
+) -> RecoveredSession:
     state: RecoveryState = "clean"
     if log.gaps or log.lost_exchanges:
         state = "damaged"
@@ -149,6 +156,7 @@ def _report(session_id: str, log: LogReport, *, verified: bool) -> RecoveredSess
         quarantined_bytes=sum(gap.length for gap in log.gaps),
         recovery_state=state,
         verified=verified,
+        healed=list(healed),
     )
 
 

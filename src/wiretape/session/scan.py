@@ -14,6 +14,7 @@ from wiretape.log.format import HEADER_SIZE, MAGIC, MAX_PAYLOAD
 from wiretape.log.frame import FrameHeader, decode_header
 from wiretape.log.items import OF_AN_EXCHANGE
 from wiretape.log.reader import segment_info
+from wiretape.log.segments import healed_names, segment_path
 from wiretape.session.files import storage_error
 
 _BLOCK: Final = 4 * 1024 * 1024
@@ -47,8 +48,9 @@ def scan_for(log_dir: Path, read: list[tuple[str, int]], needles: list[bytes], h
         NotFoundError, StorageError: a segment cannot be read.
     """
     found = SeqSet(highest)
+    healed = healed_names(log_dir)
     for name, end in read:
-        _scan_segment(log_dir / name, end, needles, found)
+        _scan_segment(segment_path(log_dir, name, healed), end, needles, found)
     return found
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.items import Damage
-from wiretape.log.locks import writer_alive
+from wiretape.log.locks import finished_segments, writer_alive
 from wiretape.log.reader import scan_segment
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.model import Gap, Value
@@ -76,12 +76,12 @@ class Scrubber:
         Raises:
             NotFoundError, StorageError: the log cannot be read.
         """
-        segments = list_segments(self._log_dir)
-        last = {ref.stream: ref for ref in segments}
-        growing = {ref.name for ref in last.values() if writer_alive(self._log_dir, ref.stream) is not None}
         done, before = read_scrub(self._folder, self._session_id).segments, (self._now() - every) * 1000
-        finished = [ref for ref in segments if ref.name not in growing]
-        return [ref for ref in finished if ref.name not in done or not _fresh(done[ref.name], ref, before)]
+        return [
+            ref
+            for ref in finished_segments(self._log_dir)
+            if ref.name not in done or not _fresh(done[ref.name], ref, before)
+        ]
 
     def run(self, every: float) -> list[Gap]:
         """Read what is due; give the damage that was not known. A session that nobody writes is then verified.

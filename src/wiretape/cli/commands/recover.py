@@ -50,6 +50,9 @@ def _row(one: RecoveredSession) -> list[str]:
 def _print_report(report: RecoverReport, *, dry_run: bool) -> None:
     print_table(COLUMNS, map(_row, report.recovered), empty="Nothing to recover.")
     for one in report.recovered:
+        for segment in one.healed:
+            told = f"cannot be healed: {segment.error}" if segment.error else f"healed, {segment.bytes} bytes"
+            note(f"{one.session_id}: {segment.segment} {'would be ' if dry_run and not segment.error else ''}{told}")
         if one.gaps:
             note(f"damage in {one.session_id}:")
             print_table(GAP_COLUMNS, map(gap_row, one.gaps), empty="")

@@ -70,6 +70,11 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     callback=_size,
     help="Delete the oldest while all together take more. [default: $WIRETAPE_RETAIN_TOTAL, else never]",
 )
+@click.option(
+    "--parity",
+    is_flag=True,
+    help="Add 7.4 % to the sessions, so that `recover` heals up to 64 KiB of each segment. [default: $WIRETAPE_PARITY]",
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Recorder processes.")
 @click.option("--no-record", is_flag=True, help="Start without a session; start one later.")
 @click.option("--insecure-upstream", is_flag=True, help="Do not verify the servers' certificates.")
@@ -93,6 +98,7 @@ def command(
     on_full: Literal["pass", "refuse"],
     retain_days: float | None,
     retain_total: int | None,
+    parity: bool,
     workers: int,
     no_record: bool,
     insecure_upstream: bool,
@@ -109,6 +115,8 @@ def command(
     # The process that does it reads its settings there, as it does under a daemon that an agent has started.
     if retain_days is not None:
         os.environ["WIRETAPE_RETAIN_DAYS"] = f"{retain_days:f}"
+    if parity:
+        os.environ["WIRETAPE_PARITY"] = "1"
     if retain_total is not None:
         os.environ["WIRETAPE_RETAIN_TOTAL"] = str(retain_total)
     options = ServeOptions(
