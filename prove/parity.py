@@ -94,7 +94,7 @@ def _blocks_of_one_group(segment: bytearray, _: bytearray, chance: random.Random
 
 
 def _scattered_bits(segment: bytearray, _: bytearray, chance: random.Random) -> None:
-    for _ in range(PARITY):
+    for _bit in range(PARITY):
         segment[chance.randrange(len(segment))] ^= 1 << chance.randrange(8)
 
 

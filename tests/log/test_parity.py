@@ -38,9 +38,7 @@ def large() -> tuple[bytes, bytes]:
     return data, encoded(data)
 
 
-@pytest.mark.parametrize(
-    "size", [1, BLOCK - 1, BLOCK, BLOCK + 1, 17 * BLOCK, 100_000, 239 * BLOCK, 240 * BLOCK, LARGE]
-)
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, BLOCK + 1, 17 * BLOCK, 100_000, 239 * BLOCK, 240 * BLOCK, LARGE])
 def test_a_sound_segment_of_any_size_needs_nothing(size: int) -> None:
     data = random.Random(size).randbytes(size)
     parity = encoded(data)
