@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from prove.part import Result, Task
+from prove.part import Figure, Result, Task
 from tests.support.specimen import BytesFile
 from wiretape.errors import DamagedError
 from wiretape.log.format import SEGMENT_BYTES
@@ -40,7 +40,7 @@ def run(task: Task) -> Result:
         if outcome == "wrong" or (within and outcome == "refused"):
             failures.append(f"{damage.__name__.strip('_')}, case {task.seed}/{number}: {outcome}")
         task.report(number + 1, cases, f"{number + 1} damaged segments")
-    figures = {
+    figures: dict[str, Figure] = {
         "bytes of the segment": size,
         "damaged within the bound": sum(counts[f"{what} within"] for what in ("healed", "refused", "wrong")),
         "of these healed byte for byte": counts["healed within"],
