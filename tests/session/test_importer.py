@@ -14,7 +14,8 @@ import pytest
 from tests.cli.support import wiretape, wiretape_json
 from wiretape.errors import DamagedError, NotFoundError, UsageError
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.importer import import_proxy_mcp, sessions_below
+from wiretape.session.importer import import_recording
+from wiretape.session.recordings import recordings_at
 from wiretape.session.session import Session
 
 FIXTURES = Path(__file__).parent.parent / "formats" / "fixtures" / "proxy-mcp-sessions"
@@ -35,7 +36,7 @@ def imported(root: Path) -> Session:
 
 
 def test_a_whole_session_comes_in_in_its_order_with_its_times_and_its_bytes(root: Path) -> None:
-    report = import_proxy_mcp(root, FULL)
+    report = import_recording(root, FULL)
     assert (report.imported, report.skipped, report.damaged, report.warnings) == (30, 0, 0, [])
     with imported(root) as session:
         assert session.verify(deep=True).state == "clean"
@@ -58,7 +59,7 @@ def test_a_whole_session_comes_in_in_its_order_with_its_times_and_its_bytes(root
 
 
 def test_previews_say_how_much_of_a_body_they_are(root: Path) -> None:
-    report = import_proxy_mcp(root, PREVIEW, name="previews")
+    report = import_recording(root, PREVIEW, name="previews")
     assert (report.name, report.imported, report.damaged) == ("previews", 30, 0)
     assert "6 bodies are lost: they were no text" in report.warnings[0]
     assert "content encoding" in report.warnings[1]
@@ -125,7 +126,7 @@ def test_everything_that_can_still_be_read_comes_in_and_the_report_counts_the_re
 ) -> None:
     damage, readable, damaged = DAMAGED[name]
     damage(copy)
-    report = import_proxy_mcp(root, copy)
+    report = import_recording(root, copy)
     assert (report.imported, report.damaged) == (readable, damaged)
     with imported(root) as session:
         assert session.query().matched == readable
@@ -141,7 +142,7 @@ def test_flipped_bits_anywhere_cost_at_most_what_they_hit(root: Path, copy: Path
         bit = chance.randrange(len(content) * 8)
         content[bit // 8] ^= 1 << bit % 8
         path.write_bytes(content)
-        report = import_proxy_mcp(root, copy)
+        report = import_recording(root, copy)
         assert report.imported >= 29
         assert report.imported + report.skipped >= 30
         Catalogue(root).delete(report.session_id)
@@ -150,20 +151,20 @@ def test_flipped_bits_anywhere_cost_at_most_what_they_hit(root: Path, copy: Path
 def test_strict_fails_at_the_first_damage_and_leaves_nothing(root: Path, copy: Path) -> None:
     DAMAGED["a bad line in the middle"][0](copy)
     with pytest.raises(DamagedError, match="no exchange"):
-        import_proxy_mcp(root, copy, strict=True)
+        import_recording(root, copy, strict=True)
     assert Catalogue(root).ids() == []
 
 
 def test_what_is_no_recording_or_holds_nothing_is_said(root: Path, copy: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError, match="no session of proxy-mcp"):
-        import_proxy_mcp(root, tmp_path / "empty")
+        import_recording(root, tmp_path / "empty")
     with pytest.raises(NotFoundError, match="holds none"):
-        sessions_below(tmp_path / "empty")
+        recordings_at(tmp_path / "empty")
     for content in (b"", b"\0" * 100, b"no json at all\n"):
         (copy / "records.ndjson").write_bytes(content)
         with pytest.raises(UsageError, match="nothing in session can be read"):
-            import_proxy_mcp(root, copy)
+            import_recording(root, copy)
     assert Catalogue(root).ids() == []
 
 
@@ -174,7 +175,7 @@ def test_p14_what_stands_in_a_record_never_becomes_framing_or_a_path(root: Path,
     record["sessionId"] = "../.."
     (copy / "records.ndjson").write_text(json.dumps(record) + "\n")
     (copy / "manifest.json").write_text('{"id": "../../evil", "storageDir": "/etc"}')
-    assert import_proxy_mcp(root, copy).imported == 1
+    assert import_recording(root, copy).imported == 1
     with imported(root) as session:
         headers = session.exchange(1).request.headers  # type: ignore[union-attr]
     assert len(headers) == 1

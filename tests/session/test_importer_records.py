@@ -18,7 +18,7 @@ from tests.session.test_importer import FULL, imported, records
 from wiretape.errors import UsageError
 from wiretape.model import ExchangeDetail
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.importer import ImportReport, import_proxy_mcp
+from wiretape.session.importer import ImportReport, import_recording
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def bring_in(root: Path, tmp_path: Path, *made: dict[str, Any]) -> ImportReport:
     folder = tmp_path / "recording"
     folder.mkdir(exist_ok=True)
     (folder / "records.ndjson").write_text("".join(json.dumps(one) + "\n" for one in [record(), *made]))
-    return import_proxy_mcp(root, folder)
+    return import_recording(root, folder)
 
 
 def detail(root: Path, seq: int) -> ExchangeDetail:
@@ -161,7 +161,7 @@ def test_what_is_wrong_is_told_by_its_place_in_the_file(root: Path, tmp_path: Pa
     good = json.dumps(record()).encode()
     torn = b'{"seq":1,"caf\xff\xff\xe9": nonsense '
     (folder / "records.ndjson").write_bytes(good + b"\n" + torn + good.replace(b'{"seq": ', b'{"seq":') + b"\n")
-    report = import_proxy_mcp(root, folder)
+    report = import_recording(root, folder)
     assert report.imported == 2
     assert f"{len(torn)} bytes at {len(good) + 1}:" in report.warnings[0]
 
@@ -183,7 +183,7 @@ def test_p8_a_body_of_any_length_costs_bounded_memory(root: Path, tmp_path: Path
     del made
     tracemalloc.start()
     try:
-        report = import_proxy_mcp(root, folder)
+        report = import_recording(root, folder)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -35,6 +35,7 @@ class ForeignMessage:
         size: the body's length on the wire, in bytes; more than ``body`` has where it was cut.
         decoded: ``body`` is a text with the content encoding removed, though the headers name one.
         garbled: there was a body that was no text, and the recording has it as one: what it was is lost.
+        version: ``HTTP/1.1`` or another.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -42,13 +43,27 @@ class ForeignMessage:
     size: int
     decoded: bool = False
     garbled: bool = False
+    version: str = "HTTP/1.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds that the parts of an exchange took, None where there was none; ``connect`` is without ``tls``."""
+
+    dns: float | None = None
+    connect: float | None = None
+    tls: float | None = None
+    send: float | None = None
+    wait: float | None = None
+    receive: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignExchange:
     """One exchange. ``number`` and ``ident`` are what its own program called it; times are in milliseconds.
 
-    Times are None where they are not known. ``harmed`` says what could not be read, empty where everything could.
+    Times are None where they are not known. ``harmed`` says what could not be read, empty where everything could;
+    ``server`` is the address that answered, empty where it is not known; ``error`` says why there is no response.
     """
 
     number: int
@@ -62,6 +77,9 @@ class ForeignExchange:
     reason: str
     response: ForeignMessage | None
     harmed: str = ""
+    timings: Timings = Timings()
+    server: str = ""
+    error: str = "the recording it was imported from has no response"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +89,12 @@ class Unreadable:
     offset: int
     length: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that is sound and no part of a session: ``count`` of ``what``. ``exchange``: it was a whole one."""
+
+    what: str
+    count: int
+    exchange: bool = False

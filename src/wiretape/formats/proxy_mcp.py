@@ -7,25 +7,17 @@ can still be read is taken (lines run into each other when the newline between t
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, Unreadable
 from wiretape.formats.lines import Line, Spool, read_lines, spool
+from wiretape.formats.values import MAX_TEXT, NO_TEXT, milliseconds, number, pairs, shown, status_code, token
 
 RECORDS: Final = "records.ndjson"
 _BEGIN: Final = '{"seq":'
-_MAX_NUMBER: Final = 2**53
-_MAX_MS: Final = 2**63 // 1_000_000 - 1
-"""Milliseconds whose nanoseconds the log can hold: to the year 2262."""
-_MAX_TEXT: Final = 256 * 1024
 _PREVIEW: Final = 4096
 """Characters of a preview, as JavaScript counts them; what is longer ends in three dots of proxy-mcp's own."""
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
-"""A method (RFC 9110 section 5.6.2)."""
-_NO_TEXT: Final = re.compile("[\udc80-\udcff]")
-"""Bytes that were no UTF-8, as ``surrogateescape`` gives them."""
 
 
 def read_records(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable]:
@@ -75,7 +67,7 @@ class _Reader:
     def _object(self, text: str, at: int) -> tuple[ForeignExchange | None, int]:
         try:
             value, end = self._decoder.raw_decode(text, at)
-            harmed = "a part of it is not UTF-8" if _NO_TEXT.search(text, at, end) else ""
+            harmed = "a part of it is not UTF-8" if NO_TEXT.search(text, at, end) else ""
             return self._exchange(value, harmed), end
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None, at
@@ -84,16 +76,16 @@ class _Reader:
         """Take a record apart; whatever is not as it should be raises one of the errors that ``_object`` knows."""
         exchange = record["exchange"]
         request, response = exchange["request"], exchange.get("response")
-        status = _status(response.get("statusCode")) if response else None
-        wall, duration = _time(exchange.get("timestamp")), _time(exchange.get("duration"))
+        status = status_code(response.get("statusCode")) if response else None
+        wall, duration = milliseconds(exchange.get("timestamp")), milliseconds(exchange.get("duration"))
         if wall is None or (duration is None and exchange.get("duration") is not None):
             harmed = "its times are none"
         return ForeignExchange(
-            number=_number(record["seq"]),
-            ident=_shown(str(exchange.get("id", "")))[:100],
+            number=number(record["seq"]),
+            ident=shown(str(exchange.get("id", "")))[:100],
             wall_ms=None if wall is None else int(wall),
             duration_ms=duration,
-            method=_token(request["method"]),
+            method=token(request["method"]),
             url=self._text(request["url"]).strip(),
             request=self._message(request, record.get("requestBodyBase64")),
             status=status,
@@ -106,13 +98,13 @@ class _Reader:
         """Give a text that can stand in a line of a head: captured content never becomes framing."""
         if value is None or isinstance(value, bool | int | float):
             value = "" if value is None else str(value)
-        if not isinstance(value, str) or len(value) > _MAX_TEXT or self._spool.holds(value):
+        if not isinstance(value, str) or len(value) > MAX_TEXT or self._spool.holds(value):
             raise ValueError("no text")
-        return _shown(value)
+        return shown(value)
 
     def _message(self, message: dict[str, Any], encoded: Any) -> ForeignMessage:
-        headers = tuple((self._text(name), self._text(value)) for name, value in _pairs(message.get("headers") or {}))
-        size = _number(message.get("bodySize", 0))
+        headers = tuple((self._text(name), self._text(value)) for name, value in pairs(message.get("headers") or {}))
+        size = number(message.get("bodySize", 0))
         if isinstance(encoded, str):
             return ForeignMessage(headers=headers, body=self._spool.body(encoded), size=size)
         text = str(message.get("bodyPreview") or "")
@@ -141,50 +133,3 @@ def _preview(text: str, size: int) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half of a pair, where JavaScript cut it
         return text.encode("utf-8", "ignore")
-
-
-def _pairs(headers: Any) -> Iterator[tuple[Any, Any]]:
-    """Give headers one by one, from an object, a list of pairs or objects, or Node's list of names and values."""
-    if isinstance(headers, dict):
-        for name, value in headers.items():
-            for one in value if isinstance(value, list) else [value]:
-                yield name, one
-    elif headers and all(isinstance(item, str) for item in headers):
-        yield from zip(headers[::2], headers[1::2], strict=True)
-    else:
-        for item in headers:
-            if isinstance(item, dict):
-                yield item["name"], item["value"]
-            else:
-                name, value = item
-                yield name, value
-
-
-def _number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_NUMBER:
-        raise ValueError("no number")
-    return int(value)
-
-
-def _time(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_MS:
-        return None
-    return value
-
-
-def _status(value: Any) -> int | None:
-    """Give a status; None where there was none, which proxy-mcp writes as 0."""
-    status = _number(value or 0)
-    if status and not 100 <= status <= 999:
-        raise ValueError("no status")
-    return status or None
-
-
-def _token(value: Any) -> str:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise ValueError("no method")
-    return value
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)

@@ -21,7 +21,8 @@ from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError, NotFoundError, UsageError
-from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, Unreadable
+from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, LeftOut, Unreadable
+from wiretape.formats.har import read_har
 from wiretape.formats.proxy_mcp import RECORDS, read_records
 from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
 from wiretape.log.locks import writer_alive
@@ -45,8 +46,8 @@ _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 class ImportReport(Value, frozen=True):
     """What came in.
 
-    ``imported`` counts exchanges, ``skipped`` ranges that are no exchange, ``damaged`` those and the exchanges of which
-    a part could not be read; ``warnings`` says what of each.
+    ``imported`` counts exchanges, ``skipped`` what is no exchange, ``damaged`` what of that could not be read and the
+    exchanges of which a part could not be read; ``warnings`` says what of each.
     """
 
     session_id: str
@@ -57,14 +58,15 @@ class ImportReport(Value, frozen=True):
     warnings: list[str]
 
 
-def import_proxy_mcp(
-    root: Path, folder: Path, *, name: str | None = None, strict: bool = False, progress: Progress | None = None
+def import_recording(
+    root: Path, path: Path, *, name: str | None = None, strict: bool = False, progress: Progress | None = None
 ) -> ImportReport:
-    """Make a session of a proxy-mcp session folder, damaged or not.
+    """Make a session of another program's recording, damaged or not.
 
     Args:
-        folder: it has a ``records.ndjson``; nothing else in it is needed, and nothing is written there.
-        name: what the new session is called; None calls it ``imported <folder's name>``.
+        path: a HAR file, or a session folder of proxy-mcp, of which ``records.ndjson`` is enough. Nothing is written
+            there.
+        name: what the new session is called; None calls it ``imported <path's name>``.
         strict: fail at the first damage and leave nothing.
         progress: called with (bytes read, bytes in all).
 
@@ -72,47 +74,30 @@ def import_proxy_mcp(
         NotFoundError: there is no such recording. UsageError: nothing in it can be read, or the name cannot be one.
         DamagedError: ``strict``, and it is damaged. StorageError: it cannot be read, or the root not be written.
     """
-    records = folder / RECORDS
-    if not records.is_file():
+    file, read = (path / RECORDS, read_records) if path.is_dir() else (path, read_har)
+    if not file.is_file():
         raise NotFoundError(
-            f"{folder} has no {RECORDS}, so it is no session of proxy-mcp",
-            hint="give the folder of one session, or the folder that holds them",
+            f"{path} is no HAR and has no {RECORDS}, so it is no session of proxy-mcp",
+            hint="give a HAR file, the folder of one session, or the folder that holds them",
         )
-    source = folder.resolve().name
+    source = path.resolve().name
     before = _imported_before(root, source)
     staging = _staging(root)
     try:
         made = Catalogue(staging).create(name or _default_name(source))
-        with records.open("rb") as file:
-            items = _counted(read_records(file), file.fileno(), file.tell, progress)
+        with file.open("rb") as opened:
+            items = _counted(read(opened), opened.fileno(), opened.tell, progress)
             report = _write(made, items, source, strict=strict)
         if before is not None:
             again = f"{source} was imported before, as {before}; everything is there twice now"
             report = msgspec.structs.replace(report, warnings=[again, *report.warnings])
         return _put_in_place(root, made, report)
     except OSError as error:
-        raise storage_error("import", records, error) from error
+        raise storage_error("import", file, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         with contextlib.suppress(OSError):
             staging.parent.rmdir()
-
-
-def sessions_below(path: Path) -> list[Path]:
-    """Give the proxy-mcp session folders that ``path`` means: itself, or those in it, by name.
-
-    Raises:
-        NotFoundError: there are none.
-    """
-    if (path / RECORDS).is_file():
-        return [path]
-    found = sorted(folder for folder in path.iterdir() if (folder / RECORDS).is_file()) if path.is_dir() else []
-    if not found:
-        raise NotFoundError(
-            f"{path} is no session of proxy-mcp and holds none: there is no {RECORDS}",
-            hint="its sessions are folders with records.ndjson, index.ndjson and manifest.json",
-        )
-    return found
 
 
 def _imported_before(root: Path, source: str) -> str | None:
@@ -156,11 +141,12 @@ def _counted(items: Iterable[Any], fd: int, tell: Any, progress: Progress | None
 
 
 def _write(
-    made: SessionDir, items: Iterable[ForeignExchange | Unreadable], source: str, *, strict: bool
+    made: SessionDir, items: Iterable[ForeignExchange | Unreadable | LeftOut], source: str, *, strict: bool
 ) -> ImportReport:
     writer = _Writer(made, source)
     skipped = damaged = 0
     warnings: list[str] = []
+    left_out: dict[str, int] = {}
 
     def warn(sentence: str) -> None:
         if strict:
@@ -174,6 +160,10 @@ def _write(
                 skipped, damaged = skipped + 1, damaged + 1
                 warn(f"{item.length} bytes at {item.offset}: {item.reason}")
                 continue
+            if isinstance(item, LeftOut):
+                skipped += item.exchange
+                left_out[item.what] = left_out.get(item.what, 0) + item.count
+                continue
             refusal = writer.write(item)
             if refusal is not None:
                 skipped, damaged = skipped + 1, damaged + 1
@@ -183,7 +173,7 @@ def _write(
                 warn(f"exchange {item.number}: {item.harmed}")
         if not writer.written:
             raise UsageError(
-                f"nothing in {source} can be read", hint="is it a session of proxy-mcp with traffic in it?"
+                f"nothing in {source} can be read", hint="is it a HAR or a session of proxy-mcp with traffic?"
             )
         if writer.garbled:
             warnings.append(
@@ -194,6 +184,7 @@ def _write(
                 f"{writer.decoded} bodies are there without their content encoding alone; the header that names it is "
                 "called x-imported-content-encoding"
             )
+        warnings.extend(f"{count} {what}" for what, count in left_out.items())
         writer.finish(skipped, damaged)
     finally:
         writer.close()
@@ -226,8 +217,9 @@ class _Writer:
         if server is None:
             return f"its URL {exchange.url[:80]!r} names no server"
         scheme, host, port, target = server
-        request = self._head(f"{exchange.method} {target} HTTP/1.1", exchange.request)
-        response = self._head(f"HTTP/1.1 {exchange.status} {exchange.reason}", exchange.response)
+        request = self._head(f"{exchange.method} {target} {exchange.request.version}", exchange.request)
+        version = exchange.response.version if exchange.response is not None else ""
+        response = self._head(f"{version} {exchange.status} {exchange.reason}", exchange.response)
         if max(len(request), len(response)) > _MAX_HEAD:
             return "its headers are larger than any real ones"
         if exchange.wall_ms is not None:  # else that of the exchange before is near enough
@@ -279,8 +271,9 @@ class _Writer:
         request, response = exchange.request, exchange.response
         elapsed = round((exchange.duration_ms or 0) * _NS)
         response_crc = 0
+        took = exchange.timings
         if response is not None:
-            begun = ResponseBegun(elapsed, exchange.status or 0, len(head))
+            begun = ResponseBegun(max(elapsed - max(_ns(took.receive), 0), 0), exchange.status or 0, len(head))
             response_crc = self._body(FrameType.RESPONSE_HEAD, seq, begun, head, response.body)
         done = Done(
             elapsed_ns=elapsed,
@@ -293,7 +286,14 @@ class _Writer:
             response_recorded=response.body.size if response is not None else 0,
             request_crc=request_crc,
             response_crc=response_crc,
-            error="" if response is not None else "the recording it was imported from has no response",
+            dns_ns=_ns(took.dns),
+            connect_ns=_ns(took.connect),
+            tls_ns=_ns(took.tls),
+            send_ns=_ns(took.send),
+            wait_ns=_ns(took.wait),
+            receive_ns=_ns(took.receive),
+            server=exchange.server,
+            error="" if response is not None else exchange.error,
         )
         self._begun().append(FrameType.DONE, seq, done)
 
@@ -318,6 +318,10 @@ class _Writer:
         """Seal the log."""
         if self._log is not None:
             self._log.close()
+
+
+def _ns(milliseconds: float | None) -> int:
+    return -1 if milliseconds is None else round(milliseconds * _NS)
 
 
 def _size(message: ForeignMessage) -> int:

@@ -13,6 +13,7 @@ from wiretape.errors import UsageError
 
 EXAMPLES = """\b
 Examples:
+  wiretape import checkout.har
   wiretape import ~/.proxy-mcp/sessions
   wiretape import ~/.proxy-mcp/sessions/20261123035604_ngk6cukk --name checkout
 """
@@ -25,20 +26,21 @@ Examples:
 @root_option
 @json_option
 def command(*, path: Path, name: str | None, strict: bool, root: Path, as_json: bool) -> int:
-    """Make sessions of PATH: a session folder of proxy-mcp, or a folder of them, damaged or not.
+    """Make sessions of PATH, damaged or not: a HAR file, a session folder of proxy-mcp, or a folder of such.
 
     Everything that can still be read comes in, in its order and with its times; what cannot is counted.
     """
     from wiretape.model import to_json  # noqa: PLC0415
-    from wiretape.session.importer import import_proxy_mcp, sessions_below  # noqa: PLC0415
+    from wiretape.session.importer import import_recording  # noqa: PLC0415
+    from wiretape.session.recordings import recordings_at  # noqa: PLC0415
 
-    folders = sessions_below(path)
-    if name is not None and len(folders) > 1:
-        raise UsageError(f"--name is for one session; {path} holds {len(folders)}", hint="import them one by one")
+    found = recordings_at(path)
+    if name is not None and len(found) > 1:
+        raise UsageError(f"--name is for one session; {path} holds {len(found)}", hint="import them one by one")
     reports = []
-    for folder in folders:
-        with progress(f"import {folder.name}", quiet=as_json) as report_progress:
-            reports.append(import_proxy_mcp(root, folder, name=name, strict=strict, progress=report_progress))
+    for recording in found:
+        with progress(f"import {recording.name}", quiet=as_json) as report_progress:
+            reports.append(import_recording(root, recording, name=name, strict=strict, progress=report_progress))
     if as_json:
         documents = [to_json(report) for report in reports]
         print_json({"status": "success", **(documents[0] if len(documents) == 1 else {"sessions": documents})})
