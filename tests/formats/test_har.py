@@ -115,6 +115,12 @@ def test_the_handshake_is_beside_the_connection_where_the_sum_says_so(file: Path
     assert (found.duration_ms, found.timings.dns) == (13, None)
 
 
+def test_times_beyond_those_of_the_log_are_none(file: Path) -> None:
+    huge = dict.fromkeys(("dns", "connect", "ssl", "send", "wait", "receive"), 9e12)
+    assert one(file, time=9e15, timings=huge).duration_ms is None
+    assert one(file, time=None, timings=dict.fromkeys(huge, 9e15)).timings == Timings()
+
+
 @pytest.mark.parametrize(
     ("written", "version"),
     [("h2", "2"), ("HTTP/2.0", "2"), ("http/2", "2"), ("h3", "3"), ("HTTP/1.0", "1.0"), ("", "1.1"), ("\n", "1.1")],

@@ -12,6 +12,7 @@ import pytest
 
 from wiretape.formats.foreign import Unreadable
 from wiretape.formats.har_scan import Entry, Scanner
+from wiretape.formats.har_text import base64_body, text_body
 
 MITMPROXY = Path(__file__).parent / "fixtures" / "har" / "mitmproxy.har"
 
@@ -174,3 +175,18 @@ def test_p14_a_file_made_to_be_read_again_and_again_is_not(file: Path, part: str
             pass
         # Every reading in vain is counted; the limit can be passed by the one that reaches it alone.
         assert scanner.vain > -2 * len(content)
+
+
+@pytest.mark.parametrize(("text", "later"), [("AAAA", b"?"), ("AAAA", b'"'), ("\u00e9\u00e9", b"")])
+def test_a_body_that_changes_while_it_is_read_is_said_to(file: Path, text: str, later: bytes) -> None:
+    file.write_bytes(har(entry(1, comment=text * 800_000)))
+    with file.open("rb") as opened:
+        scanner = Scanner(opened)
+        long = next(scanner.items())
+        assert isinstance(long, Entry)
+        named = long.value["comment"]
+        body = text_body(scanner.texts, named, "", frozenset()) if not later else base64_body(scanner.texts, named)
+        assert body is not None
+        file.write_bytes(b"{" + later * file.stat().st_size)
+        with pytest.raises(OSError, match="changed"):
+            assert max(map(len, body.pieces())) <= 192 * 1024

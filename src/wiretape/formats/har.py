@@ -135,7 +135,7 @@ class _Reader:
         total = sum(part or 0 for part in (blocked, dns, connect, send, wait, receive))
         duration = milliseconds(self._entry.get("time"))
         if duration is None:
-            duration = total if parts else None
+            duration = milliseconds(total) if parts else None
         # The specification has the handshake in "connect"; mitmproxy has it beside it, as the sum shows.
         if connect and tls and abs(total - (duration or 0)) <= abs(total + tls - (duration or 0)):
             connect = max(connect - tls, 0)

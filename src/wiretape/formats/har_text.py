@@ -111,13 +111,25 @@ def _body(pieces: Callable[[], Iterator[bytes]]) -> Body:
         size += len(piece)
         if size == len(held) + len(piece) <= 2 * _PIECE:
             held += piece
-    return Body.of(held) if len(held) == size else Body(size, lambda: _limited(pieces()))
+    return Body.of(held) if len(held) == size else Body(size, partial(_again, pieces, size))
 
 
-def _limited(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        for at in range(0, len(piece), 4 * _PIECE):
-            yield piece[at : at + 4 * _PIECE]
+def _again(pieces: Callable[[], Iterator[bytes]], size: int) -> Iterator[bytes]:
+    """Give a body that has been read before, in pieces of at most 192 KiB.
+
+    Raises:
+        OSError: it is no longer what it was.
+    """
+    passed = 0
+    try:
+        for piece in pieces():
+            for at in range(0, min(len(piece), size - passed), 4 * _PIECE):
+                yield piece[at : at + 4 * _PIECE]
+            passed += len(piece)
+    except ValueError as error:
+        raise OSError("it was changed while it was read") from error
+    if passed != size:
+        raise OSError("it was changed while it was read")
 
 
 def _joined(half: str, text: str) -> str:
