@@ -102,7 +102,8 @@ class NetworkError(WiretapeError):
 class ProtocolError(WiretapeError):
     """A message that HTTP forbids, or whose length is ambiguous (RFC 9112 section 6.3).
 
-    ``status`` is the status code that a client which sent it should be given.
+    ``status`` is the status code that a client which sent it should be given; ``pieces`` are those of a body that were
+    read before the fault in the same bytes.
     """
 
     code = "protocol"
@@ -110,6 +111,7 @@ class ProtocolError(WiretapeError):
     def __init__(self, message: str, *, hint: str = "", code: str | None = None, status: int = 400) -> None:
         super().__init__(message, hint=hint, code=code)
         self.status = status
+        self.pieces: list[bytes] = []
 
 
 class DaemonError(WiretapeError):

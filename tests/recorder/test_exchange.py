@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 
 import h11
 import pytest
@@ -276,3 +278,49 @@ def test_ambiguous_requests_are_refused_and_never_reach_the_server(
         assert client.read_response().status == 400
     assert http_origin.requests_for("/") == []
     wait_until(lambda: recorder.frames(FrameType.EVENT), what="an event about the refusal")
+
+
+BROKEN = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\nhello\r\n3\r\nyou\r\nnonsense\r\n"
+)
+
+
+@pytest.mark.parametrize("at", [0, 30, 74, 84, 90, len(BROKEN)])
+def test_p1_what_a_server_sent_before_it_broke_off_http_is_recorded(recorder: RecorderProcess, at: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(BROKEN[:at])
+                connection.sendall(BROKEN[at:])
+                connection.recv(1)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        authority = f"127.0.0.1:{listener.getsockname()[1]}"
+        with RawClient.plain(recorder.address) as client:
+            client.send(request_bytes("GET", f"http://{authority}/", host=authority))
+            exchange = only(recorder)
+        server.join()
+    assert exchange.state == "failed"
+    assert exchange.response is not None
+    assert dict(exchange.response.headers)["Content-Type"] == "text/plain"
+    assert recorder.body(exchange) == b"helloyou"
+
+
+def test_p1_what_a_client_sent_before_it_broke_off_http_is_recorded(
+    recorder: RecorderProcess, http_origin: Origin
+) -> None:
+    head = request_bytes(
+        "POST", http_origin.url("/echo"), host=http_origin.authority, headers=[("Transfer-Encoding", "chunked")]
+    )
+    with RawClient.plain(recorder.address) as client:
+        client.send(head + b"5\r\nhello\r\n")
+        wait_until(lambda: recorder.frames(FrameType.OPENED), what="the request")
+        client.send(b"3\r\nyou\r\nnonsense\r\n")
+        exchange = only(recorder)
+    assert exchange.state == "failed"
+    assert recorder.body(exchange, "request") == b"helloyou"

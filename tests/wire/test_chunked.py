@@ -238,3 +238,26 @@ def outcome(pieces: list[bytes]) -> tuple[bytes, bytes, bytes] | bool:
     except ProtocolError:
         return True
     return (body, decoder.trailers, decoder.rest) if decoder.finished else False
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [
+        (b"5\r\nhello\r\n3\r\nyou\r\nxx\r\n", b"helloyou"),
+        (b"5\r\nhello!!", b"hello"),
+        (b"5\r\nhello\r\n0\r\nno trailer\r\n\r\n", b"hello"),
+    ],
+)
+def test_p1_what_was_read_before_a_fault_is_given_however_the_bytes_come(body: bytes, given: bytes) -> None:
+    for at in range(len(body) + 1):
+        assert b"".join(until_fault([body[:at], body[at:]])) == given
+
+
+def until_fault(parts: list[bytes]) -> list[bytes]:
+    decoder, pieces = ChunkedDecoder(), []
+    try:
+        for part in parts:
+            pieces += decoder.feed(part)
+    except ProtocolError as error:
+        return pieces + error.pieces
+    pytest.fail("there is no fault")

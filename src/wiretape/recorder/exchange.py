@@ -130,6 +130,8 @@ class Exchange(Receiver):
         try:
             pieces = reader.feed(data)
         except ProtocolError as error:
+            for piece in error.pieces:
+                self._tap.request_body(piece)
             self._fail(error.code, error.message, error.status)
             return
         for piece in pieces:
@@ -204,6 +206,8 @@ class Exchange(Receiver):
             else:
                 self._read_body(self._response_reader, data)
         except ProtocolError as error:
+            for piece in error.pieces:
+                self._tap.response_body(piece)
             self._fail(error.code, f"{self._route.host} sent what is not HTTP: {error.message}", 502)
 
     def _read_head(self, buffer: bytes) -> None:
@@ -230,7 +234,11 @@ class Exchange(Receiver):
     def _read_final(self, head: ResponseHead, rest: bytes) -> None:
         self._response = head
         reader = self._response_reader = body_reader(head)
-        pieces = reader.feed(rest) if rest else []
+        try:
+            pieces = reader.feed(rest) if rest else []
+        except ProtocolError:
+            self._tap.response_head(head.raw, head.status)
+            raise
         dechunk = head.framing == CHUNKED and self._head.minor == 0
         if head.framing == UNTIL_CLOSE or dechunk or not self.request_finished:
             self._close = True

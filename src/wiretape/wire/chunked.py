@@ -89,10 +89,25 @@ class ChunkedDecoder:
         """Take bytes from the connection and give the pieces of the body among them, without the chunks' framing.
 
         Raises:
-            ProtocolError: the framing is malformed. The pieces of earlier calls stand; nothing can follow.
+            ProtocolError: the framing is malformed. The pieces of earlier calls stand, and those in the error; nothing
+                can follow.
         """
         buf = self._pending + data if self._pending else bytes(data)
         pieces: list[bytes] = []
+        try:
+            at = self._take(buf, pieces)
+        except ProtocolError as error:
+            error.pieces = pieces
+            raise
+        if self.finished:
+            self.rest += buf[at:]
+            self._pending = b""
+        else:
+            self._pending = buf[at:]
+        return pieces
+
+    def _take(self, buf: bytes, pieces: list[bytes]) -> int:
+        """Append what of the body is in ``buf`` to ``pieces``; give the offset of what is to be read again."""
         at, size = 0, len(buf)
         while at < size and not self.finished:
             if self._state == _DATA:
@@ -107,12 +122,7 @@ class ChunkedDecoder:
             if end < 0:
                 break
             at = end
-        if self.finished:
-            self.rest += buf[at:]
-            self._pending = b""
-        else:
-            self._pending = buf[at:]
-        return pieces
+        return at
 
     def eof(self) -> bool:
         """Take note that the connection has ended; give whether the body is complete."""
