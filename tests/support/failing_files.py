@@ -20,6 +20,8 @@ class FailingFiles:
         room: bytes that can still be written; the write that meets the end is short, the ones after it
             fail with ENOSPC. None is without end.
         short: how many bytes the next write takes at most; the one after it takes all. None takes all.
+        reserved: bytes of the disk that a reserve holds.
+        set_aside: by descriptor, bytes that can be written whatever the room is.
         write_errors: how many of the next writes fail with EIO.
         sync_errors: how many of the next fdatasync calls fail with EIO.
         folder_errors: how many of the next syncs of a folder fail with EIO.
@@ -35,6 +37,8 @@ class FailingFiles:
         self.inner = inner
         self.room: int | None = None
         self.short: int | None = None
+        self.reserved = 0
+        self.set_aside: dict[int, int] = {}
         self.write_errors = 0
         self.sync_errors = 0
         self.folder_errors = 0
@@ -65,6 +69,10 @@ class FailingFiles:
         if self.write_errors > 0:
             self.write_errors -= 1
             raise OSError(errno.EIO, "input/output error")
+        if fd in self.set_aside:
+            self.set_aside[fd] -= len(data)
+            assert self.set_aside[fd] >= 0
+            return self.inner.write(fd, data)
         if self.room is not None:
             if self.room <= 0:
                 raise OSError(errno.ENOSPC, "no space left on device")
@@ -120,6 +128,23 @@ class FailingFiles:
         """Remove."""
         self._enter()
         self.inner.remove_empty(path)
+
+    def reserve(self, path: Path, size: int) -> None:
+        """Set aside what there is room for."""
+        self._enter()
+        if self.reserved < size and self.room is not None:
+            if self.room < size - self.reserved:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            self.room -= size - self.reserved
+        self.inner.reserve(path, size)
+        self.reserved = size
+
+    def move(self, path: Path, target: Path) -> int:
+        """Move, with the room that was set aside."""
+        self._enter()
+        fd = self.inner.move(path, target)
+        self.set_aside[fd], self.reserved = self.reserved, 0
+        return fd
 
     def open_read(self, path: Path) -> Readable:
         """Open."""

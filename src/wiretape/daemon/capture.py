@@ -29,6 +29,9 @@ BACKOFF_FIRST, BACKOFF_MAX = 0.05, 5.0
 CLOSE_WAIT = 2.0
 """Seconds that closing a session waits for the exchanges still running in it; they are finished behind that."""
 
+COUNTS = ("inFlight", "connections", "exchanges", "dropped", "unreported", "blocked")
+"""What recorders count; ``blocked`` are sessions that cannot be recorded at the moment."""
+
 
 class _Worker:
     """One place in the row of recorders: whoever holds it at the moment, and the lock that orders its commands."""
@@ -103,8 +106,8 @@ class Capture:
             await self._close(old)
 
     async def stats(self) -> dict[str, int]:
-        """Give the sums of what the recorders count: ``inFlight``, ``connections``, ``exchanges``, ``dropped``."""
-        total = {"inFlight": 0, "connections": 0, "exchanges": 0, "dropped": 0}
+        """Give the sums of what the recorders count, see ``COUNTS``; the log then has what was dropped."""
+        total = dict.fromkeys(COUNTS, 0)
         for worker in self._workers:
             if worker.recorder is None:
                 continue
@@ -126,16 +129,15 @@ class Capture:
             worker.recorder = None
         await asyncio.gather(*(recorder.stop() for recorder in recorders))
 
-    async def _launch(self, index: int) -> None:
-        """Start one recorder: configured, recording, accepting."""
+    async def _launch(self, index: int, *, resume: bool = False) -> None:
+        """Start one recorder: configured, recording, accepting; a successor also while its disk is full (P10)."""
         worker = self._workers[index]
         async with worker.lock:
             recorder = await RecorderProcess.spawn(replace(self._config, stream=index), self._listener)
             try:
                 if self.target is not None:
-                    await recorder.ask(
-                        "record", "recording", session_id=self.target.session_id, **self.target.command()
-                    )
+                    command = {**self.target.command(), "resume": resume}
+                    await recorder.ask("record", "recording", session_id=self.target.session_id, **command)
                 await recorder.ask("accept", "accepting")
             except BaseException:
                 recorder.kill()
@@ -160,7 +162,7 @@ class Capture:
             delay = min(max(BACKOFF_FIRST, delay * 2), BACKOFF_MAX)
             worker.restarts += 1
             try:
-                await self._launch(index)
+                await self._launch(index, resume=True)
             except DaemonError as error:
                 log.error("no recorder could be started for %s: %s", self.address, error)  # noqa: TRY400  a cause, no bug
 

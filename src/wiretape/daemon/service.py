@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from wiretape import __version__
-from wiretape.daemon.capture import Capture
+from wiretape.daemon.capture import COUNTS, Capture
 from wiretape.daemon.housekeeping import Housekeeper
 from wiretape.daemon.library import Library, Progress
 from wiretape.daemon.listen import bind
 from wiretape.daemon.options import Address
 from wiretape.daemon.paths import info_path, socket_path
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
+from wiretape.daemon.space import space, warnings
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
@@ -84,7 +85,8 @@ class Service:
     async def status(self) -> DaemonStatus:
         """Say what runs."""
         capture = self._capture
-        counts = await capture.stats() if capture else {"inFlight": 0, "connections": 0, "exchanges": 0, "dropped": 0}
+        counts = await capture.stats() if capture else dict.fromkeys(COUNTS, 0)
+        disk = await asyncio.to_thread(space, self.root)
         return DaemonStatus(
             running=capture is not None,
             proxy=f"http://{capture.address}" if capture else None,
@@ -109,6 +111,15 @@ class Service:
             version=__version__,
             started_at=self._started_at,
             background=self.housekeeper.state,
+            unreported=counts["unreported"],
+            disk_free=disk.free if disk else None,
+            disk_total=disk.total if disk else None,
+            warnings=warnings(
+                disk,
+                dropped=counts["dropped"],
+                blocked=counts["blocked"] > 0,
+                refuses=self._target is not None and self._target.on_full == "refuse",
+            ),
         )
 
     def follow(self) -> None:

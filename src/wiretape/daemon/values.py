@@ -44,6 +44,10 @@ class Background(Value, frozen=True):
 class DaemonStatus(Value, frozen=True):
     """Everything about a running daemon. Counts are since each recorder started; ``dropped`` passed unrecorded.
 
+    ``unreported`` are those of the dropped of which the log itself says nothing yet, because it cannot be written.
+    ``disk_free`` and ``disk_total`` are bytes of the disk under the sessions, None where it does not say. ``warnings``
+    are sentences for a person.
+
     ``proxy`` is what `wiretape serve --json` calls it, ``running``, ``port`` and ``url`` what proxy-mcp does.
     """
 
@@ -70,6 +74,10 @@ class DaemonStatus(Value, frozen=True):
     version: str
     started_at: int
     background: Background
+    unreported: int = 0
+    disk_free: int | None = None
+    disk_total: int | None = None
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 class Recording(Value, frozen=True):

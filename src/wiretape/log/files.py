@@ -7,13 +7,18 @@ new file survives that once its folder was synced as well.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 # A link is not followed, a pipe does not block.
 _TO_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_TO_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE
 
 
 class FileEntry(NamedTuple):
@@ -69,6 +74,12 @@ class Files(Protocol):
 
     def remove_empty(self, path: Path) -> None:
         """Remove a file of length 0; any other file, and any failure, is left alone."""
+
+    def reserve(self, path: Path, size: int) -> None:
+        """Have a file of length 0 for which ``size`` bytes of the disk are set aside; again, if it is there already."""
+
+    def move(self, path: Path, target: Path) -> int:
+        """Give a file another name and open it for appending; FileExistsError when there is one of that name."""
 
     def open_read(self, path: Path) -> Readable:
         """Open a file for reading; a link is not followed, a pipe does not block."""
@@ -139,8 +150,8 @@ class RealFiles:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, note, 0)
+            os.pwrite(fd, note, 0)  # first: a full disk has no room for what was given back to it
+            os.ftruncate(fd, len(note))
         except BlockingIOError:
             os.close(fd)
             return None
@@ -179,6 +190,33 @@ class RealFiles:
         except OSError:
             return
 
+    def reserve(self, path: Path, size: int) -> None:
+        """Set blocks aside behind the end of an empty file; anything else of that name is removed."""
+        for _ in range(2):
+            fd = os.open(path, _TO_APPEND | os.O_CREAT, 0o600)
+            try:
+                found = os.fstat(fd)
+                if stat.S_ISREG(found.st_mode) and found.st_size == 0 and found.st_nlink == 1:
+                    _allocate(fd, size)
+                    return
+                path.unlink()
+            except OSError:
+                self.remove_empty(path)
+                raise
+            finally:
+                os.close(fd)
+
+    def move(self, path: Path, target: Path) -> int:
+        """Link and unlink: a rename would replace what has the name."""
+        fd = os.open(path, _TO_APPEND)
+        try:
+            os.link(path, target, follow_symlinks=False)
+            path.unlink()
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
     def open_read(self, path: Path) -> Readable:
         """Open for reading."""
         return RealFile(path)
@@ -195,6 +233,16 @@ class RealFiles:
                 continue
             found.append(FileEntry(entry.name, size, entry.is_file(follow_symlinks=False)))
         return found
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Set blocks aside for a file without making it longer, which the standard library has no call for."""
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if fallocate is None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    if fallocate(fd, _KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 # A holder's note is about 100 bytes; whatever else stands in the file is not one.

@@ -83,12 +83,23 @@ class Tape:
     @property
     def accepting(self) -> bool:
         """Whether a new exchange can be recorded now; False while the disk is full or the cap is reached."""
-        return not self.full and (self._writer.fd >= 0 or self._try_again())
+        writer = self._writer
+        return ((writer.fd >= 0 and not writer.in_reserve) or self._try_again()) and not self.full
 
     @property
     def full(self) -> bool:
-        """Whether the session's size cap is reached; only its end and the account of drops are written from then on."""
-        return self._cap is not None and self._writer.size > self._cap - EVENT_RESERVE
+        """Whether the disk is full or the session's cap reached: only ends and reports of drops are written then."""
+        return self._writer.in_reserve or (self._cap is not None and self._writer.size > self._cap - EVENT_RESERVE)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing new can be recorded, as far as was last seen."""
+        return self.full or self._writer.fd < 0
+
+    @property
+    def unreported(self) -> int:
+        """Dropped exchanges of which the log itself says nothing yet."""
+        return self._drops.unreported
 
     @property
     def refusing(self) -> bool:
@@ -190,10 +201,10 @@ class Tape:
         if now < self._blocked_until:
             return False
         self._blocked_until = now + RETRY_SECONDS
-        if self._writer.begin_new_segment():
-            self.report_dropped()
-            return True
-        return False
+        writer = self._writer
+        went_on = writer.leave_reserve() if writer.in_reserve else writer.begin_new_segment()
+        self.report_dropped()
+        return went_on
 
     def report_dropped(self) -> None:
         """Write what was dropped since the last report into the log itself (P10)."""
@@ -328,8 +339,8 @@ class Tape:
 
     def _seal(self) -> None:
         """Write the end of the stream, with what was dropped before it."""
-        if self._drops.unreported and self._writer.fd < 0:
-            self._writer.begin_new_segment()  # the last chance to say so
+        if self._writer.fd < 0:
+            self._writer.begin_new_segment()  # the last chance
         self.report_dropped()
         self._writer.seal(final=True)
         self._note_loss()

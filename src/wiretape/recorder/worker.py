@@ -22,6 +22,7 @@ from typing import Any, Final
 from wiretape import __version__
 from wiretape.errors import UsageError, WiretapeError
 from wiretape.log.format import Event, FrameType
+from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.segments import list_segments
 from wiretape.log.writer import LogWriter, StreamIdentity
@@ -93,7 +94,10 @@ class Worker:
                 self._listener.start()
             self._say({"event": "accepting"})
         elif kind == "stats":
-            self._say({"event": "stats", **self._stats()})
+            for tape in self._tapes.values():
+                tape.report_dropped()
+            # Behind the write: what is said to be in the log is.
+            self._loop.call_soon(lambda: self._say({"event": "stats", **self._stats()}))
         elif kind == "stop":
             self._stopping.set()
         else:
@@ -139,7 +143,15 @@ class Worker:
             program=f"wiretape {__version__}",
         )
         room = self._room(log_dir, command.get("maxDisk"))
-        writer = LogWriter(log_dir, identity, clock_ns=time.time_ns, next_number=number, next_seq=seq)
+        writer = LogWriter(
+            log_dir,
+            identity,
+            clock_ns=time.time_ns,
+            next_number=number,
+            next_seq=seq,
+            reserve=Reserve(reserve_path(log_dir, self._stream)),
+            patient=bool(command.get("resume")),
+        )
         tape = Tape(
             self._loop,
             writer,
@@ -191,6 +203,8 @@ class Worker:
         return {
             "inFlight": sum(tape.in_flight for tape in tapes),
             "dropped": sum(tape.dropped for tape in tapes),
+            "unreported": sum(tape.unreported for tape in tapes),
+            "blocked": sum(tape.blocked for tape in tapes),
             "connections": len(context.clients),
             "exchanges": context.exchanges,
         }

@@ -19,6 +19,7 @@ from wiretape.errors import BusyError
 from wiretape.log.deep import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.report import LogReport
+from wiretape.log.reserve import remove_reserves
 from wiretape.log.segments import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import HealedSegment, RecoveredSession, RecoveryState, VerifyReport
@@ -194,6 +195,7 @@ def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = Non
 
 def _write(folder: Path, report: RecoveredSession, log: LogReport, state: str, index: Index) -> None:
     """Write everything that follows from a report; the caller holds ``derived_lock``, the index is at the log's end."""
+    remove_reserves(folder / "log")
     begun, ended, _ = index.times()
     names = quarantine(folder, log.gaps)
     recovery = Recovery(session_id=report.session_id, log=state, report=report, quarantine=names, log_ended_at=ended)

@@ -282,6 +282,20 @@ class MemoryFiles:
         if inode is not None and not self.disk.inodes[inode].data:
             self.disk.folders[path.parent] = self.disk.folders[path.parent].put(path.name, _NONE)
 
+    def reserve(self, path: Path, size: int) -> None:
+        """Have an empty file; this disk never fills up."""
+        if self.disk.find(path) is None:
+            self.disk.new_file(path)
+
+    def move(self, path: Path, target: Path) -> int:
+        """Give a file another name."""
+        if self.disk.find(target) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        inode, folders = self.disk.inode(path), self.disk.folders
+        folders[target.parent] = folders[target.parent].put(target.name, inode)
+        folders[path.parent] = folders[path.parent].put(path.name, _NONE)
+        return self._descriptor(inode)
+
     def open_read(self, path: Path) -> Readable:
         """Open for reading."""
         return MemoryFile(self.disk, self.disk.inode(path))
