@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, flip_in, new_session, segment
+from tests.session.logs import Recording, flip, flip_in, new_session, segment
 from wiretape.cli.main import run
 from wiretape.session.catalogue import SessionDir
+from wiretape.session.parity import protect_session
 
 SECRET = "the-secret-outside"
 
@@ -25,12 +26,19 @@ NAMES = (
 )
 """Where links and pipes are put in a session's folder; ``{copy}`` is the name of the copy of its damage."""
 
+HEALING = (
+    *("parity", "parity/0-00000001.wlog.par", "parity/.0-00000001.wlog.par.new"),
+    *("healed", "healed/0-00000001.wlog", "healed/.0-00000001.wlog.new"),
+)
+"""Likewise, of a session with parity."""
+
 COMMANDS = (
     ("sessions",),
     ("verify", "last"),
     ("verify", "last", "--deep"),
     ("recover", "last", "--dry-run"),
     ("query", "last", "--text", "answer"),
+    ("parity", "last"),
     ("recover", "last"),
     ("recover", "last"),
     ("exchange", "last", "1"),
@@ -120,15 +128,41 @@ def name_of_the_copy(session: SessionDir, scratch: Path) -> str:
 def test_p14_nothing_under_a_name_of_ours_is_followed_or_waited_for(
     damaged: SessionDir, outside: Outside, tmp_path: Path, capfd: pytest.CaptureFixture[str], what: str, derived: bool
 ) -> None:
-    root, pristine = damaged.path.parent.parent, tmp_path / "pristine"
     copy = name_of_the_copy(damaged, tmp_path)
     if derived:
-        run(["recover", "last", "--root", str(root)])
+        run(["recover", "last", "--root", str(damaged.path.parent.parent)])
+    try_names([name.format(copy=copy) for name in NAMES], damaged, outside, tmp_path, capfd, what)
+
+
+@pytest.mark.parametrize("healed", [False, True], ids=["with parity", "healed"])
+@pytest.mark.parametrize("what", list(links(None)))  # type: ignore[arg-type]
+def test_p14_nothing_under_a_name_of_parity_is_followed_or_waited_for(
+    damaged: SessionDir, outside: Outside, tmp_path: Path, capfd: pytest.CaptureFixture[str], what: str, healed: bool
+) -> None:
+    flip(segment(damaged), segment(damaged).read_bytes().index(b"nswer 2") - 1)  # sound again
+    protect_session(damaged.path, damaged.session_id)
+    flip_in(segment(damaged), b"answer 2")
+    if healed:
+        run(["recover", "last", "--root", str(damaged.path.parent.parent)])
+        assert (damaged.path / "healed").is_dir()
+    try_names(list(HEALING), damaged, outside, tmp_path, capfd, what)
+
+
+def try_names(
+    names: list[str],
+    damaged: SessionDir,
+    outside: Outside,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    """Put the same thing under each name, one at a time, and run every command."""
+    root, pristine = damaged.path.parent.parent, tmp_path / "pristine"
     shutil.copytree(root, pristine)
-    for name in NAMES:
+    for name in names:
         shutil.rmtree(root)
         shutil.copytree(pristine, root)
-        path = damaged.path / name.format(copy=copy)
+        path = damaged.path / name
         path.parent.mkdir(exist_ok=True, mode=0o700)
         if path.is_dir():
             shutil.rmtree(path)

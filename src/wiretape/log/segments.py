@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wiretape.errors import NotFoundError, StorageError
+from wiretape.errors import NotFoundError, StorageError, WiretapeError
 from wiretape.log.files import REAL, FileEntry, Files
+from wiretape.log.reader import segment_info
 
 HEALED: Final = "healed"
 """The folder beside a log's with copies of damaged segments as they were; readers take those (docs/parity.md)."""
@@ -55,7 +56,7 @@ def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
     """
     found: dict[tuple[int, int], SegmentRef] = {}
     beside = log_dir.parent / HEALED
-    for folder, entries in ((log_dir, _scan(log_dir, files)), (beside, _entries_of(beside, files))):
+    for folder, entries in ((log_dir, _scan(log_dir, files)), (beside, _healed(beside, files))):
         for entry in entries:
             numbers = parse_segment_name(entry.name)
             if numbers is not None and entry.regular:
@@ -65,8 +66,7 @@ def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
 
 def healed_names(log_dir: Path, files: Files = REAL) -> frozenset[str]:
     """Name the segments that are read from their healed copies."""
-    entries = _entries_of(log_dir.parent / HEALED, files)
-    return frozenset(entry.name for entry in entries if entry.regular and parse_segment_name(entry.name))
+    return frozenset(entry.name for entry in _healed(log_dir.parent / HEALED, files))
 
 
 def segment_path(log_dir: Path, name: str, healed: frozenset[str]) -> Path:
@@ -102,12 +102,26 @@ def stream_locks(log_dir: Path, files: Files = REAL) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def _entries_of(folder: Path, files: Files) -> list[FileEntry]:
-    """List a folder that need not be there."""
+def _healed(folder: Path, files: Files) -> list[FileEntry]:
+    """List the healed copies that begin as the segment does whose name they have: nothing else may hide one."""
+    if files is REAL and folder.is_symlink():
+        return []
     try:
-        return files.list_folder(folder)
+        entries = files.list_folder(folder)
     except OSError:
         return []
+    return [entry for entry in entries if entry.regular and _begins_right(folder / entry.name, files)]
+
+
+def _begins_right(path: Path, files: Files) -> bool:
+    numbers = parse_segment_name(path.name)
+    if numbers is None:
+        return False
+    try:
+        head = segment_info(path, files).head
+    except WiretapeError:
+        return False
+    return head is not None and (head.stream, head.number) == numbers
 
 
 def _scan(log_dir: Path, files: Files) -> list[FileEntry]:

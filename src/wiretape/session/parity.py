@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from wiretape.errors import DamagedError, StorageError
+from wiretape.errors import DamagedError, NotFoundError, StorageError
 from wiretape.log.files import REAL, Readable
 from wiretape.log.items import Damage
 from wiretape.log.locks import finished_segments
@@ -51,9 +51,13 @@ def want_parity(folder: Path) -> None:
     Raises:
         StorageError, NotFoundError: the file system refused.
     """
-    make_folder(folder / PARITY, parents=False)
-    if not wants_parity(folder):
-        raise StorageError(f"{folder / PARITY} is no folder, so there can be no parity", hint="move it away")
+    _real_folder(folder / PARITY)
+
+
+def _real_folder(path: Path) -> None:
+    make_folder(path, parents=False)
+    if path.is_symlink() or not path.is_dir():
+        raise StorageError(f"{path} is no folder of the session's own", hint="move it away")
 
 
 def unprotected(folder: Path) -> list[SegmentRef]:
@@ -111,10 +115,7 @@ def heal_session(folder: Path, suspects: set[str], *, dry_run: bool = False) -> 
         dry_run: write nothing.
 
     Returns:
-        The damaged segments that have parity; nothing for sound ones.
-
-    Raises:
-        StorageError, NotFoundError: a healed copy cannot be written.
+        The damaged segments that have parity, each with what came of it; nothing for sound ones.
     """
     if not wants_parity(folder):
         return []
@@ -180,13 +181,13 @@ def _heal(folder: Path, name: str, *, dry_run: bool) -> HealedSegment | None:
                 return None
             repair.heal(file)
             if not dry_run:
-                make_folder(target.parent, parents=False)
+                _real_folder(target.parent)
                 _place(target, repair.whole())
             return HealedSegment(segment=name, bytes=repair.bytes)
-        except DamagedError as error:
+        except (DamagedError, StorageError, NotFoundError) as error:
             return HealedSegment(segment=name, bytes=0, error=error.message)
         except OSError as error:
-            raise storage_error("heal", folder / "log" / name, error) from error
+            return HealedSegment(segment=name, bytes=0, error=storage_error("heal", target, error).message)
 
 
 class _Nothing:
