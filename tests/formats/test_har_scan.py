@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import random
@@ -134,6 +135,24 @@ def test_damage_costs_the_entry_that_it_is_in_alone(file: Path, old: bytes, new:
     whole = [entry(number) for number in range(6)]
     assert all(value in whole for value in found.values)
     assert all(length < 700 for _, length in found.lost)
+
+
+@pytest.mark.parametrize("length", [10, 30_000])
+def test_p4_entries_that_have_run_into_the_next_ones_cost_themselves_however_many(file: Path, length: int) -> None:
+    text = base64.b64encode(bytes(length))
+    parts = [json.dumps(entry(number, response={"content": {"text": text.decode()}})).encode() for number in range(300)]
+    torn = set(random.Random(5).sample(range(299), 90))
+    listed = b"".join(
+        part[: part.index(b'"headers": [') + 12] if number in torn else part + b"," for number, part in enumerate(parts)
+    )
+    # The brackets that end the file close what the first torn entry has left open.
+    found = Found(file, b'{"log": {"entries": [' + listed[:-1] + b"]}}", 8192 if length < 100 else None)
+    assert found.values == [json.loads(part) for number, part in enumerate(parts) if number not in torn]
+
+
+def test_an_entry_with_times_of_its_own_inside_is_whole(file: Path) -> None:
+    made = entry(1, _redirects=[{"startedDateTime": "x"}, {"startedDateTime": "y"}], comment='"startedDateTime"')
+    assert Found(file, har(made, entry(2))).values == [made, entry(2)]
 
 
 def test_p14_a_har_in_a_body_is_no_entry_of_this_one(file: Path) -> None:

@@ -11,10 +11,14 @@ from wiretape.formats.har_text import Texts
 
 BLOCK: Final = 1024 * 1024
 LONG_STRING: Final = 256 * 1024
+TIME: Final = '"startedDateTime"'
+MOST_TIMES: Final = 6
+"""Keys of this name in one entry. Each has one; where there are more it is torn and runs into the next ones."""
 _MAX_DEPTH: Final = 200
 _OUTSIDE: Final = re.compile(rb'["{}\[\]]')
 _INSIDE: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTE: Final = 0x22
+_TIME: Final = TIME.strip('"').encode()
 
 
 class LongObject:
@@ -36,6 +40,7 @@ class LongObject:
         self._string: int | None = None
         """Where the string that is open begins."""
         self._begun = bytearray()
+        self._times = 0
 
     def read(self) -> bytes | None:
         """Give it with names in place of its long strings; None when it is none, or too long all the same.
@@ -54,7 +59,7 @@ class LongObject:
             self.end += passed
             if not self._depth:
                 return bytes(self._kept)
-            if not passed or len(self._kept) > self._limit or self._depth > _MAX_DEPTH:
+            if not passed or self._is_none():
                 return None
         return None
 
@@ -72,7 +77,7 @@ class LongObject:
             end = found.end() if found else len(block)
             self._kept += block[at:end]
             at = end
-            if found is None or len(self._kept) > self._limit or self._depth > _MAX_DEPTH:
+            if found is None or self._is_none():
                 break
             if found[0] == b'"':
                 self._string = self.end + at
@@ -91,6 +96,10 @@ class LongObject:
         if end < len(block) and block[end] == _QUOTE and self._string is not None:
             length = self.end + end - self._string
             self._kept += (self._texts.add(self._string, length) if length > LONG_STRING else self._begun) + b'"'
+            self._times += self._begun == _TIME
             self._string = None
             self._begun.clear()
         return end
+
+    def _is_none(self) -> bool:
+        return len(self._kept) > self._limit or self._depth > _MAX_DEPTH or self._times >= MOST_TIMES

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from wiretape.formats.foreign import Unreadable
-from wiretape.formats.har_long import LongObject
+from wiretape.formats.har_long import MOST_TIMES, TIME, LongObject
 from wiretape.formats.har_text import Texts
 from wiretape.formats.values import NO_TEXT
 
@@ -28,8 +29,8 @@ _CANDIDATE: Final = re.compile(
     r'\{\s{0,500}"(?:startedDateTime|pageref|time|request|response|cache|timings|serverIPAddress|connection|comment'
     r'|_[A-Za-z]{1,40})"\s{0,500}:'
 )
+_TIMES: Final = re.compile(rf"(?<!\\){TIME}")
 _BETWEEN: Final = re.compile(r"[\s,]*+")
-_STARTED: Final = re.compile(r'(?<!\\)"startedDateTime"\s*+:')
 _TAIL: Final = re.compile(rb"\s*\]\s*\}\s*\}\s*$")
 _BEGINNING: Final = re.compile(r"[\ufeff\s\[{,]*+")
 _NO_ENTRY: Final = "no exchange that can be read"
@@ -63,13 +64,14 @@ class Scanner:
         self._size = os.fstat(file.fileno()).st_size
         self._decoder = json.JSONDecoder(strict=False, parse_int=float)
         self._text = ""
+        self._times: list[int] = []
         self._end = 0
         self._sound = True
         self._resume = 0
         # A place in the window, as a character and as a byte of the file.
         self._place = (0, 0)
         # What reading in vain may cost in all, so that no file takes longer than a few readings of it.
-        self.vain = 4 * self._size + 32 * window
+        self.vain = 2 * self._size + 32 * window
 
     def items(self) -> Iterator[Entry | Unreadable]:
         """Give everything in its order.
@@ -143,21 +145,39 @@ class Scanner:
         """Read an object; (None, where reading ended) when there is none."""
         index = self._index(at)
         self.texts.clear()
-        try:
-            value, stop = self._decoder.raw_decode(self._text, index)
-        except RecursionError:
-            return None, at + self._window
-        except json.JSONDecodeError as error:
-            stop = len(self._text) if error.msg.startswith("Unterminated") else error.pos
-            if self._end >= self._size or stop < len(self._text) - _SLACK:
-                return None, self._byte(stop)
-            if index:
-                self._load(at)
-                return self._object(at)
-            return self._long(at)
-        self._sound = not NO_TEXT.search(self._text, index, stop)
-        swallowed = sum(1 for _ in _STARTED.finditer(self._text, index, stop)) > 1 and _holds_entries(value)
-        return None if swallowed else value, self._byte(stop)
+        limit = index
+        for keys in (2, MOST_TIMES):
+            limit = self._limit(index, keys)
+            whole = limit == len(self._text)
+            text, begin = (self._text, index) if whole else (self._text[index:limit], 0)
+            try:
+                value, stop = self._decoder.raw_decode(text, begin)
+            except RecursionError:
+                return None, at + self._window
+            except json.JSONDecodeError as error:
+                stop = index - begin + (len(text) if error.msg.startswith("Unterminated") else error.pos)
+                if stop < limit - _SLACK or (whole and self._end >= self._size):
+                    return None, self._byte(stop)
+                if whole:
+                    break
+                continue
+            stop += index - begin
+            self._sound = not NO_TEXT.search(self._text, index, stop)
+            return None if _holds_entries(value) else value, self._byte(stop)
+        if limit < len(self._text):
+            return None, self._byte(limit)
+        if index:
+            self._load(at)
+            return self._object(at)
+        return self._long(at)
+
+    def _limit(self, index: int, keys: int) -> int:
+        """Tell where the ``keys``-th time of an entry stands from ``index`` on; the window's end where there is none.
+
+        What reads so far has left its own entry, and is not to read the rest of the file for its own.
+        """
+        last = bisect_right(self._times, index) + keys - 1
+        return self._times[last] if last < len(self._times) else len(self._text)
 
     def _long(self, at: int) -> tuple[Any, int]:
         long = LongObject(self._file.fileno(), at, self.texts, self._window)
@@ -201,6 +221,7 @@ class Scanner:
         self._file.seek(at)
         content = self._file.read(self._window)
         self._text = content.decode("utf-8", "surrogateescape")
+        self._times = [found.start() for found in _TIMES.finditer(self._text)]
         self._place, self._end = (0, at), at + len(content)
 
     def _index(self, at: int) -> int:
