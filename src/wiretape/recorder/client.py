@@ -18,6 +18,10 @@ from wiretape.wire.http1 import RequestHead, parse_request_head, split_target
 PIPELINE_MAX: Final = 64 * 1024
 """Bytes of later requests that are held while one is answered; then the client is not read any more."""
 
+LINGER_SECONDS: Final = 5.0
+LINGER_BYTES: Final = 64 * 1024 * 1024
+"""How long, and how much of what a refused client still sends, is thrown away before its connection is closed."""
+
 
 class ClientConnection(asyncio.Protocol):
     """One connection from a client: plain proxy requests, or what is inside a CONNECT.
@@ -34,6 +38,8 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_full",
         "_holding",
+        "_linger_left",
+        "_linger_until",
         "_lost",
         "_paused",
         "context",
@@ -63,6 +69,8 @@ class ClientConnection(asyncio.Protocol):
         self._lost = False
         self._full = False
         self._holding = False
+        self._linger_left = 0
+        self._linger_until: asyncio.TimerHandle | None = None
 
     # -- from the loop -------------------------------------------------------------------------------------------
 
@@ -76,7 +84,10 @@ class ClientConnection(asyncio.Protocol):
         """Take bytes: a new request, more of the running one, or a pipelined one that has to wait."""
         exchange = self._exchange
         if exchange is None and (self._full or self._holding):
-            self.keep_rest(data)
+            if self._linger_until is not None:
+                self._throw_away(len(data))
+            else:
+                self.keep_rest(data)
         elif exchange is None:
             self._buffer = self._buffer + data if self._buffer else data
             self._next_request()
@@ -93,6 +104,8 @@ class ClientConnection(asyncio.Protocol):
         """End what was running."""
         self._lost = True
         self.context.clients.discard(self)
+        if self._linger_until is not None:
+            self._linger_until.cancel()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_lost()
@@ -140,10 +153,13 @@ class ClientConnection(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
 
-    def exchange_ended(self, *, close: bool) -> None:
-        """The running exchange has had its last byte: go on with the next, or close."""
+    def exchange_ended(self, *, close: bool, unread: bool = False) -> None:
+        """The running exchange has had its last byte: go on with the next, or close; ``unread``: it still sends."""
         self._exchange = None
         if self._lost:
+            return
+        if unread and not self.context.stopping:
+            self._linger()
             return
         if close or self.context.stopping:
             self.transport.close()
@@ -236,4 +252,24 @@ class ClientConnection(asyncio.Protocol):
         self.on_lost_early = None
         self.write(error_page(status, code, message, hint))
         if not self._lost:
+            self._linger()
+
+    # -- lingering -----------------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """Close once the client has seen the answer (RFC 9112 section 9.6).
+
+        Closing with bytes unread makes the kernel send RST, which takes from the client the answer that it has not read
+        yet. So our side ends, and what it still sends is read and thrown away, within bounds.
+        """
+        self._holding = True
+        self._linger_left = LINGER_BYTES
+        self._linger_until = self.context.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.resume_reading()
+        if self.transport.can_write_eof():  # over TLS the answer's Connection: close has to do
+            self.transport.write_eof()
+
+    def _throw_away(self, size: int) -> None:
+        self._linger_left -= size
+        if self._linger_left <= 0:
             self.transport.close()

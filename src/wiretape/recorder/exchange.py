@@ -302,7 +302,8 @@ class Exchange(Receiver):
 
     def _finish(self, out: bytes) -> None:
         self._client.write(out)
-        self._client.exchange_ended(close=self._close or not self.request_finished)
+        unread = not self.request_finished
+        self._client.exchange_ended(close=self._close or unread, unread=unread)
 
     def _switch(self, head: ResponseHead, rest: bytes) -> None:
         """Follow 101 (Switching Protocols): bytes pass both ways and are counted."""
