@@ -47,12 +47,16 @@ def test_a_client_that_sends_first_and_reads_later_sees_that_the_server_is_down(
     assert only(recorder).state == "failed"
 
 
+def send_for_ever(client: socket.socket) -> None:
+    while True:
+        client.sendall(BODY)
+
+
 def test_a_client_that_never_stops_sending_is_left(recorder: RecorderProcess) -> None:
     with socket.create_connection(recorder.address, timeout=20) as client:
         client.sendall(b"POST http://example.com/ HTTP/1.1\r\nContent-Length: 1, 2\r\n\r\n")
         with pytest.raises(OSError):  # noqa: PT011 -- a reset or a broken pipe, as it comes
-            while True:
-                client.sendall(BODY)
+            send_for_ever(client)
 
 
 def test_a_client_that_only_waits_sees_the_end_at_once(recorder: RecorderProcess) -> None:
