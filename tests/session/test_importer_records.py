@@ -155,6 +155,14 @@ def test_a_body_that_was_no_text_is_said_to_be_lost(root: Path, tmp_path: Path) 
     assert any(warning.startswith("1 bodies are lost") for warning in report.warnings)
 
 
+def test_a_body_that_really_has_replacement_characters_is_not(root: Path, tmp_path: Path) -> None:
+    whole = record(request_bodyPreview="a\ufffdb", request_bodySize=5)
+    whole.pop("requestBodyBase64", None)
+    assert bring_in(root, tmp_path, whole).warnings == []
+    with imported(root) as session:
+        assert b"".join(session.raw_body(2, "request")) == "a\ufffdb".encode()
+
+
 def test_what_is_wrong_is_told_by_its_place_in_the_file(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
     folder.mkdir()

@@ -108,7 +108,7 @@ class _Reader:
         if isinstance(encoded, str):
             return ForeignMessage(headers=headers, body=self._spool.body(encoded), size=size)
         text = str(message.get("bodyPreview") or "")
-        if "\ufffd" in text:
+        if "\ufffd" in text and len(text.encode("utf-8", "surrogatepass")) != size:
             # proxy-mcp made a text of bytes that were none: what they were cannot be known any more.
             return ForeignMessage(headers=headers, body=Body.of(b""), size=size, garbled=True)
         preview = _preview(text, size)
