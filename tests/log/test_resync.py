@@ -37,7 +37,7 @@ def test_one_wrong_byte_anywhere_in_a_header_is_worked_out(tmp_path: Path) -> No
             content = bytearray(segment.buffer)
             content[offset + at] ^= difference
             with opened(segment.write(tmp_path, bytes(content))) as (file, _):
-                header = repaired_header(file, offset, segment.salt)
+                header = repaired_header(file, offset, file.size(), segment.salt)
                 assert header is not None
                 assert (header.type, header.seq) == (kind, seq)
 
@@ -48,8 +48,8 @@ def test_nothing_is_worked_out_of_garbage(tmp_path: Path) -> None:
     for _ in range(200):
         path.write_bytes(random_bytes(500))
         with opened(path) as (file, _):
-            assert repaired_header(file, 0, 5) is None
-            assert repaired_header(file, 480, 5) is None
+            assert repaired_header(file, 0, file.size(), 5) is None
+            assert repaired_header(file, 480, file.size(), 5) is None
 
 
 def test_the_mark_is_found_over_the_edge_of_what_is_looked_at(tmp_path: Path) -> None:

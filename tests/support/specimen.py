@@ -39,6 +39,10 @@ class BytesFile:
         """Measure."""
         return len(self._content)
 
+    def data_from(self, offset: int) -> int:
+        """Know of no holes."""
+        return offset
+
     def close(self) -> None:
         """Let go, so that the content can change its length."""
         self._content.release()

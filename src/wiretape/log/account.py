@@ -12,20 +12,21 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import DamagedError
+from wiretape.log.drops import IMPOSSIBLE_SEQ_FROM, Drops, DropsState, count_in
 from wiretape.log.format import Event, Flag, FrameType, Seal, SegmentHead
 from wiretape.log.inventory import Placed
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.ledger import NO_CAUSE, LedgerState, StreamLedger
+from wiretape.log.ledger import NO_CAUSE, LedgerState, Room, StreamLedger, count
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 
 # Reports stay readable and bounded: what exceeds these is counted and noted, not listed.
 _LISTED_GAPS: Final = 10_000
 _LISTED_SEQS: Final = 10_000
+_LISTED_IN_GAPS: Final = 20_000
+_NOTES: Final = 1_000
 _OF_AN_EXCHANGE: Final = frozenset(map(int, OF_AN_EXCHANGE))
 
-IMPOSSIBLE_SEQ_FROM: Final = 2**53
-"""No writer comes this far, and JSON's numbers are exact only up to here."""
 IMPOSSIBLE_SEQ: Final = "a number that no writer gives"
 _FIRST: Final = (-1, -1)
 
@@ -54,9 +55,8 @@ class _State(msgspec.Struct, array_like=True):
     damaged_bytes: int
     hints: dict[int, list[int]]
     notes: list[str]
-    dropped: int
-    partial: list[int]
-    events: list[bytes]
+    drops: DropsState
+    unlisted_notes: int
 
 
 class _Stream:
@@ -97,15 +97,16 @@ class Account:
         self.step = step
         self._gaps = [(gap, _FIRST) for gap in gaps]
         self._damaged_bytes = sum(gap.length for gap, _ in self._gaps)
-        self._notes = list(notes)
+        self._notes = list(notes)[:_NOTES]
         self._streams: dict[int, _Stream] = {}
         self._provisional: set[int] = set()
         self._unlisted = 0
         self._tails: list[tuple[Gap, tuple[int, int]]] = []
         self._hints: dict[int, set[int]] = {}
-        self._dropped = 0
-        self._partial: set[int] = set()
-        self._events: set[bytes] = set()
+        self._drops = Drops()
+        self._unlisted_notes = 0
+        self._room = Room()
+        self._hinted = 0
 
     @property
     def whole(self) -> bool:
@@ -138,7 +139,7 @@ class Account:
         stream = self._streams.get(segment.stream)
         first = stream is None
         if stream is None:
-            stream = self._streams[segment.stream] = _Stream(StreamLedger(segment.stream, self.step or 1))
+            stream = self._streams[segment.stream] = _Stream(StreamLedger(segment.stream, self.step or 1, self._room))
         else:
             self._compare(stream)
         ledger, cause = stream.ledger, NO_CAUSE
@@ -194,24 +195,21 @@ class Account:
         try:
             record = frame.record()
         except DamagedError as error:
-            self._notes.append(error.message)
+            self._note(error.message)
             return
-        if isinstance(record, Event) and frame.head not in self._events:
-            # After a failed fsync the writer writes frames again to a new segment: what an event counts counts once.
-            self._events.add(frame.head)
-            self._take_event(record)
+        if isinstance(record, Event):
+            self._drops.take(frame.head, record)
         if isinstance(record, SegmentHead) and frame.offset:
-            self._notes.append(f"{frame.segment} has a second head at {frame.offset}")
+            self._note(f"{frame.segment} has a second head at {frame.offset}")
         if isinstance(record, Seal):
             stream.ledger.seal(record, bool(frame.flags & Flag.FINAL))
             stream.seal = record
 
-    def _take_event(self, event: Event) -> None:
-        if event.kind == "dropped":
-            count = event.detail.get("exchanges")
-            partial = event.detail.get("partial")
-            self._dropped += count if isinstance(count, int) and count > 0 else 0
-            self._partial.update(seq for seq in partial if isinstance(seq, int)) if isinstance(partial, list) else None
+    def _note(self, sentence: str) -> None:
+        if len(self._notes) < _NOTES:
+            self._notes.append(sentence)
+        else:
+            self._unlisted_notes += 1
 
     def _compare(self, stream: _Stream) -> None:
         # Frames know their offsets, so none was cut out: a difference is the writer's fault, and still to be told.
@@ -221,7 +219,7 @@ class Account:
             return
         found = (sum(counts.values()) - 1, counts.get(FrameType.OPENED, 0), counts.get(FrameType.DONE, 0))
         if found != (seal.frames, seal.opened, seal.done):
-            self._notes.append(
+            self._note(
                 f"{stream.name}: its seal counts {seal.frames} frames, {seal.opened} opened and {seal.done} done;"
                 f" there are {found[0]}, {found[1]} and {found[2]}"
             )
@@ -233,8 +231,16 @@ class Account:
             return
         self._damaged_bytes += damage.length
         index = self._add_gap(gap, (number, stream.number))
-        self._hints.setdefault(index, set()).update(damage.seqs_hint)
+        self._hint(index, damage.seqs_hint)
         stream.ledger.damage(damage, index)
+
+    def _hint(self, gap: int, seqs: Iterable[int]) -> None:
+        known = self._hints.setdefault(gap, set())
+        before = len(known)
+        for seq in seqs:
+            if self._hinted + len(known) - before < _LISTED_IN_GAPS:
+                known.add(seq)
+        self._hinted += len(known) - before
 
     def _add_gap(self, gap: Gap, place: tuple[int, int]) -> int:
         if len(self._gaps) >= _LISTED_GAPS:
@@ -254,20 +260,20 @@ class Account:
         for ledger in ledgers:
             for seq, cause in ledger.touched:
                 if cause != NO_CAUSE:
-                    self._hints.setdefault(cause, set()).add(seq)
+                    self._hint(cause, (seq,))
         gone = {seq for seqs in lost.values() for seq in seqs}
         unfinished = {seq for ledger in ledgers for seq in ledger.unfinished}
         interrupted = {seq for ledger in ledgers for seq in ledger.interrupted}
-        if self._unlisted:
-            self._notes.append(f"{self._unlisted} further damaged ranges are counted and not listed")
+        self._tell_what_is_not_listed(ledgers)
         tails = [gap for gap, _ in sorted(self._tails, key=lambda tail: tail[1])]
         return LogReport(
             session_id=session_id,
             exchanges=sum(ledger.known for ledger in ledgers),
             done=sum(ledger.done for ledger in ledgers),
-            interrupted=sorted(interrupted | (unfinished & self._partial)),
-            in_flight=sorted(unfinished - self._partial),
-            partial=sorted(self._partial),
+            interrupted=sorted(interrupted | (unfinished & self._drops.partial)),
+            interrupted_unlisted=sum(ledger.unlisted for ledger in ledgers),
+            in_flight=sorted(unfinished - self._drops.partial),
+            partial=sorted(self._drops.partial),
             lost=sorted(gone)[:_LISTED_SEQS],
             lost_exchanges=lost_count,
             damaged=sorted({seq for seqs in self._hints.values() for seq in seqs} - gone),
@@ -277,7 +283,7 @@ class Account:
             damaged_bytes=self._damaged_bytes,
             closed_cleanly=bool(ledgers) and all(ledger.closed for ledger in ledgers),
             holder=holder,
-            dropped=self._dropped,
+            dropped=self._drops.exchanges,
             bytes=size,
             segments=segments,
             next_seq={number: stream.ledger.next_seq for number, stream in sorted(self._streams.items())},
@@ -297,22 +303,26 @@ class Account:
     def _settle_missing(self, ledgers: list[StreamLedger]) -> tuple[dict[int, list[int]], int]:
         """Give the lost seqs of each gap (as many as are listed) and the count of all that are lost."""
         lost: dict[int, list[int]] = {}
-        lost_count = never_written = 0
+        partial = sorted(self._drops.partial)
+        lost_count = sum(ledger.missing.lost for ledger in ledgers)
+        never_written = sum(ledger.missing.never_written for ledger in ledgers)
+        room = _LISTED_IN_GAPS
         for ledger in ledgers:
             for seqs, cause in ledger.missing:
-                dropped = sum(1 for seq in self._partial if seq in seqs)
+                missing = count(seqs) - count_in(partial, seqs)
                 if cause == NO_CAUSE:
-                    never_written += _count(seqs) - dropped
+                    never_written += missing
                     continue
-                lost_count += _count(seqs) - dropped
+                lost_count += missing
                 listed = lost.setdefault(cause, [])
-                for seq in seqs:
-                    if len(listed) >= _LISTED_SEQS:
+                for seq in seqs if room > 0 else ():
+                    if len(listed) >= _LISTED_SEQS or room <= 0:
                         break
-                    if seq not in self._partial:
+                    if seq not in self._drops.partial:
                         listed.append(seq)
-        if never_written > self._dropped:
-            self._notes.append(f"{never_written} numbers were given and never written, and no damage explains them")
+                        room -= 1
+        if never_written > self._drops.exchanges:
+            self._note(f"{never_written} numbers were given and never written, and no damage explains them")
         return lost, lost_count
 
     def _with_exchanges(self, index: int, gap: Gap, lost: list[int]) -> Gap:
@@ -320,6 +330,22 @@ class Account:
         if not seqs:
             return gap
         return msgspec.structs.replace(gap, exchanges=sorted(seqs), lost=lost)
+
+    def _tell_what_is_not_listed(self, ledgers: list[StreamLedger]) -> None:
+        unlisted = sum(ledger.unlisted for ledger in ledgers)
+        if self._unlisted_notes:
+            self._notes.append(f"{self._unlisted_notes} further notes are left out")
+        if self._unlisted:
+            self._notes.append(f"{self._unlisted} further damaged ranges are counted and not listed")
+        if unlisted:
+            self._notes.append(
+                f"{unlisted} further exchanges without an end are counted and not listed: too many were open at once"
+                " for their ends to be waited for, so some of them may have one"
+            )
+        if self._room.ranges <= 0:
+            self._notes.append("numbers are missing in so many places that some are counted without their place")
+        if self._room.touched <= 0 or self._hinted >= _LISTED_IN_GAPS:
+            self._notes.append("damage touched so many exchanges that not all of them are listed")
 
     # -- put aside ----------------------------------------------------------------------------------------------
 
@@ -340,9 +366,8 @@ class Account:
             self._damaged_bytes,
             hints,
             self._notes,
-            self._dropped,
-            sorted(self._partial),
-            sorted(self._events),
+            self._drops.save(),
+            self._unlisted_notes,
         )
         return msgspec.msgpack.encode(state)
 
@@ -360,16 +385,12 @@ class Account:
         account = cls(state.step, notes=state.notes)
         account._gaps, account._tails = state.gaps, state.tails
         account._unlisted, account._damaged_bytes = state.unlisted, state.damaged_bytes
-        account._provisional, account._dropped = set(state.provisional), state.dropped
+        account._provisional, account._drops = set(state.provisional), Drops(state.drops)
         account._hints = {index: set(seqs) for index, seqs in state.hints.items()}
-        account._partial, account._events = set(state.partial), set(state.events)
+        account._unlisted_notes = state.unlisted_notes
+        account._hinted = sum(map(len, account._hints.values()))
         for number, saved in state.streams.items():
-            stream = account._streams[number] = _Stream(StreamLedger.load(number, saved.ledger))
+            stream = account._streams[number] = _Stream(StreamLedger.load(number, saved.ledger, account._room))
             stream.number, stream.name, stream.end = saved.number, saved.name, saved.end
             stream.counts, stream.sound, stream.seal = saved.counts, saved.sound, saved.seal
         return account
-
-
-def _count(seqs: range) -> int:
-    """Count a range that a forged seal may have made longer than ``len`` can say."""
-    return max(0, (seqs.stop - seqs.start + seqs.step - 1) // seqs.step)

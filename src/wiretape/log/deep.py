@@ -6,6 +6,7 @@ or by whoever wrote the log. Memory follows the exchanges that are running at on
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,7 +16,7 @@ from wiretape.errors import DamagedError
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, ResponseBegun
 from wiretape.log.items import Damage, Frame
 
-_RUNNING: Final = 100_000
+_RUNNING: Final = 50_000
 """Exchanges without an end that are followed at once; of more, the oldest are given up."""
 _LISTED: Final = 10_000
 
@@ -60,7 +61,7 @@ class DeepCheck:
         self.bodies = 0
         self.disagreeing: list[int] = []
         self.count = 0
-        self._running: dict[int, tuple[_Body, _Body]] = {}
+        self._running: OrderedDict[int, tuple[_Body, _Body]] = OrderedDict()
 
     def watch(self, items: Iterator[Frame | Damage]) -> Iterator[Frame | Damage]:
         """See what is read of a segment, and pass it on."""
@@ -80,7 +81,7 @@ class DeepCheck:
             if frame.seq in self._running:
                 return  # written once more
             if len(self._running) >= _RUNNING:
-                del self._running[next(iter(self._running))]
+                self._running.popitem(last=False)
             request, response = self._running[frame.seq] = (_Body(), _Body())
             request.add(0, frame.data[max(0, record.head_size) :])
             return

@@ -38,6 +38,12 @@ class Readable(Protocol):
     def size(self) -> int:
         """Give the file's length now."""
 
+    def data_from(self, offset: int) -> int:
+        """Give the first offset, from ``offset`` on, at which another byte than zero may stand.
+
+        The file's length, or more, where there is none; ``offset`` where nobody knows of holes.
+        """
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -105,9 +111,24 @@ class RealFile:
         """Measure."""
         return os.fstat(self._fd).st_size
 
+    def data_from(self, offset: int) -> int:
+        """Ask where the next data are."""
+        return data_from(self._fd, offset)
+
     def close(self) -> None:
         """Close."""
         os.close(self._fd)
+
+
+def data_from(fd: int, offset: int) -> int:
+    """Give the first offset from ``offset`` on that lies in no hole of a file; its length where only a hole follows.
+
+    A terabyte that was never written is a moment's work for whoever makes a file, and should be for its reader.
+    """
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        return max(offset, os.fstat(fd).st_size) if error.errno == errno.ENXIO else offset
 
 
 class RealFiles:

@@ -7,23 +7,33 @@ is over: after a failed sync frames are written again, and a copy may make it wh
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
 from wiretape.errors import DamagedError
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, ResponseBegun
 from wiretape.log.items import Damage, Frame
-from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place, Side
+from wiretape.log.tape import LEFT_OUT, MAX_PIECES, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place, Side
 
 _ROOM: Final = 8 * 1024 * 1024
 """Bytes of frames that are held; those beyond are read again when their exchange ends."""
-_RUNNING: Final = 100_000
+_OBJECT: Final = 300
+"""Bytes that holding a frame takes beside its own."""
+_RUNNING: Final = 20_000
 """Exchanges followed at once; of more, the oldest are given as they are."""
-_WAITING: Final = 10_000
+_WAITING: Final = 5_000
 """Damaged exchanges that wait for copies at once; likewise."""
 _FRAMES: Final = 1_000
 """Frames other than body that are kept of one exchange; a recorder writes a handful."""
+_PLACES: Final = 100_000
+"""Frames other than body that are kept of all exchanges."""
+_PIECES: Final = MAX_PIECES
+"""Frames of bodies that are kept of all exchanges."""
 _NOTES: Final = 100
+"""Sentences about one exchange; and about all at once:"""
+_SENTENCES: Final = 20_000
+_AND_MORE: Final = "More of it is damaged than is told here."
 _KINDS: Final = frozenset(map(int, FrameType))
 
 
@@ -49,11 +59,6 @@ class _Running:
             found = self.pieces[side] = Pieces(kind)
         return found
 
-    def note(self, sentence: str) -> None:
-        """Say something about it, once."""
-        if len(self.notes) < _NOTES and sentence not in self.notes:
-            self.notes.append(sentence)
-
     def whole(self) -> bool:
         """Tell whether everything that was recorded of it is there."""
         done = self.done
@@ -75,10 +80,13 @@ class Gatherer:
             log: where frames that are not held are read from.
         """
         self._log = log
-        self._running: dict[int, _Running] = {}
-        self._waiting: dict[int, _Running] = {}
-        self._damaged: dict[int, list[str]] = {}
+        self._running: OrderedDict[int, _Running] = OrderedDict()
+        self._waiting: OrderedDict[int, _Running] = OrderedDict()
+        self._damaged: OrderedDict[int, list[str]] = OrderedDict()
         self._room = _ROOM
+        self._places = _PLACES
+        self._pieces = _PIECES
+        self._sentences = _SENTENCES
 
     def follows(self, seq: int) -> bool:
         """Tell whether the exchange was begun and not yet given."""
@@ -97,7 +105,7 @@ class Gatherer:
         try:
             self._add(running, frame)
         except DamagedError as error:
-            running.note(error.message)
+            self._note(running.notes, error.message)
         if running.done is None or seq in self._waiting:
             return given
         del self._running[seq]
@@ -116,15 +124,30 @@ class Gatherer:
         for seq in damage.seqs_hint:
             running = self._running.get(seq) or self._waiting.get(seq)
             notes = running.notes if running is not None else self._damaged.setdefault(seq, [])
-            if len(notes) < _NOTES:
-                notes.append(f"Its {what} frame is damaged: {where}.")
+            self._note(notes, f"Its {what} frame is damaged: {where}.")
         while len(self._damaged) > _WAITING:
-            del self._damaged[next(iter(self._damaged))]
+            self._forget(self._damaged.popitem(last=False)[1])
+
+    def _note(self, notes: list[str], sentence: str) -> None:
+        """Say something about an exchange, once."""
+        if sentence in notes or _AND_MORE in notes:
+            return
+        if len(notes) < _NOTES and self._sentences > 0:
+            self._sentences -= 1
+            notes.append(sentence)
+        else:
+            notes.append(_AND_MORE)
+
+    def _forget(self, notes: list[str]) -> None:
+        self._sentences += sum(1 for sentence in notes if sentence is not _AND_MORE)
 
     def end_run(self) -> Iterator[ExchangeTape]:
         """Give what is left, by ``seq``: its recorder is gone."""
         left = {**self._running, **self._waiting}
-        self._running, self._waiting, self._damaged = {}, {}, {}
+        for notes in self._damaged.values():
+            self._forget(notes)
+        for pool in (self._running, self._waiting, self._damaged):
+            pool.clear()
         for seq in sorted(left):
             yield self._finish(left.pop(seq))
 
@@ -140,7 +163,10 @@ class Gatherer:
                     f"{frame.segment} at {frame.offset}: a body position of {record.position} is impossible"
                 )
             side = REQUEST if kind == FrameType.REQUEST_BODY else RESPONSE
-            running.body(side).add(record.position, len(frame.data), frame)
+            if self._pieces <= 0 or not running.body(side).add(record.position, len(frame.data), frame):
+                self._note(running.notes, LEFT_OUT)
+            elif frame.data:
+                self._pieces -= 1
             return
         if isinstance(record, Opened):
             running.opened = True
@@ -154,32 +180,41 @@ class Gatherer:
         self._keep(running, frame)
 
     def _keep(self, running: _Running, frame: Frame) -> None:
-        if len(running.frames) >= _FRAMES:
-            running.note("It has more frames than any recorder writes; the rest is left out.")
-        elif frame.size <= self._room:
-            self._room -= frame.size
+        if len(running.frames) >= _FRAMES or self._places <= 0:
+            self._note(running.notes, LEFT_OUT)
+            return
+        self._places -= 1
+        if frame.size + _OBJECT <= self._room:
+            self._room -= frame.size + _OBJECT
             running.frames.append(frame)
         else:
             running.frames.append(_place(frame))
 
     def _let_go(self, running: _Running) -> None:
         """Hold places instead of frames."""
-        self._room += sum(frame.size for frame in running.frames if isinstance(frame, Frame))
+        self._room += _taken(running)
         running.frames = [_place(frame) for frame in running.frames]
 
-    def _give_up(self, pool: dict[int, _Running], why: str) -> ExchangeTape:
-        running = pool.pop(next(iter(pool)))
+    def _give_up(self, pool: OrderedDict[int, _Running], why: str) -> ExchangeTape:
+        running = pool.popitem(last=False)[1]
         if why:
-            running.note(f"What follows of it is left out: {why}.")
+            self._note(running.notes, f"What follows of it is left out: {why}.")
         return self._finish(running)
 
     def _finish(self, running: _Running) -> ExchangeTape:
-        self._room += sum(frame.size for frame in running.frames if isinstance(frame, Frame))
+        self._room += _taken(running)
+        self._places += len(running.frames)
+        self._pieces += sum(map(len, running.pieces.values()))
+        self._forget(running.notes)
         bodies = {side: running.body(side) for side in (REQUEST, RESPONSE)}
         tape = ExchangeTape(self._log, running.seq, running.frames, bodies)
         tape.messages = running.messages
         tape.notes[:0] = running.notes
         return tape
+
+
+def _taken(running: _Running) -> int:
+    return sum(frame.size + _OBJECT for frame in running.frames if isinstance(frame, Frame))
 
 
 def _place(frame: Place | Frame) -> Place:

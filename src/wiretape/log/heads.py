@@ -12,6 +12,8 @@ _CODED: Final = re.compile(
     rb"|type[ \t]*:[^\r\n]*charset[ \t]*=[ \t]*+\"?(?!utf-8|us-ascii))",
     re.IGNORECASE,
 )
+_MAX_FIELDS: Final = 20_000
+"""Fields that are told apart: above what any server takes, and 2 MiB of empty ones would be a million."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -50,20 +52,19 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
     """Give the fields as (name, value), order, case and duplicates kept.
 
     A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
-    with an empty value, so that nothing that was there is missing.
+    with an empty value, so that nothing that was there is missing. Of more than 20,000 lines the rest is given as one.
     """
-    lines = _LINES.split(block)[1 if skip_first else 0 :]
-    found: list[tuple[str, str]] = []
+    lines = _LINES.split(block, _MAX_FIELDS)[1 if skip_first else 0 :]
+    found: list[tuple[str, list[str]]] = []
     for line in lines:
         if not line:
             continue
         if line[:1] in b" \t" and found:
-            name, value = found[-1]
-            found[-1] = (name, f"{value} {as_str(line.strip())}")
+            found[-1][1].append(as_str(line.strip()))
             continue
         name_part, _, value_part = line.partition(b":")
-        found.append((as_str(name_part), as_str(value_part.strip(b" \t"))))
-    return found
+        found.append((as_str(name_part), [as_str(value_part.strip(b" \t"))]))
+    return [(name, " ".join(values)) for name, values in found]
 
 
 def content_type(head: bytes) -> str | None:

@@ -34,13 +34,18 @@ class Placed(msgspec.Struct, frozen=True):
 class Inventory(msgspec.Struct, frozen=True):
     """``segments`` in the order to read them; ``gaps`` name foreign and doubled ones, ``notes`` the rest.
 
-    ``missing_before`` gives for (stream, number) of a segment the ones that are missing just before it.
+    ``absent`` tells for (stream, number) of a segment how many are missing just before it.
     """
 
     segments: list[Placed]
     gaps: list[Gap]
     notes: list[str]
-    missing_before: dict[tuple[int, int], list[Gap]]
+    absent: dict[tuple[int, int], int]
+
+    def missing_before(self, segment: Placed) -> list[Gap]:
+        """Name the segments that are missing just before this one."""
+        count = self.absent.get((segment.stream, segment.number), 0)
+        return missing_gaps(segment.stream, segment.number - count, count)
 
 
 def take_inventory(log_dir: Path, session_id: str, files: Files = REAL) -> Inventory:
@@ -82,15 +87,15 @@ def _whole(ref: SegmentRef, reason: str) -> Gap:
     return Gap(segment=ref.name, offset=0, length=ref.size, reason=reason)
 
 
-def _missing(segments: list[Placed]) -> dict[tuple[int, int], list[Gap]]:
+def _missing(segments: list[Placed]) -> dict[tuple[int, int], int]:
     """Find holes in the numbers: each stream begins at 1 and leaves none out."""
-    found: dict[tuple[int, int], list[Gap]] = {}
+    found: dict[tuple[int, int], int] = {}
     stream, expected = -1, 1
     for segment in segments:
         if segment.stream != stream:
             stream, expected = segment.stream, 1
         if segment.number > expected:
-            found[stream, segment.number] = missing_gaps(stream, expected, segment.number - expected)
+            found[stream, segment.number] = segment.number - expected
         expected = segment.number + 1
     return found
 

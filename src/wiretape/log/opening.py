@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wiretape.errors import NotFoundError
-from wiretape.log.account import IMPOSSIBLE_SEQ_FROM, Account
+from wiretape.log.account import Account
+from wiretape.log.drops import IMPOSSIBLE_SEQ_FROM
 from wiretape.log.exchange import Exchange, exchange_of
 from wiretape.log.files import REAL, Files
 from wiretape.log.gather import Gatherer
@@ -131,7 +132,7 @@ class _Pass:
             if None not in (run, begun) and run != begun:
                 yield from _interrupted(gatherer)
             run = begun  # without a head, the run may be the one before or the one behind
-            missing = self._inventory.missing_before.get((segment.stream, segment.number), [])
+            missing = self._inventory.missing_before(segment)
             self._account.begin(segment, missing)
             live = segment is segments[-1] and is_written(segment, self._holders)
             yield from self._read_segment(segment, gatherer, live=live)

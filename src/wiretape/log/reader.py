@@ -56,6 +56,12 @@ __all__ = [
 # Larger blocks fall out of the processor's cache and are slower; a frame that does not fit is read again whole.
 _BLOCK: Final = 1024 * 1024
 _ONE_READ: Final = 16 * 1024
+# Behind damage blocks begin small and grow: damage may lie everywhere, and each block would be read for one frame.
+_BLOCK_BEHIND_DAMAGE: Final = 4 * 1024
+# Bytes of payloads that did not check, after which frames are looked for inside a frame before its payload is summed:
+# a forger may claim 2 MiB every 40 bytes. No recorder writes one frame into another.
+_TRUSTED_WASTE: Final = 16 * 1024 * 1024
+_LONGEST_TEXT: Final = 256
 # CRC-32C over bytes followed by their own CRC (little-endian) is this constant: one call checks header and checksum.
 _CRC_RESIDUE: Final = 0x48674BC7
 
@@ -91,6 +97,8 @@ class SegmentScan:
         self._end = end
         self._live = live
         self._verify = verify_data
+        self._block = _BLOCK
+        self._wasted = 0
 
     def __iter__(self) -> Iterator[Frame | Damage]:
         with _opened(self.path, self._files) as file:
@@ -103,12 +111,34 @@ class SegmentScan:
                 yield from self._without_salt(file, limit)
                 return
             while self.position < limit:
-                yield from self._run(file, limit)
+                if self._wasted > _TRUSTED_WASTE:
+                    yield from self._carefully(file, limit)
+                else:
+                    yield from self._run(file, limit)
                 damage = self._skip(file, limit)
                 if damage is None:
                     return
                 self.position = damage.end
+                self._block = _BLOCK_BEHIND_DAMAGE
                 yield damage
+
+    def _carefully(self, file: Readable, limit: int) -> Iterator[Frame]:
+        """Give frames as ``_run`` does, one by one, taking for a frame only what has no other in it."""
+        while self.position < limit:
+            start = self.position
+            header = header_at(read_at(file, HEADER_SIZE, start), 0, start, self.salt, self.name)
+            end = start + HEADER_SIZE + header.length if header is not None else start
+            if header is None or end > limit:
+                return
+            if next_header(file, start + HEADER_SIZE, end, self.salt, self.name) is not None:
+                return
+            payload = read_at(file, header.length, start + HEADER_SIZE)
+            if len(payload) < header.length or (self._verify and crc32c(payload) != header.payload_crc):
+                return
+            self.position = end
+            if header.type == FrameType.SEAL:
+                self.sealed, self.final = True, bool(header.flags & Flag.FINAL)
+            yield Frame(header.type, header.flags, header.seq, self.name, start, header.head_length, payload)
 
     def _run(self, file: Readable, limit: int) -> Iterator[Frame]:
         """Give frames until the limit or the first that does not check; the loop that decides the speed of reading."""
@@ -118,7 +148,8 @@ class SegmentScan:
         needed = header_size
         while base + needed <= limit:
             # A frame longer than a block is the only case in which more than a block is held.
-            block = read_at(file, min(max(_BLOCK, needed), limit - base), base)
+            block = read_at(file, min(max(self._block, needed), limit - base), base)
+            self._block = min(_BLOCK, 2 * self._block)
             available, at = len(block), 0
             if available < needed:  # the file became shorter since it was measured
                 return
@@ -144,6 +175,7 @@ class SegmentScan:
                     break
                 payload = block[body:after]
                 if verify and crc32c(payload) != crc:
+                    self._wasted += length
                     return
                 self.position = base + after
                 if kind == seal:
@@ -183,8 +215,8 @@ class SegmentScan:
 
     def _damaged_header(self, file: Readable, start: int, end: int) -> Damage:
         assert self.salt is not None
-        repaired = repaired_header(file, start, self.salt)
-        if repaired is None or start + HEADER_SIZE + repaired.length > end:
+        repaired = repaired_header(file, start, end, self.salt)
+        if repaired is None:
             return self._damage(start, end, DAMAGED_HEADER, None)
         return self._damage(start, start + HEADER_SIZE + repaired.length, DAMAGED_HEADER, repaired)
 
@@ -262,7 +294,13 @@ def segment_info(path: Path, files: Files = REAL) -> SegmentInfo:
             record = _frame_at(file, path.name, 0, salt).record()
         except DamagedError:
             return SegmentInfo(None, salt)
-        return SegmentInfo(record if isinstance(record, SegmentHead) else None, salt)
+        return SegmentInfo(_short(record) if isinstance(record, SegmentHead) else None, salt)
+
+
+def _short(head: SegmentHead) -> SegmentHead:
+    """Cut a head's texts: one for each segment is held, and a forged one may have 64 KiB."""
+    texts = {name: getattr(head, name)[:_LONGEST_TEXT] for name in ("session_id", "boot_id", "program")}
+    return msgspec.structs.replace(head, **texts)
 
 
 def read_frame(path: Path, offset: int, salt: int, files: Files = REAL) -> Frame:

@@ -16,6 +16,7 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
         exchanges: exchanges of which at least one frame is there.
         done: those whose end is there.
         interrupted: begun and no end is there, nor will it come: their run is over, or the disk refused it.
+        interrupted_unlisted: further ones, of a log with so many that they are not listed.
         in_flight: begun by the writer that is alive, and not ended.
         partial: passed while the disk refused; recorded in part or not at all (they count in ``dropped``).
         lost: seqs of which damage left nothing; the first 10,000, ``lost_exchanges`` counts all.
@@ -32,6 +33,7 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     exchanges: int
     done: int
     interrupted: list[int]
+    interrupted_unlisted: int
     in_flight: list[int]
     partial: list[int]
     lost: list[int]

@@ -24,6 +24,9 @@ _LOOK: Final = 1024 * 1024
 # When this many bytes stand behind one salt and nothing near it behind another, reading on would not change the vote.
 _VOTE_BYTES: Final = 4 * 1024 * 1024
 _VOTE_FRAMES: Final = 20_000
+# Of payloads that do not check, which are a damaged beginning's few, or a forger's who claims 2 MiB every 40 bytes.
+_VOTE_WASTE: Final = 64 * 1024 * 1024
+_ZEROS: Final = bytes(_LOOK)
 
 DAMAGED_HEADER: Final = "damaged frame header"
 DAMAGED_PAYLOAD: Final = "damaged frame payload"
@@ -93,7 +96,7 @@ def next_header(file: Readable, start: int, limit: int, salt: int | None, name: 
         LogVersionError: a header of this segment has another format version.
     """
     look = _FIRST_LOOK
-    while limit - start >= HEADER_SIZE:
+    while limit - (start := file.data_from(start)) >= HEADER_SIZE:
         block = read_at(file, min(look, limit - start), start)
         at = block.find(MARK)
         while at >= 0 and len(block) - at >= HEADER_SIZE:
@@ -108,8 +111,10 @@ def next_header(file: Readable, start: int, limit: int, salt: int | None, name: 
     return None
 
 
-def repaired_header(file: Readable, start: int, salt: int) -> FrameHeader | None:
+def repaired_header(file: Readable, start: int, end: int, salt: int) -> FrameHeader | None:
     """Work out what a damaged header at ``start`` said, where that is certain: its payload's checksum agrees.
+
+    The frame must end at ``end`` or before it: the next one begins there.
 
     Magic, offset and salt are known anyway; one damaged byte among the rest follows from the checksum. The result tells
     which frame is damaged; nothing is read as if it were whole.
@@ -124,7 +129,9 @@ def repaired_header(file: Readable, start: int, salt: int) -> FrameHeader | None
         at, difference = _single_byte_errors().get(syndrome, (0, 0))
         raw[at] ^= difference
     header = header_at(bytes(raw), 0, start, salt, "")
-    return header if header is not None and payload_checks(file, start, header) else None
+    if header is None or start + HEADER_SIZE + header.length > end:
+        return None
+    return header if payload_checks(file, start, header) else None
 
 
 @cache
@@ -154,7 +161,7 @@ def find_salt(file: Readable, limit: int, name: str) -> int | None:
     if first is not None:
         return first.salt
     votes: dict[int, int] = {}
-    position = 0
+    position = wasted = 0
     for _ in range(_VOTE_FRAMES):
         found = next_header(file, position, limit, None, name)
         if found is None:
@@ -167,6 +174,9 @@ def find_salt(file: Readable, limit: int, name: str) -> int | None:
                 break
         else:
             position += 1
+            wasted += header.length
+            if wasted > _VOTE_WASTE:
+                break
     return max(votes, key=votes.__getitem__) if votes else None
 
 
@@ -178,9 +188,9 @@ def payload_checks(file: Readable, offset: int, header: FrameHeader) -> bool:
 
 def all_zero(file: Readable, start: int, limit: int) -> bool:
     """Tell whether every byte from ``start`` to ``limit`` is zero."""
-    while start < limit:
+    while (start := file.data_from(start)) < limit:
         block = read_at(file, min(_LOOK, limit - start), start)
-        if not block or block.count(0) != len(block):
+        if not block or block != _ZEROS[: len(block)]:
             return False
         start += len(block)
     return True

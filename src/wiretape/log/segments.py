@@ -14,8 +14,9 @@ from wiretape.log.reader import segment_info
 HEALED: Final = "healed"
 """The folder beside a log's with copies of damaged segments as they were; readers take those (docs/parity.md)."""
 
-# What writers make, and nothing else: a leading zero or a tenth digit would name one segment in two ways.
-_SEGMENT_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9]{8}|[1-9][0-9]{8,})\.wlog")
+# What writers make, and nothing else: a leading zero would name one segment in two ways, and nobody numbers more than
+# 15 digits can.
+_SEGMENT_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})-([0-9]{8}|[1-9][0-9]{8,14})\.wlog")
 _LOCK_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,3})\.lock")
 
 

@@ -65,6 +65,11 @@ class Part(msgspec.Struct, frozen=True):
     data: bytes | None
 
 
+LEFT_OUT: Final = "It has more frames than any recorder writes; the rest is left out."
+MAX_PIECES: Final = 700_000
+"""Frames of one body that are followed: 180 GB as a recorder cuts it, and what 24 bytes of memory each allow."""
+
+
 class Pieces:
     """Where the frames of one body stand, in 24 bytes each; given in the order of their positions."""
 
@@ -76,14 +81,27 @@ class Pieces:
         self.end = 0
         self.seen = 0
 
-    def add(self, position: int, length: int, frame: Frame) -> None:
-        """Note one frame, and how much of the body is there; what comes twice counts once."""
-        if not self._segments or self._segments[-1] != frame.segment:
-            self._segments.append(frame.segment)
+    def add(self, position: int, length: int, frame: Frame) -> bool:
+        """Note one frame, and how much of the body is there; what comes twice counts once.
+
+        Returns:
+            Whether there was room for it.
+        """
+        if length and not self.put(position, frame.segment, frame.offset):
+            return False
+        self.count(position, length)
+        return True
+
+    def put(self, position: int, segment: str, offset: int) -> bool:
+        """Note where a frame stands; gives whether there was room for it."""
+        if len(self._numbers) >= 3 * MAX_PIECES:
+            return False
+        if not self._segments or self._segments[-1] != segment:
+            self._segments.append(segment)
         if self._numbers and position < self._numbers[-3]:
             self._sorted = False
-        self._numbers.extend((position, len(self._segments) - 1, frame.offset))
-        self.count(position, length)
+        self._numbers.extend((position, len(self._segments) - 1, offset))
+        return True
 
     def count(self, position: int, length: int) -> None:
         """Count bytes of the body that are there: ``seen`` of those before ``end``."""

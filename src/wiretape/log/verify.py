@@ -106,7 +106,7 @@ class _Check:
         steps = [segment.head.streams for segment in segments if segment.head is not None]
         account = Account(max(1, steps[0]) if steps else 1, self._inventory.gaps, self._inventory.notes)
         for segment in segments:
-            account.begin(segment, self._inventory.missing_before.get((segment.stream, segment.number), []))
+            account.begin(segment, self._inventory.missing_before(segment))
             live = segment is last[segment.stream] and is_written(segment, self._holders)
             self._read_segment(segment, account, live)
         for stream, segment in last.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
+from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError
 from wiretape.log.format import (
@@ -40,6 +42,12 @@ _MAX_SEQ: Final = 2**53
 """JSON's numbers are exact up to here."""
 _MAX_STREAMS: Final = 10_000
 _MAX_INTEGER: Final = 2**63 - 1
+_MAX_WORD: Final = 1_000
+"""Characters of a method, host or media type that are kept; a forged head may be one word of 2 MiB."""
+_MAX_DETAIL: Final = 16 * 1024
+_HELD_ROWS: Final = 65_536
+_HELD_TEXT: Final = 4 * 1024 * 1024
+"""What is gathered before it is written, within the same transaction."""
 
 
 def _clamped(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -63,11 +71,12 @@ def _message_head(frame: Frame, size: int) -> bytes:
 class Batch:
     """Applies frames of segments, in order, to rows in memory; ``write`` puts them into the database.
 
-    What it holds is bounded by the number of frames that are applied before ``write``.
+    What it holds is bounded: more than that is written before the caller says so.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._text = 0
         self._rows: dict[int, ExchangeRow] = {}
         self._pieces: list[tuple[int, int, int, int, int]] = []
         self._unrecorded: list[tuple[int]] = []
@@ -144,15 +153,18 @@ class Batch:
         row.run = segment.run
         row.ts = record.wall_ns // _NS_PER_MS
         segment.ended = max(segment.ended, row.ts)
-        row.method = method
-        row.host = record.host.lower()
+        row.method = method[:_MAX_WORD]
+        row.host = record.host[:_MAX_WORD].lower()
         row.url = full_url(method, target, record.scheme, record.host, record.port)
-        row.source = record.source
+        row.source = record.source[:_MAX_WORD]
         row.connection = record.connection
         row.opened_in, row.opened_at = segment.id, frame.offset
         row.request_seen = max(row.request_seen, len(frame.payload) - frame.head_length - len(head))
         if row.done_in is None:
             row.request_size = row.request_seen
+        self._text += len(row.url)
+        if self._text > _HELD_TEXT:
+            self.write()
 
     def _piece(self, segment: SegmentRow, frame: Frame) -> None:
         record = frame.record() if frame.kind != FrameType.MESSAGE else None
@@ -161,8 +173,9 @@ class Batch:
             raise DamagedError(f"{frame.segment} at {frame.offset}: no body has a byte {position}")
         head = _message_head(frame, record.head_size) if isinstance(record, ResponseBegun) else b""
         row = self._row(frame.seq, segment)
-        self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, position))
         size = len(frame.payload) - frame.head_length
+        if size or not isinstance(record, BodyChunk):
+            self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, position))
         if isinstance(record, BodyChunk):
             row.special = 1
             self._body(row, frame.kind, record.position, size)
@@ -173,7 +186,8 @@ class Batch:
 
     @staticmethod
     def _response_head(row: ExchangeRow, head: bytes) -> None:
-        row.content_type = content_type(head)
+        found = content_type(head)
+        row.content_type = None if found is None else found[:_MAX_WORD]
         if is_coded(head):
             row.special = 1
 
@@ -203,7 +217,7 @@ class Batch:
         row.state = _END_STATES.get(record.state, "failed")
         row.duration = record.elapsed_ns
         row.upstream = record.upstream_connection
-        row.error = record.error or record.error_code or None
+        row.error = (record.error or record.error_code)[:_MAX_DETAIL] or None
         if record.status:
             row.status = record.status
         if frame.flags & _HAS_RESPONSE:
@@ -222,7 +236,7 @@ class Batch:
         assert isinstance(record, TlsSeen)
         place = (segment.id, frame.offset)
         failed = int(bool(record.error_code))
-        row = (segment.run, record.connection, record.side, *place, record.host, failed)
+        row = (segment.run, record.connection, record.side[:_MAX_WORD], *place, record.host[:_MAX_WORD], failed)
         self._handshakes.append(_clamped(row))
 
     def _head(self, segment: SegmentRow, frame: Frame) -> None:
@@ -254,14 +268,15 @@ class Batch:
             dropped = 0
         if record.kind == "dropped":
             self._partial(record.detail.get("partial"))
-        detail = msgspec.json.encode(msgspec.to_builtins(record.detail, str_keys=True)).decode()
-        self._events.append((segment.id, frame.offset, record.kind, dropped, detail))
+        self._events.append((segment.id, frame.offset, record.kind[:_MAX_WORD], dropped, _detail(frame, record)))
 
     def _partial(self, seqs: object) -> None:
         """Note exchanges whose end (or all of which) was not recorded: it will not come any more."""
         for seq in seqs if isinstance(seqs, list) else []:
             if not isinstance(seq, int) or not 0 < seq < _MAX_SEQ:
                 continue
+            if max(len(self._unrecorded), len(self._rows)) >= _HELD_ROWS:
+                self.write()
             self._unrecorded.append((seq,))
             row = self._find(seq)
             if row is not None and row.state == "inFlight":
@@ -302,7 +317,7 @@ class Batch:
         return stream
 
     def write(self) -> None:
-        """Put everything into the database, within the caller's transaction."""
+        """Put what was gathered into the database, within the caller's transaction, and begin anew."""
         db = self._db
         rows = [msgspec.structs.astuple(row) for row in self._rows.values()]
         try:
@@ -318,3 +333,16 @@ class Batch:
             "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?)",
             [(s.stream, s.step, s.first_seq, s.next_seq, s.present) for s in self._streams.values()],
         )
+        self._known = max(self._known, max(self._rows, default=0))
+        self._text = 0
+        for gathered in (self._rows, self._unrecorded, self._pieces, self._handshakes, self._events, self._damage):
+            gathered.clear()
+
+
+def _detail(frame: Frame, event: Event) -> str:
+    """Give an event's detail as JSON; of one that is none, or long, what tells it from another."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError, RecursionError):
+        detail = msgspec.json.encode(msgspec.to_builtins(event.detail, str_keys=True))
+        if len(detail) <= _MAX_DETAIL:
+            return detail.decode()
+    return msgspec.json.encode({"bytes": frame.head_length, "crc": crc32c(frame.head)}).decode()

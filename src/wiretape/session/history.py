@@ -18,9 +18,9 @@ from wiretape.session.manifest import pretty
 from wiretape.session.quarantine import copy_name
 
 RECOVERY: Final = "recovery.json"
-_MAX_BYTES: Final = 64 * 1024 * 1024
+_MAX_BYTES: Final = 8 * 1024 * 1024
 _HISTORY: Final = 100
-_DAMAGE: Final = 20_000
+_DAMAGE: Final = 10_000
 
 
 class PastRecovery(Value, frozen=True):

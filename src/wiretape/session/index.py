@@ -245,8 +245,8 @@ class Index:
         Raises:
             StorageError, BusyError: as ``run``.
         """
-        known = set(self.rows("SELECT s.name, d.offset FROM damage AS d JOIN segments AS s ON s.id = d.segment"))
-        return [gap for gap in gaps if gap.length and (gap.segment, gap.offset) not in known]
+        known = "SELECT 1 FROM damage WHERE segment = (SELECT id FROM segments WHERE name = ?) AND offset = ?"
+        return [gap for gap in gaps if gap.length and not self.rows(known, (gap.segment, gap.offset))]
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, NotFoundError
 from wiretape.log.format import FrameType, TlsSeen
-from wiretape.log.tape import ExchangeTape, LogFrames, Place
+from wiretape.log.tape import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import exchange_detail, handshake
 from wiretape.session.health import Health
@@ -19,13 +20,37 @@ _EXCHANGE: Final = (
     "LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in WHERE e.seq = ?"
 )
 _PLACES: Final = (
-    "SELECT s.name, p.offset, p.kind FROM pieces AS p JOIN segments AS s ON s.id = p.segment "
+    "SELECT s.name, p.offset, p.kind, p.position FROM pieces AS p JOIN segments AS s ON s.id = p.segment "
     "WHERE p.seq = ? ORDER BY p.position, s.stream, s.number, p.offset"
 )
 _HANDSHAKE: Final = (
     "SELECT s.name, h.offset FROM handshakes AS h JOIN segments AS s ON s.id = h.segment"
     " WHERE h.run = ? AND h.connection = ? AND h.side = ? ORDER BY s.number DESC, h.offset DESC LIMIT 1"
 )
+
+
+_FRAMES: Final = 1_000
+"""Frames other than body that are looked at of one exchange; a recorder writes a handful."""
+_BODIES: Final = {int(FrameType.REQUEST_BODY): REQUEST, int(FrameType.RESPONSE_BODY): RESPONSE}
+
+
+class _Pieces:
+    """Where the frames of an exchange stand that are neither its first nor its last, in bounded memory."""
+
+    def __init__(self, db: sqlite3.Connection, seq: int) -> None:
+        self.places: list[Place] = []
+        self.bodies = {side: Pieces(kind) for kind, side in _BODIES.items()}
+        self.messages = 0
+        self.left_out = False
+        for name, offset, kind, position in db.execute(_PLACES, (seq,)):
+            if kind in _BODIES:
+                self.left_out |= not self.bodies[_BODIES[kind]].put(position, name, offset)
+            elif kind == FrameType.MESSAGE:
+                self.messages += 1
+            elif len(self.places) < _FRAMES:
+                self.places.append(Place(name, offset, kind))
+            else:
+                self.left_out = True
 
 
 class Lookup:
@@ -43,12 +68,17 @@ class Lookup:
             return None
         *values, opened_in, done_in = found
         row = dict(zip(EXCHANGE_COLUMNS, values, strict=True))
-        places = [Place(*place) for place in self._index.rows(_PLACES, (seq,))]
+        pieces = self._index.run(lambda db: _Pieces(db, seq))
+        places = pieces.places
         if done_in is not None:
             places.insert(0, Place(done_in, row["done_at"], FrameType.DONE))
         if opened_in is not None:
             places.insert(0, Place(opened_in, row["opened_at"], FrameType.OPENED))
-        return row, ExchangeTape(self._frames, seq, places)
+        tape = ExchangeTape(self._frames, seq, places, pieces.bodies)
+        tape.messages = pieces.messages
+        if pieces.left_out:
+            tape.notes.append(LEFT_OUT)
+        return row, tape
 
     def detail(self, row: dict[str, Any], tape: ExchangeTape, max_body: int) -> ExchangeDetail:
         """Give an exchange whole, with at most ``max_body`` bytes of each body."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from wiretape.errors import StorageError
+from wiretape.log.files import data_from
 from wiretape.log.segments import healed_names, segment_path
 from wiretape.model import Gap
 from wiretape.session.files import FILE_MODE, make_folder, open_regular, storage_error, sync_folder
@@ -42,6 +45,8 @@ def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
         except OSError as error:
             raise storage_error("copy a damaged range to", target / name, error) from error
         copied.append(name)
+    if copied:
+        sync_folder(folder / QUARANTINE)
     return copied
 
 
@@ -53,12 +58,13 @@ def _copy_range(source: Path, offset: int, length: int, target: Path) -> None:
         temporary.unlink(missing_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
         with open(fd, "wb") as writer:
-            starts = range(offset, offset + length, _COPY)
-            writer.writelines(os.pread(reader.fileno(), min(_COPY, offset + length - at), at) for at in starts)
+            writer.truncate(length)
+            for at, size in _data(reader.fileno(), offset, length):
+                writer.seek(at - offset)
+                writer.write(os.pread(reader.fileno(), size, at))
             writer.flush()
             os.fsync(writer.fileno())
     temporary.rename(target)
-    sync_folder(target.parent)
 
 
 def _same(source: int, offset: int, length: int, target: Path) -> bool:
@@ -68,8 +74,14 @@ def _same(source: int, offset: int, length: int, target: Path) -> bool:
     with open(fd, "rb") as copy:
         if os.fstat(copy.fileno()).st_size != length:
             return False
-        for at in range(0, length, _COPY):
-            size = min(_COPY, length - at)
-            if os.pread(source, size, offset + at) != os.pread(copy.fileno(), size, at):
-                return False
-    return True
+        pieces = chain(_data(source, offset, length), ((offset + at, n) for at, n in _data(copy.fileno(), 0, length)))
+        return all(os.pread(source, size, at) == os.pread(copy.fileno(), size, at - offset) for at, size in pieces)
+
+
+def _data(fd: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """Give (offset, size) of what is in a range, a piece at a time; holes, which may be any size, are left out."""
+    at = data_from(fd, offset)
+    while at < offset + length:
+        size = min(_COPY, offset + length - at)
+        yield at, size
+        at = data_from(fd, at + size)

@@ -18,8 +18,11 @@ MAX_LIMIT: Final = 10_000
 _MAX_TEXT: Final = 8192
 STATES: Final = ("inFlight", "complete", "aborted", "failed", "interrupted")
 
+_MAX_URL: Final = 16 * 1024
+"""Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 SUMMARY_COLUMNS: Final = (
-    "seq, ts, method, url, status, state, duration, request_size, response_size, content_type, error, special OR harmed"
+    f"seq, ts, method, substr(url, 1, {_MAX_URL}), status, state, duration, request_size, response_size, content_type,"
+    " error, special OR harmed"
 )
 _STATUS: Final = re.compile(r"([1-9][0-9]{2})|([1-9])xx", re.ASCII | re.IGNORECASE).fullmatch
 

@@ -150,7 +150,7 @@ def _report(
     return RecoveredSession(
         session_id=session_id,
         exchanges=log.exchanges,
-        interrupted=len(log.interrupted),
+        interrupted=len(log.interrupted) + log.interrupted_unlisted,
         dropped_tail_bytes=log.torn_tail_bytes,
         lost_exchanges=log.lost_exchanges,
         gaps=log.gaps,
@@ -174,7 +174,7 @@ def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = Non
     return VerifyReport(
         session_id=session_id,
         exchanges=log.exchanges,
-        interrupted=len(log.interrupted),
+        interrupted=len(log.interrupted) + log.interrupted_unlisted,
         lost_exchanges=log.lost_exchanges,
         gaps=log.gaps,
         torn_tail_bytes=log.torn_tail_bytes,

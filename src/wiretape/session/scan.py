@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from wiretape.log.files import data_from
 from wiretape.log.format import HEADER_SIZE, MAGIC, MAX_PAYLOAD
 from wiretape.log.frame import FrameHeader, decode_header
 from wiretape.log.items import OF_AN_EXCHANGE
@@ -64,9 +65,11 @@ def _scan_segment(path: Path, end: int, needles: list[bytes], found: SeqSet) -> 
         raise storage_error("read", path, error) from error
     overlap = max(map(len, needles)) - 1
     try:
-        for start in range(0, end, _BLOCK):
+        start = data_from(fd, 0)
+        while start < end:
             block = os.pread(fd, min(_BLOCK + overlap, end - start), start)
             _scan_block(fd, block, start, salt, needles, found)
+            start = data_from(fd, start + _BLOCK)
     except OSError as error:
         raise storage_error("read", path, error) from error
     finally:

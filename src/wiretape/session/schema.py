@@ -8,7 +8,7 @@ from typing import Final
 
 from wiretape.session.rows import ExchangeRow
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Grows with every change of the tables or of what goes into them."""
 
 _TABLES: Final = """

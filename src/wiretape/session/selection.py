@@ -14,6 +14,8 @@ from wiretape.session.search import TextSearch
 _PAGE: Final = 500
 _SCAN_FROM: Final = 500
 """Exchanges from which on a text is looked for in the log as a whole."""
+_SCAN_TO: Final = 100_000_000
+"""And the number up to which: what is found there is noted in a bit for each."""
 
 
 class Selection:
@@ -79,7 +81,7 @@ class Selection:
 
     def _scanned(self) -> SeqSet | None:
         """Search the log as a whole where that is less work than reading the exchanges one by one."""
-        if self._finder is None or self.count() < _SCAN_FROM:
+        if self._finder is None or self._through > _SCAN_TO or self.count() < _SCAN_FROM:
             return None
         read = self._index.rows("SELECT name, position FROM segments WHERE closed >= 0 ORDER BY stream, number")
         highest = self._through

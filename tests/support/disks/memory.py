@@ -150,6 +150,10 @@ class MemoryFile:
         """Measure."""
         return len(self._disk.inodes[self._inode].data)
 
+    def data_from(self, offset: int) -> int:
+        """Know of no holes."""
+        return offset
+
     def close(self) -> None:
         """Close."""
 
