@@ -6,11 +6,14 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that steer a terminal, reorder what is seen (bidi controls), or cannot be encoded."""
+
+
+_PIECE: Final = 64 * 1024
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -59,6 +62,15 @@ def write_line(text: str = "") -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.flush()
+
+
+def write_text(text: str) -> None:
+    """Print text of any length and of several lines on stdout, made visible a piece at a time."""
+    for start in range(0, len(text), _PIECE):
+        piece = visible(text[start : start + _PIECE], keep="\n\t")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(piece.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+    write_line()
 
 
 def note(text: str) -> None:

@@ -201,6 +201,10 @@ class _Nothing:
         """Measure nothing."""
         return -1
 
+    def data_from(self, offset: int) -> int:
+        """Know of no holes."""
+        return offset
+
     def close(self) -> None:
         """Do nothing."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_value, size_text, visible, write_line
+from wiretape.cli.output import note, print_value, size_text, visible, write_line, write_text
 from wiretape.cli.progress import bring_up
 from wiretape.errors import StorageError, UsageError
 
@@ -111,7 +111,7 @@ def _print_message(first_line: str, message: Message) -> None:
         write_line(visible(f"{name}: {value}"))
     write_line()
     if message.body is not None:
-        write_line(visible(message.body, keep="\n\t"))
+        write_text(message.body)
     elif message.body_base64 is not None:
         write_line(f"({size_text(message.body_size)} that are not text; --body writes them)")
     for name, value in message.trailers:
