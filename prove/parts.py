@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, damage, fuzz, kills, live, parity, power_cuts, syscalls
+from prove import big_session, damage, fuzz, kills, live, parity, power_cuts, real_faults, syscalls
 from prove.part import Part
 
 PARTS = (
@@ -21,5 +21,10 @@ PARTS = (
     Part("parity", "A segment with parity, damaged: healed byte for byte within the bound, refused beyond", parity.run),
     Part("fuzz", "Logs changed blindly, and with right checksums, read in every way there is", fuzz.run),
     Part("syscalls", "SIGKILL at every call to the kernel of a recording, a recovery and an opening", syscalls.run),
+    Part(
+        "real_faults",
+        "Full disks, files that may not grow, no descriptors left, calls that fail: what is dropped is counted exactly",
+        real_faults.run,
+    ),
     Part("live", "Logs that are checked while they are written at full speed; second writers are refused", live.run),
 )

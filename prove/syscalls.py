@@ -31,7 +31,7 @@ from wiretape.session.catalogue import SessionDir
 
 _CALLS = (
     "openat,write,pwrite64,writev,read,pread64,fdatasync,fsync,ftruncate,fallocate,flock,fcntl,close,dup,"
-    "unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,newfstatat,fstat,getdents64"
+    "link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,newfstatat,fstat,getdents64"
 )
 _TIMEOUT = 60
 
@@ -44,19 +44,20 @@ class Found:
     failures: list[str] = field(default_factory=list)
 
 
-def _paths(folder: Path) -> list[Path]:
+def watched_paths(folder: Path) -> list[Path]:
     """Every path below a session's folder that a program may touch."""
     log = folder / "log"
     own = ["manifest.json", ".manifest.json.new", "recovery.json", ".recovery.json.new", "quarantine", "index.sqlite"]
     index = [f"{start}index.sqlite{end}" for start in ("", ".") for end in ("-wal", "-shm", "-journal", ".new")]
     derived = [folder / name for name in (*own, *index)]
-    return [folder, log, log / "0.lock", *(log / f"0-{number:08d}.wlog" for number in range(1, 9)), *derived]
+    segments = [log / f"0-{number:08d}.wlog" for number in range(1, 40)]
+    return [folder, log, log / "0.lock", folder / "reserve-0", *segments, *derived]
 
 
 def killed_at(number: int, folder: Path, command: list[str]) -> tuple[bool, bytes]:
     """Run ``command``, killed at its nth call that touches ``folder``; give whether that came, and its stdout."""
     strace = ["strace", "-f", "-qqq", "-o", os.devnull, f"-einject={_CALLS}:signal=KILL:when={number}"]
-    watched = [argument for path in _paths(folder) for argument in ("-P", str(path))]
+    watched = [argument for path in watched_paths(folder) for argument in ("-P", str(path))]
     done = subprocess.run(
         [*strace, f"-etrace={_CALLS}", *watched, *command],
         capture_output=True,

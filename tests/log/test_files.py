@@ -125,6 +125,23 @@ def test_only_an_empty_file_is_removed(files: Files, tmp_path: Path) -> None:
     assert [entry.name for entry in files.list_folder(tmp_path)] == ["full"]
 
 
+def test_a_reserve_is_empty_and_moves_to_a_name_that_is_free(files: Files, tmp_path: Path) -> None:
+    reserve, taken, target = tmp_path / "reserve", tmp_path / "taken", tmp_path / "target"
+    for _ in range(2):  # also when it is there
+        files.reserve(reserve, 4096)
+        assert read(files, reserve) == b""
+    files.close(files.create(taken))
+    with pytest.raises(FileExistsError):
+        files.move(reserve, taken)
+    fd = files.move(reserve, target)
+    files.write(fd, b"data")
+    files.close(fd)
+    assert read(files, target) == b"data"
+    assert {entry.name for entry in files.list_folder(tmp_path)} == {"taken", "target"}
+    with pytest.raises(FileNotFoundError):
+        files.move(reserve, tmp_path / "other")
+
+
 def test_one_holder_has_the_lock_until_it_closes(files: Files, tmp_path: Path) -> None:
     path = tmp_path / "0.lock"
     assert files.lock_note(path) is None

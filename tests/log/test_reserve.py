@@ -129,6 +129,22 @@ def test_p10_more_than_the_reserve_holds_is_lost_and_named(log: Path, files: Fai
     assert verify_log(log, SESSION).closed_cleanly
 
 
+def test_p10_a_reserve_that_fails_as_well_is_left_and_every_end_counts_once(log: Path, files: FailingFiles) -> None:
+    writer = begin(log, files)
+    seqs = [put(writer), put(writer)]
+    files.room, files.reserved = 0, 100  # less than was promised
+    assert not writer.flush()
+    assert [seq for kind, seq in writer.lost if kind == FrameType.DONE] == seqs
+    assert (writer.in_reserve, writer.fd) == (False, -1)
+    writer.lost.clear()
+    files.room = ROOMY
+    assert writer.begin_new_segment()
+    put(writer)
+    writer.close()
+    report = verify_log(log, SESSION)
+    assert (report.done, report.closed_cleanly) == (1, True)
+
+
 def test_p10_recording_leaves_the_reserve_when_there_is_room_for_a_new_one(log: Path, files: FailingFiles) -> None:
     writer = begin(log, files)
     files.room = 0

@@ -70,8 +70,9 @@ class FailingFiles:
             self.write_errors -= 1
             raise OSError(errno.EIO, "input/output error")
         if fd in self.set_aside:
+            if self.set_aside[fd] < len(data):
+                raise OSError(errno.ENOSPC, "no space left on device")
             self.set_aside[fd] -= len(data)
-            assert self.set_aside[fd] >= 0
             return self.inner.write(fd, data)
         if self.room is not None:
             if self.room <= 0:

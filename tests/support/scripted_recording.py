@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
+from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.model import Durability
@@ -29,7 +30,13 @@ async def record(folder: Path, session_id: str, durability: Durability) -> None:
     number, seq = resume_point(folder, 0, 1)
     identity = StreamIdentity(session_id, 0, 1, os.getpid(), os.getpid(), "boot", "test")
     writer = LogWriter(
-        folder, identity, clock_ns=time.time_ns, next_number=number, next_seq=seq, segment_bytes=_SEGMENT
+        folder,
+        identity,
+        clock_ns=time.time_ns,
+        next_number=number,
+        next_seq=seq,
+        segment_bytes=_SEGMENT,
+        reserve=Reserve(reserve_path(folder, 0)),
     )
     tape = Tape(asyncio.get_running_loop(), writer, session_id, durability=durability)
     for _ in range(EXCHANGES):

@@ -240,10 +240,7 @@ class Appender:
                 self._unsynced.lose(seq)
             data = HEADER_SIZE + head_length
             self.append(kind, seq, frame[HEADER_SIZE:data], frame[data:], flags)
-        try:
-            self._write_pending()
-        except OSError:  # ``lost`` names them
-            return not refused
+        self._write_pending()  # raises where it fails as well; ``lost`` then names them
         return True
 
     def _abandon(self) -> None:
@@ -252,6 +249,7 @@ class Appender:
             self._unsynced.leave(self._number, self.position, self.salt)
             self.unsynced.append(self._fd)
             self._fd = -1
+        self.in_reserve = False
 
     # -- segments -----------------------------------------------------------------------------------------------
 

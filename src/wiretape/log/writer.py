@@ -115,8 +115,9 @@ class LogWriter(Appender):
             with contextlib.suppress(OSError):
                 self._files.close(fd)
 
-    def seal(self, *, final: bool) -> None:
-        """Write what is gathered and end the segment; a disk that refuses leaves it unsealed."""
+    def seal(self, *, final: bool) -> bool:
+        """Write what is gathered and end the segment; False where the disk refuses, which leaves it unsealed."""
+        begun = self._fd >= 0
         try:
             while self._fd >= 0:  # a second time where a full disk made it go on in the reserve
                 if self._pending:
@@ -124,6 +125,8 @@ class LogWriter(Appender):
                 self._seal(final)
         except OSError:
             self._abandon()
+            return False
+        return begun
 
     def close(self, *, final: bool = True) -> None:
         """Seal, sync once and let go of the stream; what the disk refuses stays as it is."""

@@ -338,12 +338,15 @@ class Tape:
         self._in_sync, self._durable = [], []
 
     def _seal(self) -> None:
-        """Write the end of the stream, with what was dropped before it."""
-        if self._writer.fd < 0:
-            self._writer.begin_new_segment()  # the last chance
-        self.report_dropped()
-        self._writer.seal(final=True)
-        self._note_loss()
+        """Write the end of the stream, with what was dropped before it; to a new segment where this one fails."""
+        for _ in range(2):
+            if self._writer.fd < 0:
+                self._writer.begin_new_segment()
+            self.report_dropped()
+            sealed = self._writer.seal(final=True)
+            self._note_loss()
+            if sealed:
+                return
 
 
 class NullTape:
