@@ -44,6 +44,7 @@ def test_p8_a_forged_log_is_read_in_every_way(root: Path, reader: Reader, name: 
         ("nothing but empty frames of kind 8", ("verify", "verify --deep", "open_session")),
         ("exchanges far apart", ("verify",)),
         ("drops with long lists", ("verify", "query")),
+        ("a bomb in zstd", ("detail",)),
     ],
 )
 def test_p8_the_memory_does_not_grow_with_a_forged_log(

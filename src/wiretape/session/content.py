@@ -19,6 +19,9 @@ MAX_CODINGS: Final = 4
 """A body with more codings than this is left as it is: no honest server stacks them."""
 
 
+_ZSTD_STEP: Final = 64
+
+
 class ContentError(Exception):
     """A body does not decode; the message says why."""
 
@@ -117,13 +120,13 @@ class _Zstd:
         self._open = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        # zstandard gives all output of its input at once, so the input goes in small steps: 1 KB of zstd can hold
-        # 128 KB blocks of 3 bytes each, which bounds one step to about 40 MB.
+        # zstandard gives all output of its input at once, so the input goes in small steps: zstd can hold 128 KB blocks
+        # of 4 bytes each, which bounds one step to about 2 MB.
         view = memoryview(data)
         at = 0
         while at < len(view):
-            part = bytes(view[at : at + 256])
-            at += 256
+            part = bytes(view[at : at + _ZSTD_STEP])
+            at += _ZSTD_STEP
             while part:
                 if self._decoder.eof:
                     self._decoder = self._new.decompressobj()

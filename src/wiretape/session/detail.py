@@ -143,10 +143,12 @@ def _shown(seen: WireBody, headers: list[tuple[str, str]], max_body: int) -> dic
     if not data:
         return {"body_note": note or None, "body_truncated": truncated}
     content = next(iter(field_values(headers, "content-type")), None)
-    text = _text(bytes(data), content, cut=truncated)
+    whole = bytes(data)
+    data.clear()  # it may be large, and its text four times as large
+    text = _text(whole, content, cut=truncated)
     if text is not None:
         return {"body": text, "body_note": note or None, "body_truncated": truncated}
-    encoded = base64.b64encode(data).decode()
+    encoded = base64.b64encode(whole).decode()
     return {"body_base64": encoded, "body_note": note or None, "body_truncated": truncated}
 
 
