@@ -70,7 +70,7 @@ class Round:
     requests: int = 60
 
 
-class _Traffic:
+class Traffic:
     """Clients with a connection for each request, so that nothing is ever sent twice."""
 
     def __init__(self, daemon: Daemon, port: int, name: str) -> None:
@@ -137,7 +137,7 @@ def run_round(stage: Stage, how: Round) -> dict[str, Any]:
         daemon = Daemon(how.root, stage.authority, *options, stderr=messages)
         stack.callback(daemon.close)
         stack.callback(how.fault.end)
-        traffic = _Traffic(daemon, stage.ports["http"], how.name)
+        traffic = Traffic(daemon, stage.ports["http"], how.name)
         stack.callback(traffic.close)
         healthy = _phases(how, daemon, traffic)
         status = request(how.root, {"cmd": "status"})
@@ -152,7 +152,7 @@ def run_round(stage: Stage, how: Round) -> dict[str, Any]:
     wrong += [f"wrong bytes were answered: {path}" for path in sorted(seen.wrong)]
     if seen.refused and not how.refuses:
         wrong.append(f"{len(seen.refused)} were refused at --on-full pass")
-    account = _account(how, seen, session_id)
+    account = read_account(how, seen, session_id)
     lost = healthy - account["whole"]
     missing = len(seen.answered | seen.refused) - len(account["whole"] & seen.answered)
     dropped = int(status["dropped"]) if not how.at_the_end else account["dropped"]["verify"]
@@ -173,7 +173,7 @@ def run_round(stage: Stage, how: Round) -> dict[str, Any]:
     }
 
 
-def _phases(how: Round, daemon: Daemon, traffic: _Traffic) -> set[str]:
+def _phases(how: Round, daemon: Daemon, traffic: Traffic) -> set[str]:
     """Run the traffic; gives the paths that were answered while nothing was wrong."""
     traffic.run(how.requests)
     healthy = set(traffic.seen.answered)
@@ -193,7 +193,7 @@ def _phases(how: Round, daemon: Daemon, traffic: _Traffic) -> set[str]:
     return healthy
 
 
-def _until_it_records(root: Path, traffic: _Traffic) -> None:
+def _until_it_records(root: Path, traffic: Traffic) -> None:
     def goes_on() -> bool:
         dropped = request(root, {"cmd": "status"})["dropped"]
         traffic.run(1)
@@ -206,7 +206,7 @@ def _until_it_records(root: Path, traffic: _Traffic) -> None:
     wait_for(goes_on, what="recording to go on", deadline=30)
 
 
-def _account(how: Round, seen: Seen, session_id: str) -> dict[str, Any]:
+def read_account(how: Round, seen: Seen, session_id: str) -> dict[str, Any]:
     """Read the session in every way there is, before and after its recovery."""
     wrong: list[str] = []
     root = ("--root", str(how.root))
