@@ -273,3 +273,13 @@ def test_a_body_that_does_not_decode_is_shown_as_it_was_and_says_so(root: Path, 
         with pytest.raises(WiretapeError, match="does not decode"):
             list(session.raw_body(seq, "response"))
         assert b"".join(session.raw_body(seq, "response", decoded=False)) == body
+
+
+def test_p10_equal_drops_of_two_recorders_count_twice(root: Path) -> None:
+    made = new_session(root)
+    for stream in (0, 1):
+        recording = Recording(made, stream=stream, streams=2)
+        recording.dropped(3, [])
+        recording.close()
+    with Session(made.path, made.session_id) as session:
+        assert session.coverage().dropped == 6

@@ -16,7 +16,8 @@ SELECT (SELECT ifnull(max(seq), 0) FROM exchanges),
        (SELECT ifnull(sum(present), 0) FROM streams),
        (SELECT count(*) FROM exchanges WHERE state = 'inFlight'),
        (SELECT count(*) FROM exchanges WHERE harmed),
-       (SELECT ifnull(sum(dropped), 0) FROM (SELECT DISTINCT dropped, detail FROM events WHERE kind = 'dropped')),
+       (SELECT ifnull(sum(dropped), 0) FROM (SELECT DISTINCT stream, dropped, detail
+           FROM events JOIN segments ON segments.id = segment WHERE kind = 'dropped')),
        (SELECT ifnull(sum(max((next_seq - first_seq + step - 1) / step, present) - present), 0) FROM streams),
        (SELECT count(*) FROM unrecorded WHERE seq NOT IN (SELECT seq FROM exchanges)),
        (SELECT count(*) FROM damage WHERE NOT tail) +
