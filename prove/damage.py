@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
-from prove.part import Figure, Result, Task
+from prove.part import Figure, Result, Task, all_cores
 from tests.support.specimen import LOG, BytesFiles, Seen, Specimen, make_specimen, read
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.reader import scan_segment
@@ -286,7 +285,7 @@ def run(task: Task) -> Result:
     # A prime step meets every bit of a byte.
     bits = next(prime for prime in _PRIMES if prime * task.effort >= 1 or prime == _PRIMES[-1])
     cuts, pages = max(1, round(0.2 / task.effort)), max(1, round(0.1 / task.effort))
-    with ProcessPoolExecutor(2) as pool:
+    with all_cores() as pool:
         jobs = [
             *(pool.submit(some_flips, (index, shares), bits) for index in range(shares)),
             *(pool.submit(some_cuts, (index, shares), cuts) for index in range(shares)),

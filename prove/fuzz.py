@@ -7,7 +7,6 @@ A case is repeated with ``python -m prove.fuzz SEED/NUMBER``; it says what it di
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import shutil
@@ -16,13 +15,12 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prove.mutate import SESSION, Content, make_log, mutate, write
-from prove.part import Result, Task
+from prove.part import Result, Task, all_cores
 from wiretape.errors import DamagedError, LogVersionError, WiretapeError
 from wiretape.log import open_session
 from wiretape.log.verify import verify_log
@@ -219,7 +217,7 @@ def run(task: Task) -> Result:
     """Run the cases on all cores."""
     cases = task.share(CASES, at_least=_SHARE)
     whole = Found()
-    with ProcessPoolExecutor(os.cpu_count() or 1) as pool:
+    with all_cores() as pool:
         jobs = [
             pool.submit(some, task.seed, range(at, min(cases, at + _SHARE)), task.folder)
             for at in range(0, cases, _SHARE)

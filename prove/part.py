@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,3 +60,13 @@ class Part:
     name: str
     says: str
     run: Callable[[Task], Result]
+
+
+@contextmanager
+def all_cores() -> Iterator[ProcessPoolExecutor]:
+    """Work on all cores; what has not begun when the block is left by an error, or by Ctrl-C, never does."""
+    pool = ProcessPoolExecutor(os.cpu_count() or 1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
