@@ -58,7 +58,7 @@ class Account:
             effort=document["effort"],
             rounds=document["rounds"],
             parts=document["parts"],
-            kept=document["kept"],
+            kept=document.get("kept", {}),
         )
 
     def save(self, path: Path) -> None:
