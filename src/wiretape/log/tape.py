@@ -65,9 +65,10 @@ class Part(msgspec.Struct, frozen=True):
     data: bytes | None
 
 
-LEFT_OUT: Final = "It has more frames than any recorder writes; the rest is left out."
+LEFT_OUT: Final = "It is in more pieces than can be followed; the rest is in the log and is not given."
 MAX_PIECES: Final = 700_000
-"""Frames of one body that are followed: 180 GB as a recorder cuts it, and what 24 bytes of memory each allow."""
+"""Frames of one body that are followed, 24 bytes of memory for each. Pieces of 256 KiB make 180 GB; a stream of small
+events, each a piece, is longer than that after 700,000 of them."""
 
 
 class Pieces:
