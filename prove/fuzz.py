@@ -27,8 +27,8 @@ from wiretape.log.verify import verify_log
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
-CASES = 40_000
-"""All of them take about a quarter of an hour on two cores."""
+CASES = 20_000
+"""All of them take about ten minutes on two cores."""
 MEMORY = 64
 """MiB over what a process has before its first case (P8)."""
 SECONDS = 60

@@ -22,6 +22,7 @@ from wiretape.log.format import (
     HEADER,
     HEADER_CRC,
     HEADER_SIZE,
+    MAX_HEAD,
     BodyChunk,
     Done,
     EndState,
@@ -297,7 +298,7 @@ def _change_record(parts: list[Part], chance: random.Random) -> None:
         else:
             values.insert(where, chance.choice(_VALUES))
     values = [max(-(2**63), min(2**64 - 1, value)) if isinstance(value, int) else value for value in values]
-    head = msgspec.msgpack.encode(values)[:65_535]
+    head = msgspec.msgpack.encode(values)[:MAX_HEAD]
     parts[at] = Part(part.kind, part.flags, part.seq, head, part.data)
 
 
@@ -307,7 +308,7 @@ def _change_head_bytes(parts: list[Part], chance: random.Random) -> None:
     head = bytearray(part.head or b"\x00")
     head[chance.randrange(len(head))] = chance.choice((0xDD, 0xDF, 0xC1, 0xFF, 0x91, chance.randrange(256)))
     deep = b"\x91" * 10_000 if chance.random() < 0.1 else b""
-    parts[at] = Part(part.kind, part.flags, part.seq, deep + bytes(head), part.data)
+    parts[at] = Part(part.kind, part.flags, part.seq, (deep + bytes(head))[:MAX_HEAD], part.data)
 
 
 def _change_data(parts: list[Part], chance: random.Random) -> None:
