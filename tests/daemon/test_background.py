@@ -16,10 +16,12 @@ import pytest
 from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.support.serving import Daemon
 from tests.support.wait import DEADLINE, wait_until
-from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, retention, scrub_seconds
+from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, Work, retention, scrub_seconds
 from wiretape.daemon.client import request
+from wiretape.log.reader import SegmentScan, scan_segment
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index import Index
+from wiretape.session.parity import unprotected, want_parity
 from wiretape.session.pin import set_pin
 
 ALWAYS = "0.0001"
@@ -204,3 +206,25 @@ def test_settings_that_cannot_be_read_delete_nothing_and_say_so() -> None:
     rules = retention({"WIRETAPE_RETAIN_DAYS": "1.5", "WIRETAPE_RETAIN_TOTAL": "2GB"}, said.append)
     assert (rules.older_than, rules.max_total) == (1.5 * 86400, 2_000_000_000)
     assert len(said) == 1
+
+
+def test_a_damaged_segment_without_parity_is_read_once_and_not_at_every_look(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = closed_session(root)
+    sound = closed_session(root)
+    flip_in(segment(made), b"answer 2")
+    for session in (made, sound):
+        want_parity(session.path)
+    read: list[Path] = []
+
+    def reading(path: Path, **how: Any) -> SegmentScan:
+        read.append(path)
+        return scan_segment(path, **how)
+
+    monkeypatch.setattr("wiretape.session.parity.scan_segment", reading)
+    work = Work(Catalogue(root), lambda _: None, scrub_every=0)
+    for _ in range(3):
+        work.protect()
+    assert sorted(read) == sorted([segment(made), segment(sound)])
+    assert unprotected(sound.path) == []

@@ -43,8 +43,7 @@ def test_a_sound_segment_of_any_size_needs_nothing(size: int) -> None:
     data = random.Random(size).randbytes(size)
     parity = encoded(data)
     assert healed(data, parity) is None
-    layout = Layout.of(size)
-    assert len(parity) == 2 * (HEADER_SIZE + layout.table) + layout.groups * layout.parity * BLOCK
+    assert len(parity) == Layout.of(size).file_size
 
 
 @pytest.mark.parametrize("start", [0, 1, 5000, LARGE // 2, LARGE - 65_536])

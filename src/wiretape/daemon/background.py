@@ -162,7 +162,8 @@ class Work:
         self._input = b""
         self._follower = Follower(catalogue, tell, self._wait)
         self._session_id: str | None = None
-        self._failed: set[str] = set()
+        self._failed: set[tuple[str, str]] = set()
+        self._damaged: set[tuple[str, str, int]] = set()
         self.rules = PruneRules()
         self.parity = False
 
@@ -245,29 +246,29 @@ class Work:
 
     def protect(self) -> None:
         """Make the parity that is missing of finished segments, where a session is to have it."""
-        try:
-            if self.parity and self._session_id is not None:
-                want_parity(self._catalogue.folder / self._session_id)
-            sessions = self._catalogue.ids()
-        except WiretapeError as error:
-            self._tell({"problem": str(error)})
+        self._each_session(self._protect_session, "gets no parity")
+
+    def _protect_session(self, session_id: str) -> None:
+        folder = self._catalogue.folder / session_id
+        if self.parity and session_id == self._session_id:
+            want_parity(folder)
+        if not wants_parity(folder):
             return
-        for session_id in sessions:
-            folder = self._catalogue.folder / session_id
-            try:
-                if wants_parity(folder) and unprotected(folder):
-                    protect_session(folder, session_id, pause=Pace(self._turn, SCRUB_SHARE))
-            except NotFoundError:  # deleted meanwhile
-                continue
-            except WiretapeError as error:
-                if session_id not in self._failed:
-                    self._failed.add(session_id)
-                    self._tell({"problem": f"session {session_id} gets no parity: {error}"})
+        # Damaged ones are read once: they stay without, and scrubbing tells of them.
+        todo = [ref for ref in unprotected(folder) if (session_id, ref.name, ref.size) not in self._damaged]
+        if todo:
+            pace = Pace(self._turn, SCRUB_SHARE)
+            damaged = set(protect_session(folder, session_id, segments=todo, pause=pace).damaged)
+            self._damaged |= {(session_id, ref.name, ref.size) for ref in todo if ref.name in damaged}
 
     # -- scrubbing ----------------------------------------------------------------------------------------------
 
     def scrub(self) -> None:
         """Read again what is due, the newest session first; damage is told when it is found."""
+        self._each_session(self._scrub_session, "could not be read again")
+
+    def _each_session(self, work: Callable[[str], None], otherwise: str) -> None:
+        """Do something with every session, the newest first; where that fails is told once."""
         try:
             sessions = self._catalogue.ids()
         except WiretapeError as error:
@@ -275,13 +276,13 @@ class Work:
             return
         for session_id in sessions:
             try:
-                self._scrub_session(session_id)
+                work(session_id)
             except NotFoundError:  # deleted meanwhile
                 continue
             except WiretapeError as error:
-                if session_id not in self._failed:
-                    self._failed.add(session_id)
-                    self._tell({"problem": f"session {session_id} could not be read again: {error}"})
+                if (session_id, otherwise) not in self._failed:
+                    self._failed.add((session_id, otherwise))
+                    self._tell({"problem": f"session {session_id} {otherwise}: {error}"})
 
     def _scrub_session(self, session_id: str) -> None:
         pace = Pace(self._turn, SCRUB_SHARE)

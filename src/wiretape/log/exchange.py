@@ -72,17 +72,31 @@ class Body:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """A request. ``head`` is its raw head, empty where damage took it; then the rest is empty, too."""
-
+class _Message:
     head: bytes
     body: Body
     raw_trailers: bytes
-    _opened: Opened | None
 
     @cached_property
     def _line(self) -> tuple[str, str, str]:
         return start_line(self.head)
+
+    @cached_property
+    def headers(self) -> Fields:
+        """The header fields."""
+        return tuple(fields(self.head))
+
+    @cached_property
+    def trailers(self) -> Fields:
+        """The trailer fields."""
+        return tuple(fields(self.raw_trailers, skip_first=False))
+
+
+@dataclass(frozen=True, eq=False)
+class Request(_Message):
+    """A request. ``head`` is its raw head, empty where damage took it; then the rest is empty, too."""
+
+    _opened: Opened | None
 
     @property
     def method(self) -> str:
@@ -105,33 +119,16 @@ class Request:
         at = self._opened
         return full_url(self.method, self.target, at.scheme, at.host, at.port) if at is not None else ""
 
-    @cached_property
-    def headers(self) -> Fields:
-        """The header fields."""
-        return tuple(fields(self.head))
-
-    @cached_property
-    def trailers(self) -> Fields:
-        """The trailer fields."""
-        return tuple(fields(self.raw_trailers, skip_first=False))
-
 
 @dataclass(frozen=True, eq=False)
-class Response:
+class Response(_Message):
     """A final response. ``head`` is its raw head, empty where damage took it; ``status`` is None where it is unknown.
 
     ``interim`` are the raw heads of the 1xx answers before it.
     """
 
-    head: bytes
     status: int | None
-    body: Body
-    raw_trailers: bytes
     interim: tuple[bytes, ...]
-
-    @cached_property
-    def _line(self) -> tuple[str, str, str]:
-        return start_line(self.head)
 
     @property
     def version(self) -> str:
@@ -142,16 +139,6 @@ class Response:
     def reason(self) -> str:
         """The words behind the status."""
         return self._line[2]
-
-    @cached_property
-    def headers(self) -> Fields:
-        """The header fields."""
-        return tuple(fields(self.head))
-
-    @cached_property
-    def trailers(self) -> Fields:
-        """The trailer fields."""
-        return tuple(fields(self.raw_trailers, skip_first=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,9 +203,9 @@ def _response(tape: ExchangeTape, done: Done | None) -> Response | None:
     status = done.status if done is not None else tape.begun[1].status if tape.begun is not None else 0
     return Response(
         head or b"",
-        status or None,
         _body(tape, RESPONSE),
         tape.trailers.get(RESPONSE, b""),
+        status or None,
         tuple(raw for _, raw in tape.interim),
     )
 

@@ -66,6 +66,11 @@ class Layout:
         """Bytes of the table of checksums."""
         return 4 * (self.blocks + self.groups * self.parity)
 
+    @property
+    def file_size(self) -> int:
+        """Bytes of the parity file: header and table stand at both ends."""
+        return 2 * (HEADER_SIZE + self.table) + self.parity * self.stripe
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:

@@ -158,10 +158,13 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = None
         if self._lost:
             return
-        if unread and not self.context.stopping:
+        if self.context.stopping:
+            self.transport.close()
+            return
+        if unread:
             self._linger()
             return
-        if close or self.context.stopping:
+        if close:
             self.transport.close()
             return
         if not self._full:  # else a client that reads nothing could have answers piled up without end

@@ -302,8 +302,7 @@ class Exchange(Receiver):
 
     def _finish(self, out: bytes) -> None:
         self._client.write(out)
-        unread = not self.request_finished
-        self._client.exchange_ended(close=self._close or unread, unread=unread)
+        self._client.exchange_ended(close=self._close, unread=not self.request_finished)
 
     def _switch(self, head: ResponseHead, rest: bytes) -> None:
         """Follow 101 (Switching Protocols): bytes pass both ways and are counted."""

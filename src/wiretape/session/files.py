@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from wiretape.errors import NotFoundError, StorageError
 
@@ -46,6 +47,17 @@ def make_folder(path: Path, *, exist_ok: bool = True, parents: bool = True) -> N
         raise storage_error("make the folder", path, error) from error
 
 
+def own_folder(path: Path) -> None:
+    """Have a folder of the session's own; a link, or anything else under its name, is refused (P14).
+
+    Raises:
+        StorageError, NotFoundError: there cannot be one.
+    """
+    make_folder(path, parents=False)
+    if path.is_symlink() or not path.is_dir():
+        raise StorageError(f"{path} is no folder of the session's own", hint="move it away")
+
+
 def sync_folder(path: Path) -> None:
     """Make renames and new files in a folder survive a power cut (P9)."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -70,19 +82,36 @@ def replace_file(path: Path, data: bytes) -> bool:
     try:
         if read_private(path, len(data) + 1) == data:
             return False
-        temporary = path.with_name(f".{path.name}.new")
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-        with open(fd, "wb") as file:
+        with written_aside(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
         sync_folder(path.parent)
     except OSError as error:
         raise storage_error("write", path, error) from error
     return True
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears whole, its content on the disk, when the block ends; when that fails, not at all.
+
+    The caller holds a lock, as for ``replace_file``, and syncs the folder.
+
+    Raises:
+        OSError: the file system refused; what was under that name is still there.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    try:
+        with open(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def open_regular(path: Path) -> int | None:

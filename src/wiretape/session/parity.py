@@ -8,8 +8,7 @@ there gets parity from the daemon, too.
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +16,14 @@ from wiretape.errors import DamagedError, NotFoundError, StorageError
 from wiretape.log.files import REAL, Readable
 from wiretape.log.items import Damage
 from wiretape.log.locks import finished_segments
-from wiretape.log.parity import Pause, Repair, encode, read_parity
+from wiretape.log.parity import Layout, Pause, Repair, encode, read_parity
 from wiretape.log.reader import scan_segment
 from wiretape.log.segments import HEALED, SegmentRef, parse_segment_name
 from wiretape.model import HealedSegment, Value
-from wiretape.session.files import FILE_MODE, derived_lock, make_folder, storage_error, sync_folder
+from wiretape.session.files import derived_lock, own_folder, storage_error, sync_folder, written_aside
 
 PARITY: Final = "parity"
 _SUFFIX: Final = ".par"
-_BUFFER: Final = 1024 * 1024
 
 Progress = Callable[[int, int], object]
 
@@ -51,31 +49,30 @@ def want_parity(folder: Path) -> None:
     Raises:
         StorageError, NotFoundError: the file system refused.
     """
-    _real_folder(folder / PARITY)
-
-
-def _real_folder(path: Path) -> None:
-    make_folder(path, parents=False)
-    if path.is_symlink() or not path.is_dir():
-        raise StorageError(f"{path} is no folder of the session's own", hint="move it away")
+    own_folder(folder / PARITY)
 
 
 def unprotected(folder: Path) -> list[SegmentRef]:
-    """List the finished segments that have no parity of their length.
+    """List the finished segments that have no parity file as long as theirs has to be; none of them is opened.
 
     Raises:
         NotFoundError, StorageError: the log cannot be read.
     """
-    segments = [ref for ref in finished_segments(folder / "log") if ref.size and not ref.healed]
-    return [ref for ref in segments if _parity_size(folder, ref.name) != ref.size]
+    return [ref for ref in _worth_parity(folder) if not _has_parity(folder, ref)]
 
 
 def protect_session(
-    folder: Path, session_id: str, *, pause: Pause = lambda: None, progress: Progress | None = None
+    folder: Path,
+    session_id: str,
+    *,
+    segments: Sequence[SegmentRef] | None = None,
+    pause: Pause = lambda: None,
+    progress: Progress | None = None,
 ) -> ParityReport:
     """Make the parity that is missing. Nothing is kept of a run that is killed, but what was whole.
 
     Args:
+        segments: those to make it for; None takes all whose parity is missing or cannot be used.
         pause: called after every few milliseconds of work.
         progress: called with (bytes done, bytes to do).
 
@@ -83,11 +80,14 @@ def protect_session(
         NotFoundError, StorageError, LogVersionError: the log cannot be read, or parity not be written.
     """
     want_parity(folder)
-    todo, damaged, made, done = unprotected(folder), [], 0, 0
+    worth = _worth_parity(folder)
+    todo = [ref for ref in worth if _parity_size(folder, ref.name) != ref.size] if segments is None else segments
+    damaged, made, done = [], 0, 0
     total = sum(ref.size for ref in todo)
     for ref in todo:
         if _is_sound(ref, pause):
-            with derived_lock(folder):
+            # Of this folder alone: nobody who wants an answer waits for it.
+            with derived_lock(folder / PARITY):
                 _make(folder, ref, pause)
             made += 1
         else:
@@ -95,11 +95,10 @@ def protect_session(
         done += ref.size
         if progress is not None:
             progress(done, total)
-    finished = [ref for ref in finished_segments(folder / "log") if ref.size]
     return ParityReport(
         session_id=session_id,
         made=made,
-        kept=len(finished) - len(todo),
+        kept=len(worth) - len(todo),
         damaged=damaged,
         bytes=sum(path.stat().st_size for path in (folder / PARITY).glob(f"*{_SUFFIX}")),
     )
@@ -130,6 +129,18 @@ def heal_session(folder: Path, suspects: set[str], *, dry_run: bool = False) -> 
 
 
 # -- making -----------------------------------------------------------------------------------------------------------
+
+
+def _worth_parity(folder: Path) -> list[SegmentRef]:
+    return [ref for ref in finished_segments(folder / "log") if ref.size and not ref.healed]
+
+
+def _has_parity(folder: Path, ref: SegmentRef) -> bool:
+    try:
+        found = (folder / PARITY / f"{ref.name}{_SUFFIX}").lstat()
+    except OSError:
+        return False
+    return found.st_size == Layout.of(ref.size).file_size
 
 
 def _is_sound(ref: SegmentRef, pause: Pause) -> bool:
@@ -181,7 +192,7 @@ def _heal(folder: Path, name: str, *, dry_run: bool) -> HealedSegment | None:
                 return None
             repair.heal(file)
             if not dry_run:
-                _real_folder(target.parent)
+                own_folder(target.parent)
                 _place(target, repair.whole())
             return HealedSegment(segment=name, bytes=repair.bytes)
         except (DamagedError, StorageError, NotFoundError) as error:
@@ -229,18 +240,9 @@ def _place(target: Path, pieces: Iterable[bytes]) -> None:
     Raises:
         StorageError, NotFoundError: the file system refused.
     """
-    temporary = target.with_name(f".{target.name}.new")
     try:
-        temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-        with open(fd, "wb", buffering=_BUFFER) as writer:
+        with written_aside(target) as writer:
             writer.writelines(pieces)
-            writer.flush()
-            os.fsync(writer.fileno())
-        temporary.rename(target)
         sync_folder(target.parent)
     except OSError as error:
         raise storage_error("write", target, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -8,11 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from wiretape.errors import StorageError
 from wiretape.log.files import data_from
 from wiretape.log.segments import healed_names, segment_path
 from wiretape.model import Gap
-from wiretape.session.files import FILE_MODE, make_folder, open_regular, storage_error, sync_folder
+from wiretape.session.files import open_regular, own_folder, storage_error, sync_folder, written_aside
 
 QUARANTINE: Final = "quarantine"
 _COPY: Final = 1024 * 1024
@@ -36,9 +35,7 @@ def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
         if name is None:
             continue
         target = folder / QUARANTINE
-        make_folder(target, parents=False)
-        if target.is_symlink() or not target.is_dir():
-            raise StorageError(f"{target} is no folder, so damage is not copied there", hint="move it away")
+        own_folder(target)
         source = segment_path(folder / "log", gap.segment, healed)
         try:
             _copy_range(source, gap.offset, gap.length, target / name)
@@ -54,17 +51,11 @@ def _copy_range(source: Path, offset: int, length: int, target: Path) -> None:
     with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reader:
         if _same(reader.fileno(), offset, length, target):
             return
-        temporary = target.with_name(f".{target.name}.new")
-        temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-        with open(fd, "wb") as writer:
+        with written_aside(target) as writer:
             writer.truncate(length)
             for at, size in _data(reader.fileno(), offset, length):
                 writer.seek(at - offset)
                 writer.write(os.pread(reader.fileno(), size, at))
-            writer.flush()
-            os.fsync(writer.fileno())
-    temporary.rename(target)
 
 
 def _same(source: int, offset: int, length: int, target: Path) -> bool:
