@@ -7,43 +7,19 @@ that they can reach; a share of them, and everything else, is read whole, as ver
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 
 from prove.part import Figure, Result, Task, all_cores
+from prove.tally import Tally
 from tests.support.specimen import LOG, BytesFiles, Seen, Specimen, make_specimen, read
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.reader import scan_segment
 
 PAGE = 4096
-_LISTED = 20
 _WHOLE = 97
 """Of so many flips or cuts one is also read whole."""
 _OF_AN_EXCHANGE = frozenset(map(int, OF_AN_EXCHANGE))
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was counted."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    most: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        """Add what another has counted."""
-        self.counts += other.counts
-        self.most = max(self.most, other.most)
-        self.failures.extend(other.failures)
-
-    def expect(self, holds: bool, otherwise: str) -> None:
-        """Count what does not hold."""
-        if not holds:
-            self.counts["failures"] += 1
-            if len(self.failures) < _LISTED:
-                self.failures.append(otherwise)
 
 
 class Bench:
@@ -299,14 +275,14 @@ def run(task: Task) -> Result:
         "bytes of log": make_specimen().size,
         "bits flipped": counts["bits flipped"],
         "found, %": round(100 * counts["bits found"] / max(1, counts["bits flipped"]), 6),
-        "most exchanges affected by one bit": whole.most,
+        "most exchanges affected by one bit": int(whole.most),
         "lengths cut to": counts["lengths cut to"],
         "pages ruined": counts["pages ruined"],
         "files misplaced": counts["files misplaced"],
         "exchanges lost beyond what was touched": counts["exchanges lost beyond"],
         "frames lost beyond what was touched": counts["frames lost beyond"],
     }
-    return Result(figures=figures, failures=whole.failures[:_LISTED])
+    return Result(figures=figures, failures=whole.failures)
 
 
 _PRIMES = (1, 3, 11, 101, 211, 503, 1009, 2003)

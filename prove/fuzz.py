@@ -14,16 +14,17 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from traceback import extract_tb
 
 from prove.mutate import SESSION, Content, make_log, mutate, write
-from prove.part import Result, Task, all_cores
-from wiretape.errors import DamagedError, LogVersionError, WiretapeError
+from prove.part import Figure, Result, Task, all_cores
+from prove.tally import Tally
+from wiretape.errors import LogVersionError, WiretapeError
 from wiretape.log import open_session
-from wiretape.log.verify import verify_log
+from wiretape.log.verify import LogReport, verify_log
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
@@ -33,26 +34,9 @@ MEMORY = 64
 """MiB over what a process has before its first case (P8)."""
 SECONDS = 60
 """A case takes some milliseconds; one that takes so long hangs."""
-DISAGREE = "they disagree: "
 _SHARE = 100
-_LISTED = 20
 _TEMPLATES = 200
 _SHOWN = 30
-
-
-@dataclass(slots=True)
-class Found:
-    """What some cases gave."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    mib: float = 0.0
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, other: Found) -> None:
-        """Add what another has found."""
-        self.counts += other.counts
-        self.mib = max(self.mib, other.mib)
-        self.failures += other.failures
 
 
 class Case:
@@ -67,6 +51,8 @@ class Case:
         self.indexed = chance.random() < 0.3
         """An index was made of the log before it changed."""
         self.counts: Counter[str] = Counter()
+        self._broken: list[str] = []
+        self._differing: list[str] = []
 
     def run(self, folder: Path) -> list[str]:
         """Read it in every way; give a sentence for each thing that does not hold."""
@@ -79,41 +65,37 @@ class Case:
         write(self.content, session / "log")
         try:
             with _alarm():
-                failures = self._read(session)
-            return [failure for failure in failures if not (self.lies and failure.startswith(DISAGREE))]
+                self._read(session)
         except TimeoutError:
-            return [f"it took more than {SECONDS} s"]
+            self._broken.append(f"it took more than {SECONDS} s")
         except Exception as error:  # noqa: BLE001 -- that is what is looked for
-            frame = error.__traceback__
-            while frame is not None and frame.tb_next is not None:
-                frame = frame.tb_next
-            place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-            return [f"{type(error).__name__}: {error} in {place}"]
+            where = extract_tb(error.__traceback__)[-1]
+            self._broken.append(f"{type(error).__name__}: {error} in {where.filename}:{where.lineno}")
+        if _content(session / "log") != self.content:
+            self._broken.append("the log was changed")
+        return self._broken if self.lies else [*self._broken, *self._differing]
 
-    def _read(self, session: Path) -> list[str]:
-        failures: list[str] = []
+    def _read(self, session: Path) -> None:
         try:
             report = verify_log(session / "log", SESSION)
         except LogVersionError:
             self.counts["of a newer version"] += 1
-            self._refused(session, failures)
-            return failures
-        exchanges = self._alone(session, failures, report)
-        # What an index has read is not read again before it is asked to be: it is of the log as it was.
-        self._by_session(session, [] if self.indexed else failures, exchanges)
+            self._refused(session)
+            return
+        self._alone(session, report)
+        self._by_session(session, report.exchanges, trusted=not self.indexed)
         with Session(session, SESSION) as again:
             first = again.recover()
             if again.recover() != first:
-                failures.append("a second recovery says something else")
-            deep = again.verify(deep=True)
-        self._by_session(session, failures, exchanges)
-        if deep.exchanges != exchanges:
-            failures.append(f"{DISAGREE}verify --deep counts {deep.exchanges} of {exchanges} exchanges")
-        if _content(session / "log") != self.content:
-            failures.append("the log was changed")
-        return failures
+                self._broken.append("a second recovery says something else")
+            self._same("verify --deep counts", again.verify(deep=True).exchanges, report.exchanges)
+        self._by_session(session, report.exchanges, trusted=True)
 
-    def _alone(self, session: Path, failures: list[str], report: object) -> int:
+    def _same(self, what: str, found: int, expected: int) -> None:
+        if found != expected:
+            self._differing.append(f"{what} {found} of {expected} exchanges")
+
+    def _alone(self, session: Path, report: LogReport) -> None:
         log = open_session(session)
         seqs = []
         for exchange in log:
@@ -123,53 +105,41 @@ class Case:
                     _ = (message.headers, message.trailers)
                     self._drain(message.body)
         if log.report != report:
-            failures.append(f"{DISAGREE}open_session reports something else than verify")
+            self._differing.append("open_session reports something else than verify")
         if len(set(seqs)) != len(seqs):
-            failures.append(f"{DISAGREE}an exchange is given twice")
-        found = getattr(report, "exchanges", -1)
-        if len(seqs) != found:
-            failures.append(f"{DISAGREE}open_session gives {len(seqs)} of {found} exchanges")
+            self._differing.append("an exchange is given twice")
+        self._same("open_session gives", len(seqs), report.exchanges)
         self.counts["exchanges"] += len(seqs)
-        self.counts["damaged logs"] += bool(getattr(report, "gaps", ()))
-        return len(seqs)
+        self.counts["damaged logs"] += bool(report.gaps)
 
-    def _drain(self, body: object) -> None:
+    def _drain(self, pieces: Iterable[bytes]) -> None:
         try:
-            for _ in body:  # type: ignore[attr-defined]
+            for _ in pieces:
                 pass
-        except DamagedError:
-            self.counts["bodies with holes"] += 1
+        except WiretapeError:
+            self.counts["bodies refused"] += 1
 
-    def _by_session(self, session: Path, failures: list[str], exchanges: int) -> None:
+    def _by_session(self, session: Path, exchanges: int, *, trusted: bool) -> None:
+        """Ask the index; one that was made of the log as it was is not ``trusted`` before a recovery."""
         with Session(session, SESSION) as opened:
             page = opened.query(limit=_SHOWN)
-            if page.matched != exchanges:
-                failures.append(f"{DISAGREE}the index has {page.matched} of {exchanges} exchanges")
             opened.summary()
             for item in page.items:
                 detail = opened.exchange(item.seq)
-                if detail.state != item.state:
-                    failures.append(f"{DISAGREE}exchange {item.seq} is {detail.state} and listed as {item.state}")
+                if detail.state != item.state and trusted:
+                    self._differing.append(f"exchange {item.seq} is {detail.state} and listed as {item.state}")
                 for side in ("request", "response"):
-                    try:
-                        for _ in opened.raw_body(item.seq, side):
-                            pass
-                    except WiretapeError:
-                        self.counts["bodies that are refused"] += 1
-            found = sum(1 for _ in opened.iterate())
-            if found != exchanges:
-                failures.append(f"{DISAGREE}iterating gives {found} of {exchanges} exchanges")
+                    self._drain(opened.raw_body(item.seq, side))
+            given = sum(1 for _ in opened.iterate())
+        if trusted:
+            self._same("the index has", page.matched, exchanges)
+            self._same("iterating gives", given, exchanges)
 
-    def _refused(self, session: Path, failures: list[str]) -> None:
+    def _refused(self, session: Path) -> None:
         for what in ("query", "recover", "verify", "summary"):
-            with Session(session, SESSION) as opened:
-                try:
-                    getattr(opened, what)()
-                except WiretapeError:
-                    continue
+            with Session(session, SESSION) as opened, suppress(WiretapeError):
+                getattr(opened, what)()
         Catalogue(session.parents[1]).list()
-        if _content(session / "log") != self.content:
-            failures.append("the log was changed")
 
 
 @contextmanager
@@ -194,50 +164,48 @@ def _mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def some(seed: str, numbers: range, folder: Path) -> Found:
-    """Run cases; the logs of those that do not hold are kept in ``folder``."""
-    found = Found()
-    idle = _mib()
+def some(seed: str, numbers: range, folder: Path, idle: float) -> Tally:
+    """Run cases; the logs of those that do not hold are kept in ``folder``. ``idle`` is MiB before the first of all."""
+    found = Tally()
     for number in numbers:
         case = Case(f"{seed}/{number}")
         place = Path(tempfile.mkdtemp(dir=folder))
         failures = case.run(place)
         found.counts += case.counts
         found.counts["cases"] += 1
-        found.failures += [f"{case.name} ({', '.join(case.changes)}): {failure}" for failure in failures]
+        for failure in failures:
+            found.expect(False, f"{case.name} ({', '.join(case.changes)}): {failure}")
         if failures:
             place.rename(folder / f"case-{number}")
         else:
             shutil.rmtree(place)
-    found.mib = _mib() - idle
+    found.most = _mib() - idle
     return found
 
 
 def run(task: Task) -> Result:
     """Run the cases on all cores."""
     cases = task.share(CASES, at_least=_SHARE)
-    whole = Found()
+    whole, idle = Tally(), _mib()
     with all_cores() as pool:
         jobs = [
-            pool.submit(some, task.seed, range(at, min(cases, at + _SHARE)), task.folder)
+            pool.submit(some, task.seed, range(at, min(cases, at + _SHARE)), task.folder, idle)
             for at in range(0, cases, _SHARE)
         ]
         for job in jobs:
             whole.add(job.result())
             task.report(whole.counts["cases"], cases, f"{whole.counts['cases']:,} logs")
-    if whole.mib > MEMORY:
-        whole.failures.append(f"reading them took {whole.mib:.0f} MiB over an idle process; {MEMORY} are promised")
-    refused = whole.counts["bodies with holes"] + whole.counts["bodies that are refused"]
-    figures = {
+    figures: dict[str, Figure] = {
         "changed logs read": whole.counts["cases"],
         "of these with damage that checksums find": whole.counts["damaged logs"],
         "of a newer version, refused": whole.counts["of a newer version"],
         "exchanges read from them": whole.counts["exchanges"],
-        "bodies refused or given with a hole": refused,
-        "readers that disagreed, errors of our own, hangs": len(whole.failures),
-        "memory over idle, MiB": round(whole.mib, 1),
+        "bodies refused or given with a hole": whole.counts["bodies refused"],
+        "readers that disagreed, errors of our own, hangs": whole.counts["failures"],
+        "memory over idle, MiB": round(whole.most, 1),
     }
-    return Result(figures=dict(figures), failures=whole.failures[:_LISTED])
+    whole.expect(whole.most <= MEMORY, f"they took {whole.most:.0f} MiB over an idle process; {MEMORY} are promised")
+    return Result(figures=figures, failures=whole.failures)
 
 
 def main(name: str) -> int:

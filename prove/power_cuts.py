@@ -8,11 +8,9 @@ by the real reader and held against what clients had been told.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 
-from prove.part import Figure, Result, Task
+from prove.part import Figure, Result, Task, all_cores
+from prove.tally import Tally
 from tests.support.disks.machine import LOG, SLOWEST_SYNC, Found, Machine, Recorded, read_log
 from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.resume import resume_point
@@ -22,22 +20,6 @@ CUTS = 100_000
 WINDOW = 0.2
 """Seconds that a loss of power may cost at ``group``."""
 _RUNS_AT_ONCE = 20
-_LISTED = 20
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was counted over simulated lives of a recorder."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    window: float = 0.0
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, other: Tally) -> None:
-        """Add what another has counted."""
-        self.counts += other.counts
-        self.window = max(self.window, other.window)
-        self.failures.extend(other.failures)
 
 
 class Life:
@@ -126,7 +108,7 @@ class Life:
             if machine.durability == "always" or age > self._window:
                 too_many.add(seq)
             elif not self._faults:
-                self._tally.window = max(self._tally.window, age)
+                self._tally.most = max(self._tally.most, age)
         self._count_lost(f"lost to power cuts at {machine.durability}", too_many, where)
 
     def _read(self, disk: MemoryDisk, recorded: Recorded, where: str) -> Found:
@@ -143,8 +125,7 @@ class Life:
         self._expect(not seqs, f"{where}: {what}: {sorted(seqs)[:10]}")
 
     def _expect(self, holds: bool, otherwise: str) -> None:
-        if not holds and len(self._tally.failures) < _LISTED:
-            self._tally.failures.append(f"life {self._seed}: {otherwise}")
+        self._tally.expect(holds, f"life {self._seed}: {otherwise}")
 
 
 def machine_ready(machine: Machine) -> bool:
@@ -165,7 +146,7 @@ def run(task: Task) -> Result:
     wanted = task.share(CUTS, at_least=500)
     whole = Tally()
     number = 0
-    with ProcessPoolExecutor(2) as pool:
+    with all_cores() as pool:
         while whole.counts["power cuts"] < wanted:
             starts = range(number, number + 4 * _RUNS_AT_ONCE, _RUNS_AT_ONCE)
             number += 4 * _RUNS_AT_ONCE
@@ -186,6 +167,6 @@ def run(task: Task) -> Result:
                 "wrong",
             )
         },
-        "longest window at group, ms": round(whole.window * 1000),
+        "longest window at group, ms": round(whole.most * 1000),
     }
-    return Result(figures=figures, failures=whole.failures[:_LISTED])
+    return Result(figures=figures, failures=whole.failures)

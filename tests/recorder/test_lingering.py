@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 
@@ -45,6 +46,18 @@ def test_a_client_that_sends_first_and_reads_later_sees_that_the_server_is_down(
         head = request_bytes("POST", f"http://{authority}/", host=authority, headers=fields)
         assert refused(recorder, head).startswith(b"HTTP/1.1 502 ")
     assert only(recorder).state == "failed"
+
+
+def test_over_tls_a_refused_client_sees_the_answer_and_is_left_in_the_end(
+    recorder: RecorderProcess, https_origin: Origin
+) -> None:
+    context = ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
+    with RawClient.tunnel(recorder.address, "localhost", https_origin.port, tls=context) as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1, 2\r\n\r\n")
+        client.send(BODY)
+        assert client.read_response("POST").status == 400
+        assert client.at_end()  # after LINGER_SECONDS: over TLS only one side cannot end
+    assert https_origin.requests == []
 
 
 def send_for_ever(client: socket.socket) -> None:

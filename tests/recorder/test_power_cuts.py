@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prove.power_cuts import Life, Tally, live_some
+from prove.power_cuts import Life, live_some
+from prove.tally import Tally
 
 ONCE_FAILED = ("a/6", "a/25", "a/58", "a/68", "a/121", "a/181", "a/236", "a/242", "a/248", "a/304")
 
