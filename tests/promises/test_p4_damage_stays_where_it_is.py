@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from prove.damage import PAGE, RUINS, Bench, Tally, misplace
+from prove.damage import PAGE, RUINS, Bench, misplace
+from prove.tally import Tally
 from tests.support.specimen import Specimen, make_specimen
 from wiretape.log.format import FrameType
 
