@@ -52,6 +52,27 @@ def test_pieces_are_given_out_as_soon_as_they_arrive() -> None:
     assert not decoder.eof()
 
 
+PADDED = b"5   \r\nhello\r\n00A \t; name = value \r\n, world..\n\r\n1\t;x\r\n!\r\n0  \r\nX-Sum: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("at", range(len(PADDED) + 1))
+@pytest.mark.parametrize("status", [400, 502])
+def test_whitespace_after_a_size_is_taken_and_not_sent_on(at: int, status: int) -> None:
+    decoder = ChunkedDecoder(status)
+    pieces = decoder.feed(PADDED[:at]) + decoder.feed(PADDED[at:])
+    assert b"".join(pieces) == PAYLOAD
+    assert (decoder.finished, decoder.rest, decoder.trailers) == (True, b"", b"X-Sum: 1\r\n")
+    sent = encode_chunk(pieces) + encode_last_chunk(decoder.trailers)
+    assert sent == b"10\r\n" + PAYLOAD + b"\r\n0\r\nX-Sum: 1\r\n\r\n"
+
+
+def test_padding_is_bounded_as_extensions_are() -> None:
+    assert ChunkedDecoder().feed(b"1" + b" " * (MAX_SIZE_LINE - 3) + b"\r\na") == [b"a"]
+    for data in (b"1" + b" " * (MAX_SIZE_LINE - 2) + b"\r\n", b"1" + b" " * MAX_SIZE_LINE):
+        with pytest.raises(ProtocolError, match="size line"):
+            decode(data)
+
+
 def test_what_comes_after_the_end_is_the_rest() -> None:
     decoder = decode(b"0\r\n\r\n", b"HTTP/1.1", b" 200")
     assert decoder.finished
@@ -69,11 +90,15 @@ def test_nothing_is_no_end() -> None:
     "data",
     [
         *(
-            b"5 \r\nhello",
             b" 5\r\nhello",
             b"\t5\r\n",
-            b"5\t;x\r\n",
-            b"5 ;x\r\n",
+            b"5 0\r\nhello",
+            b"5 x;y\r\n",
+            b"5\x0b\r\n",
+            b"5\xa0;x\r\n",
+            b"5 \nhello",
+            b"5 \r;x\r\n",
+            b"5\r ;x\r\n",
             b"+5\r\n",
             b"-5\r\n",
             b"0x5\r\n",
@@ -123,7 +148,9 @@ def test_malformed_framing_is_refused_whole_and_byte_by_byte(data: bytes) -> Non
 @pytest.mark.parametrize(
     "data",
     [
-        b"5 ",
+        b" 5",
+        b"5 0",
+        b"5 \n",
         b"\n",
         b"5\n",
         b"x",
@@ -218,7 +245,7 @@ def test_what_is_encoded_is_read_back(data: st.DataObject, body: bytes) -> None:
 @settings(deadline=None, max_examples=300)
 @given(
     st.data(),
-    st.lists(st.sampled_from([b"0", b"1", b"a", b"\r\n", b"\n", b"\r", b";", b" ", b"X: y\r\n"]), max_size=20),
+    st.lists(st.sampled_from([b"0", b"1", b"a", b"\r\n", b"\n", b"\r", b";", b" ", b"\t", b"X: y\r\n"]), max_size=20),
 )
 def test_how_a_body_is_cut_never_changes_whether_and_as_what_it_is_taken(
     data: st.DataObject, parts: list[bytes]

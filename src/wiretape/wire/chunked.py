@@ -1,7 +1,7 @@
 """The chunked transfer coding, read strictly and written anew (RFC 9112 section 7.1).
 
-Chunks are never passed on as they came: what two readers can see differently (extensions, sizes with signs, spaces or
-bare line feeds) is refused or dropped, so a message that left here has one meaning.
+Chunks are never passed on as they came: what two readers can see differently (extensions, padded sizes, sizes with
+signs, bare line feeds) is refused or dropped, so a message that left here has one meaning.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ MAX_SIZE_LINE: Final = 4096
 MAX_TRAILERS: Final = 64 * 1024
 """The longest trailer section, in bytes."""
 
-# Sixteen hexadecimal digits at most, no sign, no space; the extension is dropped, and has no control characters.
-_SIZE: Final = rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*+)?\r\n"
+# Sixteen hexadecimal digits at most, no sign, nothing before them. Whitespace after them has to be taken before an
+# extension (RFC 9112 section 7.1.1) and is sent without one by servers that pad their sizes; it cannot change the size.
+# The extension is dropped, and has no control characters.
+_SIZE_TEXT: Final = rb"([0-9A-Fa-f]{1,16})[\t ]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?"
+_SIZE: Final = _SIZE_TEXT + rb"\r\n"
 _FIRST_SIZE: Final = re.compile(_SIZE).match
 _NEXT_SIZE: Final = re.compile(rb"\r\n" + _SIZE).match
-_UNFINISHED_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*+)?\r?").fullmatch
+_UNFINISHED_SIZE: Final = re.compile(_SIZE_TEXT + rb"\r?").fullmatch
 _TRAILERS: Final = re.compile(FIELD_LINES + rb"\r\n").fullmatch
 
 # RFC 9110 section 6.5.1: fields that a recipient must never take from a trailer, because they frame or route the
