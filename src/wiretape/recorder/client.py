@@ -10,7 +10,7 @@ from wiretape.errors import ProtocolError
 from wiretape.log.format import Event, FrameType
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange import Exchange
-from wiretape.recorder.pages import error_page
+from wiretape.recorder.pages import asks_for_head, error_page
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Route
 from wiretape.wire.http1 import RequestHead, parse_request_head, split_target
@@ -214,7 +214,8 @@ class ClientConnection(asyncio.Protocol):
             tape = self.context.tape
             if tape.refusing and not tape.accepting:
                 tape.count_unrecorded()
-                self._refuse(507, "disk-full", "this exchange cannot be recorded: the disk or the session is full")
+                full = "this exchange cannot be recorded: the disk or the session is full"
+                self._refuse(error_page(507, "disk-full", full, body=head.method != "HEAD"))
                 return
             exchange = Exchange(self, head, route)
             self._exchange = exchange
@@ -225,7 +226,8 @@ class ClientConnection(asyncio.Protocol):
         except ProtocolError as error:
             self._exchange = None
             self._note_refusal(error, buffer)
-            self._refuse(error.status, error.code, error.message, error.hint)
+            body = not asks_for_head(buffer)
+            self._refuse(error_page(error.status, error.code, error.message, error.hint, body=body))
 
     def _route(self, head: RequestHead) -> tuple[Route, bytes, bytes | None]:
         if head.method == "CONNECT":
@@ -250,10 +252,10 @@ class ClientConnection(asyncio.Protocol):
         detail = {"client": self.name, "error": error.message, "code": error.code, "head": buffer[:1024]}
         self.context.tape.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
 
-    def _refuse(self, status: int, code: str, message: str, hint: str = "") -> None:
+    def _refuse(self, page: bytes) -> None:
         self._buffer = b""
         self.on_lost_early = None
-        self.write(error_page(status, code, message, hint))
+        self.write(page)
         if not self._lost:
             self._linger()
 

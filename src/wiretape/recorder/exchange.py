@@ -373,7 +373,8 @@ class Exchange(Receiver):
         if begun:
             self._tape.release_last(_abort, self._client)
         else:
-            self._tape.release_last(self._finish, error_page(status, code, message, hint))
+            page = error_page(status, code, message, hint, body=self._head.method != "HEAD")
+            self._tape.release_last(self._finish, page)
 
     def _end(self, state: EndState, code: str, message: str) -> None:
         self.ended = True

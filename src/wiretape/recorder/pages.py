@@ -6,7 +6,7 @@ from html import escape
 from http import HTTPStatus
 
 
-def error_page(status: int, code: str, message: str, hint: str = "") -> bytes:
+def error_page(status: int, code: str, message: str, hint: str = "", *, body: bool = True) -> bytes:
     """Give a whole HTTP/1.1 response that says what went wrong; the connection closes after it.
 
     Args:
@@ -14,12 +14,13 @@ def error_page(status: int, code: str, message: str, hint: str = "") -> bytes:
         code: wiretape's code of the error, given in the ``Wiretape-Error`` field for programs.
         message: one sentence, maybe with hostile text in it; escaped here.
         hint: what to do next.
+        body: False for the answer to HEAD, which must have none (RFC 9110 section 9.3.2) but has the same head.
     """
     try:
         reason = HTTPStatus(status).phrase
     except ValueError:
         reason = "Error"
-    body = (
+    page = (
         f"<!doctype html><meta charset=utf-8><title>{status} {reason}</title>"
         f"<h1>{status} {reason}</h1><p>{escape(message)}</p>"
         + (f"<p>{escape(hint)}</p>" if hint else "")
@@ -27,7 +28,12 @@ def error_page(status: int, code: str, message: str, hint: str = "") -> bytes:
     ).encode()
     safe = "".join(c for c in code if c.isalnum() or c in "-_.")
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(page)}\r\n"
         f"Cache-Control: no-store\r\nWiretape-Error: {safe}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode() + page if body else head.encode()
+
+
+def asks_for_head(request: bytes) -> bool:
+    """Return whether a request, maybe malformed and with empty lines before it, has the method HEAD."""
+    return request.lstrip(b"\r\n").startswith(b"HEAD ")
