@@ -39,9 +39,10 @@ def test_a_malformed_request_with_the_method_head_is_told_from_others() -> None:
 def test_no_answer_of_the_proxys_own_to_head_has_a_body(
     recorder: RecorderProcess, method: str, target: str, rest: bytes, status: bytes
 ) -> None:
-    target = target.format(refused=refused_port(), proxy=recorder.address[1])
-    with socket.create_connection(recorder.address, timeout=10) as client:
-        client.sendall(f"{method} {target} HTTP/1.1\r\n".encode() + rest)
+    holder, refused = refused_port()
+    with holder, socket.create_connection(recorder.address, timeout=10) as client:
+        url = target.format(refused=refused, proxy=recorder.address[1])
+        client.sendall(f"{method} {url} HTTP/1.1\r\n".encode() + rest)
         answer = b""
         while data := client.recv(65536):
             answer += data
