@@ -11,7 +11,7 @@ import brotli
 import pytest
 import zstandard
 
-from wiretape.session.content import ContentError, as_text, content_codings, declared_charset, decode
+from wiretape.session.content import ContentError, Utf8Rewriter, as_text, content_codings, declared_charset, decode
 
 PLAIN = b"The quick brown fox. " * 5000
 
@@ -118,6 +118,17 @@ def test_p8_a_bomb_ends_at_the_limit_in_bounded_memory(coding: str) -> None:
         ("grün".encode("latin-1"), "text/plain; charset=ISO-8859-1", "grün"),
         ("grün".encode("latin-1"), 'text/plain;Charset="windows-1252"; x=y', "grün"),
         ("grün".encode("utf-16"), "text/plain; charset=utf-16", "grün"),
+        ("plain".encode("utf-16-le"), "text/plain; charset=utf-16le", "plain"),
+        ("plain".encode("utf-16-be"), "text/plain; charset=utf-16be", "plain"),
+        ("plain".encode("utf-32"), "text/plain; charset=utf-32", "plain"),
+        ("日本".encode("iso-2022-jp"), "text/plain; charset=ISO-2022-JP", "日本"),
+        ("中文".encode("hz"), "text/plain; charset=hz-gb-2312", "中文"),
+        (b"+ZeVnLA-", "text/plain; charset=utf-7", "日本"),
+        (b"\xc3\xa9", "text/plain; charset=windows-1252", "Ã©"),
+        (b"{\x00}\x00", "application/json; charset=utf-16le", "{}"),
+        (b"\xc3\xa9", "text/plain; charset=us-ascii", "é"),
+        (b"abc", "text/plain; charset=utf-16", "abc"),
+        (b"abc", "text/plain; charset=undefined", "abc"),
         (b"\xff\xfe\x00", "image/png", None),
         (b"\xff", "text/plain; charset=none-such", None),
         (b"\xff", "text/plain; charset=zlib", None),
@@ -127,7 +138,7 @@ def test_p8_a_bomb_ends_at_the_limit_in_bounded_memory(coding: str) -> None:
         (b"", None, ""),
     ],
 )
-def test_text_is_what_is_valid_in_utf8_or_the_declared_charset(
+def test_text_is_what_is_valid_in_the_declared_charset_else_in_utf8(
     data: bytes, content_type: str | None, text: str | None
 ) -> None:
     assert as_text(data, content_type) == text
@@ -136,3 +147,42 @@ def test_text_is_what_is_valid_in_utf8_or_the_declared_charset(
 def test_lone_surrogates_are_no_text() -> None:
     assert as_text(b"\xff +2AA-", "text/plain; charset=utf-7") is None
     assert declared_charset("text/plain; charset=utf-7") == "utf-7"
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("utf-8", "aé€𝄞"),
+        ("utf-16", "ab𝄞"),
+        ("utf-32", "aé"),
+        ("gb18030", "a中𝄞"),
+        ("iso-2022-jp", "日本"),
+        ("latin-1", "é"),
+    ],
+)
+def test_a_text_that_was_cut_anywhere_is_shown_as_far_as_it_goes(charset: str, text: str) -> None:
+    whole = text.encode(charset)
+    for end in range(len(whole) + 1):
+        shown = as_text(whole[:end], f"text/plain; charset={charset}", cut=True)
+        assert shown is not None
+        assert text.startswith(shown.lstrip("\ufeff"))
+
+
+@pytest.mark.parametrize(
+    ("charset", "data", "text"),
+    [
+        ("utf-16", "aé".encode("utf-16-le"), "aé"),
+        ("utf-16", "aé".encode("utf-16"), "aé"),
+        ("utf-16", b"\xfe\xff" + "aé".encode("utf-16-be"), "aé"),
+        ("utf-32", b"\x00\x00\xfe\xff" + "aé".encode("utf-32-be"), "aé"),
+        ("iso2022_jp", "日本a".encode("iso-2022-jp"), "日本a"),
+        ("iso8859-1", b"\xe9", "é"),
+        ("utf-16", b"a", "\ufffd"),
+        ("utf-16", b"", ""),
+        ("shift_jis", b"a\xff\xffb", "a\ufffd\ufffdb"),
+    ],
+)
+def test_a_body_is_rewritten_in_utf8_however_it_is_cut(charset: str, data: bytes, text: str) -> None:
+    for at in range(len(data) + 1):
+        rewriter = Utf8Rewriter(charset)
+        assert rewriter.feed(data[:at]) + rewriter.feed(data[at:]) + rewriter.finish() == text.encode()

@@ -190,13 +190,19 @@ def test_text_is_found_across_the_frames_of_a_body(root: Path) -> None:
         assert session.query(Filter(text="needle")).matched == 1
 
 
-def test_text_is_found_in_the_charset_that_the_body_declares(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [("iso-8859-1", "Grüße"), ("utf-16", "Grüße"), ("utf-16be", "needle"), ("iso-2022-jp", "日本"), ("utf-7", "日本")],
+)
+def test_p11_text_is_found_in_the_charset_that_the_body_declares(root: Path, charset: str, text: str) -> None:
     recording = Recording(new_session(root))
-    headers = "Content-Type: text/html; charset=iso-8859-1\r\n"
-    recording.done(recording.open(), "Grüße".encode("latin-1"), headers=headers)
+    headers = f"Content-Type: text/html; charset={charset}\r\n"
+    recording.done(recording.open(), f"before {text} after 語".encode(charset, "ignore"), headers=headers)
+    recording.done(recording.open(), f"mislabelled {text}".encode(), headers=headers)
+    recording.done(recording.open(), b"neither", headers=headers)
     recording.close()
     with Catalogue(root).open("last") as session:
-        assert session.query(Filter(text="Grüße")).matched == 1
+        assert session.query(Filter(text=text)).matched == 2
 
 
 @pytest.mark.parametrize(

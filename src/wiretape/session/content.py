@@ -197,7 +197,12 @@ def _through(decoder: _Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield from decoder.finish()
 
 
-_NOT_TEXT: Final = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode"})
+_NOT_TEXT: Final = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})
+_MARKS: Final = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
+_LONGEST_MARK: Final = 4
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*(?:"([^"]{1,40})"|([^\s;"]{1,40}))""", re.IGNORECASE)
 
 
@@ -216,15 +221,58 @@ def declared_charset(content_type: str | None) -> str | None:
     return info.name
 
 
-def as_text(data: bytes, content_type: str | None) -> str | None:
-    """Give a decoded body as text where it is valid UTF-8, or valid in the charset that its header declares."""
+def as_text(data: bytes, content_type: str | None, *, cut: bool = False) -> str | None:
+    """Return a decoded body as text: in the charset that its header declares, else in UTF-8; None if it is neither.
+
+    Bytes that are valid UTF-8 by chance (UTF-16 of ASCII, ISO-2022-JP) are read as declared: the client does so, too.
+
+    Args:
+        data: the bytes.
+        content_type: the value of Content-Type, or None.
+        cut: the end is missing; up to three bytes that are left of a character are then left out.
+    """
     charset = declared_charset(content_type)
-    for name in ("utf-8", charset) if charset else ("utf-8",):
-        try:
-            text = data.decode(name)
-        except (UnicodeError, ValueError):
-            continue
-        # UTF-16 and UTF-7 decoders can give lone surrogates, which no JSON can carry.
-        if name == "utf-8" or not any(0xD800 <= ord(char) < 0xE000 for char in text):
-            return text
+    for name in (charset, "utf-8") if charset else ("utf-8",):
+        for spare in range(4 if cut else 1):
+            try:
+                text = data[: len(data) - spare].decode(name)
+            except (UnicodeError, ValueError):
+                continue
+            # UTF-16 and UTF-7 decoders can give lone surrogates, which no JSON can carry.
+            if name == "utf-8" or not any(0xD800 <= ord(char) < 0xE000 for char in text):
+                return text
     return None
+
+
+class Utf8Rewriter:
+    """Rewrites a decoded body as it streams by from a declared charset to UTF-8; errors become U+FFFD."""
+
+    def __init__(self, charset: str) -> None:
+        self._charset = charset
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._start = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take bytes of the body and return what can be said of them."""
+        if self._decoder is None:
+            piece = self._start + piece
+            if len(piece) < _LONGEST_MARK:
+                self._start = piece
+                return b""
+            self._decoder = _incremental(self._charset, piece)
+        return self._decoder.decode(piece).encode("utf-8", "replace")
+
+    def finish(self) -> bytes:
+        """Return what is left after the last piece."""
+        decoder, rest = self._decoder, b""
+        if decoder is None:
+            decoder, rest = _incremental(self._charset, self._start), self._start
+        return decoder.decode(rest, True).encode("utf-8", "replace")
+
+
+def _incremental(charset: str, start: bytes) -> codecs.IncrementalDecoder:
+    """Return a decoder; without a byte order mark that of UTF-16 and UTF-32 is little-endian, as in browsers."""
+    marks = _MARKS.get(charset)
+    if marks and not start.startswith(marks):
+        charset = f"{charset}-le"
+    return codecs.getincrementaldecoder(charset)("replace")

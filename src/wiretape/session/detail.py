@@ -145,20 +145,11 @@ def _shown(seen: WireBody, headers: list[tuple[str, str]], max_body: int) -> dic
     content = next(iter(field_values(headers, "content-type")), None)
     whole = bytes(data)
     data.clear()  # it may be large, and its text four times as large
-    text = _text(whole, content, cut=truncated)
+    text = as_text(whole, content, cut=truncated)
     if text is not None:
         return {"body": text, "body_note": note or None, "body_truncated": truncated}
     encoded = base64.b64encode(whole).decode()
     return {"body_base64": encoded, "body_note": note or None, "body_truncated": truncated}
-
-
-def _text(data: bytes, content_type: str | None, *, cut: bool) -> str | None:
-    """Decode text; a cut may have gone through a character, of which at most 3 bytes are left."""
-    for spare in range(4 if cut else 1):
-        text = as_text(data[: len(data) - spare], content_type)
-        if text is not None:
-            return text
-    return None
 
 
 def _undecoded(seen: WireBody, max_body: int) -> tuple[bytearray, bool]:

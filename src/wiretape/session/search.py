@@ -8,7 +8,7 @@ from typing import Final
 
 from wiretape.log.heads import field_values, fields
 from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Side
-from wiretape.session.content import ContentError, content_codings, declared_charset, decode
+from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
 from wiretape.session.detail import WireBody
 
 LIMIT: Final = 64 * 1024 * 1024
@@ -32,7 +32,8 @@ class TextSearch:
         needle = text.encode()
         self._text = text
         self._find = Finder(needle)
-        self._by_charset = {"utf-8": (self._find, len(needle))}
+        self._length = len(needle)
+        self._latin1 = _latin1_finder(text)
         self.not_searched: dict[str, int] = {}
 
     @property
@@ -60,22 +61,18 @@ class TextSearch:
         return self._in_body(tape, REQUEST, tape.request_head) or self._in_body(tape, RESPONSE, tape.response_head)
 
     def _in_head(self, head: bytes) -> bool:
-        return bool(self._find(head)) or (not head.isascii() and self._in_latin1(head))
-
-    def _in_latin1(self, head: bytes) -> bool:
-        found = self._for_charset("iso8859-1")
-        return found is not None and bool(found[0](head))
+        if self._find(head):
+            return True
+        return self._latin1 is not None and not head.isascii() and self._latin1(head)
 
     def _in_body(self, tape: ExchangeTape, side: Side, head: bytes | None) -> bool:
         body = WireBody(tape, side)
         headers = fields(head) if head else []
         codings = content_codings(field_values(headers, "content-encoding"))
         charset = declared_charset(next(iter(field_values(headers, "content-type")), None))
-        finders = [self._by_charset["utf-8"]]
-        if charset and charset != "utf-8" and (other := self._for_charset(charset)) and other not in finders:
-            finders.append(other)
+        decoded = decode(body.pieces(stop_at_gap=bool(codings)), codings, limit=LIMIT)
         try:
-            if _found_in(decode(body.pieces(stop_at_gap=bool(codings)), codings, limit=LIMIT), finders):
+            if self._found_in(decoded, charset):
                 return True
         except ContentError:
             # A gap, or an exchange that was cut, ends the decoding as well; it is counted as what it is.
@@ -96,14 +93,15 @@ class TextSearch:
             return done.request_size > done.request_recorded
         return done.response_size > done.response_recorded
 
-    def _for_charset(self, charset: str) -> tuple[Finder, int] | None:
-        if charset not in self._by_charset:
-            try:
-                needle = self._text.encode(charset)
-            except (UnicodeError, LookupError):
-                return None
-            self._by_charset[charset] = (Finder(needle), len(needle))
-        return self._by_charset[charset]
+    def _found_in(self, pieces: Iterable[bytes], charset: str | None) -> bool:
+        """Look for the text in a body's bytes, which may be UTF-8 against what is declared, and in it as declared."""
+        raw = _Window(self._find, self._length)
+        if charset is None or charset == "utf-8":
+            return any(map(raw.found, pieces))
+        declared, rewriter = _Window(self._find, self._length), Utf8Rewriter(charset)
+        if any(raw.found(piece) or declared.found(rewriter.feed(piece)) for piece in pieces):
+            return True
+        return declared.found(rewriter.finish())
 
     def _skipped(self, reason: str) -> None:
         self.not_searched[reason] = self.not_searched.get(reason, 0) + 1
@@ -129,13 +127,27 @@ class Finder:
         return self._needle in data.lower()
 
 
-def _found_in(pieces: Iterable[bytes], finders: list[tuple[Finder, int]]) -> bool:
-    """Look for any needle in a stream, also across the borders of its pieces."""
-    keep = max(length for _, length in finders) - 1
-    tail = b""
-    for piece in pieces:
-        window = tail + piece if tail else piece
-        if any(find(window) for find, _ in finders):
+class _Window:
+    """Looks for a text in a stream, also across the borders of its pieces."""
+
+    __slots__ = ("_find", "_keep", "_tail")
+
+    def __init__(self, find: Finder, length: int) -> None:
+        self._find = find
+        self._keep = length - 1
+        self._tail = b""
+
+    def found(self, piece: bytes) -> bool:
+        """Return whether the text ends in this piece."""
+        window = self._tail + piece if self._tail else piece
+        if self._find(window):
             return True
-        tail = window[-keep:] if keep else b""
-    return False
+        self._tail = window[-self._keep :] if self._keep else b""
+        return False
+
+
+def _latin1_finder(text: str) -> Finder | None:
+    try:
+        return Finder(text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return None
