@@ -15,7 +15,7 @@ import msgspec
 from google_crc32c import value as crc32c
 
 from wiretape.log.format import Done, Flag, FrameType, Opened
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 
 SMALL, MIDDLE, LARGE = 300, 16 * 1024, 64 * 1024
 """Bytes of answers: a small one with its request is about 600 bytes of log."""

@@ -14,7 +14,7 @@ from prove.part import Figure, Result, Task, all_cores
 from prove.tally import Tally
 from tests.support.specimen import LOG, BytesFiles, Seen, Specimen, make_specimen, read
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 
 PAGE = 4096
 _WHOLE = 97

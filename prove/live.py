@@ -16,9 +16,9 @@ from prove.part import Result, Task
 from wiretape.errors import BusyError
 from wiretape.log.locks import writer_alive
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 
 CHECKS = 10_000
 SECOND_WRITERS = 2_000

@@ -35,8 +35,8 @@ from wiretape.log.format import (
     TrailersSeen,
     segment_name,
 )
-from wiretape.log.frame import decode_header, encode_frame
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.frames import decode_header, encode_frame
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 
 SESSION = "20260101T000000-00000a"
 Content = dict[str, bytes]

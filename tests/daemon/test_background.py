@@ -18,7 +18,7 @@ from tests.support.serving import Daemon
 from tests.support.wait import DEADLINE, wait_until
 from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, Work, retention, scrub_seconds
 from wiretape.daemon.client import request
-from wiretape.log.reader import SegmentScan, scan_segment
+from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index import Index
 from wiretape.session.parity import unprotected, want_parity

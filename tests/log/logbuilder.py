@@ -24,7 +24,7 @@ from wiretape.log.format import (
     TrailersSeen,
     segment_name,
 )
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 
 SESSION = "20260101-000000-abcdef"
 WALL = 1_767_225_600_000_000_000

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.log.logbuilder import SESSION, SegmentBuilder
+from wiretape.heads import fields
 from wiretape.log.files import REAL, data_from
 from wiretape.log.format import FrameType
-from wiretape.log.heads import fields
-from wiretape.log.opening import open_session
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
+from wiretape.log.session_log import open_session
 from wiretape.log.verify import LogReport, verify_log
 
 
@@ -25,8 +25,8 @@ def verify(folder: Path, *segments: SegmentBuilder) -> LogReport:
 
 
 def test_p8_ends_are_waited_for_as_long_as_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.log.ledger.UNFINISHED", 16)
-    monkeypatch.setattr("wiretape.log.ledger.INTERRUPTED", 20)
+    monkeypatch.setattr("wiretape.log.sequence.UNFINISHED", 16)
+    monkeypatch.setattr("wiretape.log.sequence.INTERRUPTED", 20)
     segment = SegmentBuilder()
     for seq in range(1, 101):
         segment.opened(seq)
@@ -41,7 +41,7 @@ def test_p8_ends_are_waited_for_as_long_as_there_is_room(tmp_path: Path, monkeyp
 
 
 def test_p8_nothing_is_given_up_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.log.ledger.UNFINISHED", 16)
+    monkeypatch.setattr("wiretape.log.sequence.UNFINISHED", 16)
     segment = SegmentBuilder()
     for seq in range(1, 101):
         segment.opened(seq)
@@ -55,7 +55,7 @@ def test_p8_nothing_is_given_up_where_there_is_room(tmp_path: Path, monkeypatch:
 def test_p8_missing_numbers_count_where_they_are_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
     for room in (1_000, 5):
-        monkeypatch.setattr("wiretape.log.ledger.RANGES", room)
+        monkeypatch.setattr("wiretape.log.sequence.RANGES", room)
         segment = SegmentBuilder()
         for seq in range(10, 400, 10):
             segment.small(seq)
@@ -71,7 +71,7 @@ def test_p8_missing_numbers_count_where_they_are_not_listed(tmp_path: Path, monk
 
 
 def test_p8_notes_are_counted_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.log.account._NOTES", 3)
+    monkeypatch.setattr("wiretape.log.audit._NOTES", 3)
     segment = SegmentBuilder()
     for _ in range(5):
         segment.__post_init__()  # one more head
@@ -83,7 +83,7 @@ def test_frames_claimed_to_lie_in_each_other_are_found_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With and without trust in lengths, the same is read of a log that was damaged and not forged."""
-    monkeypatch.setattr("wiretape.log.reader._BLOCK_BEHIND_DAMAGE", 64)
+    monkeypatch.setattr("wiretape.log.scan._BLOCK_BEHIND_DAMAGE", 64)
     segment = SegmentBuilder()
     for seq in range(1, 60):
         segment.small(seq, response=bytes(range(256)) * (seq % 7))
@@ -96,7 +96,7 @@ def test_frames_claimed_to_lie_in_each_other_are_found_all_the_same(
         path = segment.write(tmp_path, bytes(content))
         read = []
         for waste in (1 << 30, -1):
-            monkeypatch.setattr("wiretape.log.reader._TRUSTED_WASTE", waste)
+            monkeypatch.setattr("wiretape.log.scan._TRUSTED_WASTE", waste)
             scan = scan_segment(path, salt=segment.salt)
             read.append((list(scan), scan.position, scan.sealed, scan.final))
         assert read[0] == read[1], seed

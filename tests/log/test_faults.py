@@ -15,7 +15,7 @@ from tests.log.logbuilder import SESSION, SegmentBuilder
 from wiretape.log import open_session
 from wiretape.log.format import MARK, FrameType
 from wiretape.log.items import Damage, Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 from wiretape.log.verify import verify_log
 
 

@@ -26,9 +26,9 @@ from wiretape.log.format import (
     lock_name,
     segment_name,
 )
-from wiretape.log.frame import decode_header
+from wiretape.log.frames import decode_header
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 
 DOCUMENT = Path(log_format.__file__).with_name("FORMAT.md")
 

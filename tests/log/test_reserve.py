@@ -17,8 +17,8 @@ from wiretape.log.format import Done, EndState, FrameType, Opened
 from wiretape.log.report import LogReport
 from wiretape.log.reserve import END_BYTES, RESERVE_BYTES, Reserve, reserve_path
 from wiretape.log.resume import resume_point
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.recorder.tape import Tape
 
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)

@@ -15,7 +15,7 @@ import pytest
 from tests.log.logbuilder import SegmentBuilder
 from wiretape.log.files import REAL, Readable
 from wiretape.log.format import HEADER_SIZE, MARK, FrameType
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 from wiretape.log.resync import all_zero, find_salt, next_header, repaired_header
 
 
@@ -100,7 +100,7 @@ def test_zeros_are_told_from_almost_zeros(tmp_path: Path, length: int) -> None:
 READ_ALL = """
 import sys
 from pathlib import Path
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 for item in scan_segment(Path(sys.argv[1])):
     print(type(item).__name__, item.offset, item.end, getattr(item, "is_tail", False))
 """

@@ -13,11 +13,11 @@ from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles, Killed
 from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import LogReport, verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 
 LOG = Path("/log")
 SESSION = "20260101T000000-00000a"

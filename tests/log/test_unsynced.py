@@ -12,11 +12,11 @@ from tests.support.failing_files import FailingFiles
 from wiretape.log.files import Files
 from wiretape.log.format import Done, EndState, FrameType
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 
 LOG = Path("/log")
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)

@@ -360,7 +360,7 @@ def test_an_empty_log_has_nothing_and_was_not_closed(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_an_error(tmp_path: Path) -> None:
-    from tests.log.test_reader import with_version
+    from tests.log.test_scan import with_version
 
     segment = SegmentBuilder()
     segment.write(tmp_path, with_version(bytes(segment.buffer), 9))

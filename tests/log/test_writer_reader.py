@@ -17,11 +17,11 @@ from wiretape.log.files import REAL, RealFiles
 from wiretape.log.format import BodyChunk, Done, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
-from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 
 HEAD = b"GET / HTTP/1.1\r\n\r\n"
 WALL = 1_767_225_600_000_000_000

@@ -22,9 +22,9 @@ from tests.support.testca import OriginCA
 from tests.support.wait import DEADLINE, wait_until
 from wiretape.log.format import BodyChunk, FrameType
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import list_segments
-from wiretape.log.writer import LogWriter
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter
 
 Serve = Callable[[socket.socket], None]
 

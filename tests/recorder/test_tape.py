@@ -10,9 +10,9 @@ from typing import Any
 from tests.support.failing_files import FailingFiles
 from wiretape.log.format import BodyChunk, FrameType
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import list_segments
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.recorder.tape import Tape
 
 ME = StreamIdentity(

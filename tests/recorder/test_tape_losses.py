@@ -14,8 +14,8 @@ from tests.recorder.test_tape import ME, make
 from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
 from wiretape.log.format import Done, EndState, FrameType
+from wiretape.log.stream_writer import LogWriter
 from wiretape.log.verify import verify_log
-from wiretape.log.writer import LogWriter
 from wiretape.recorder.tape import Tape
 
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)

@@ -22,8 +22,8 @@ from wiretape.log.format import (
     TlsSeen,
 )
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.session.catalogue import Catalogue, SessionDir
 
 WALL_MS = 1_800_000_000_000

@@ -13,7 +13,7 @@ import pytest
 from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.session.test_agreement import damage, record
 from wiretape.log import verify
-from wiretape.log.segments import list_segments
+from wiretape.log.store import list_segments
 from wiretape.model import RecoveredSession
 from wiretape.session import recover, settle
 from wiretape.session.catalogue import Catalogue, SessionDir

@@ -20,7 +20,7 @@ from wiretape.log.format import (
     SegmentHead,
     segment_name,
 )
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 
 SALT: Final = 0x0123456789ABCDEF
 WALL: Final = 1_800_000_000_000_000_000

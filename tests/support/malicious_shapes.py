@@ -23,7 +23,7 @@ from wiretape.log.format import (
     TlsSeen,
     segment_name,
 )
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 
 _encode = msgspec.msgpack.encode
 _HUGE: Final = 2**32 - 1

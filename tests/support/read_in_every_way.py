@@ -18,7 +18,7 @@ from tests.support.unmeasured import unmeasured_environment
 from wiretape.cli.main import TRACEBACK_VARIABLE
 from wiretape.cli.main import run as wiretape
 from wiretape.errors import WiretapeError
-from wiretape.log.opening import open_session
+from wiretape.log.session_log import open_session
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session

@@ -21,8 +21,8 @@ from typing import Any, Self
 from tests.support.wait import DEADLINE, wait_until
 from wiretape.log import Exchange, open_session
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
 
 _IDS = {"one": "20260101T000000-00000a", "two": "20260101T000000-00000b"}
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.model import Durability
 from wiretape.recorder.tape import Tape
 

@@ -16,9 +16,9 @@ from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.files import FileEntry, Readable
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened, TlsSeen
 from wiretape.log.items import Damage, Frame
-from wiretape.log.reader import scan_segment, segment_info
+from wiretape.log.scan import scan_segment, segment_info
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import LogReport, verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 
 LOG = Path("/log")
 SESSION = "20260101T000000-00000a"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from wiretape.log.exchange import Body, Exchange, Part, Request, Response
-    from wiretape.log.opening import SessionLog, open_session
     from wiretape.log.report import LogReport
+    from wiretape.log.session_log import SessionLog, open_session
 
 __all__ = ["Body", "Exchange", "LogReport", "Part", "Request", "Response", "SessionLog", "open_session"]
 
@@ -23,8 +23,8 @@ _HOMES: Final = {
     "Part": "exchange",
     "Request": "exchange",
     "Response": "exchange",
-    "SessionLog": "opening",
-    "open_session": "opening",
+    "SessionLog": "session_log",
+    "open_session": "session_log",
 }
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Final
 
 from wiretape.errors import DamagedError
+from wiretape.heads import fields, full_url, start_line
+from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Part, Side
 from wiretape.log.format import Done, EndState, Opened
-from wiretape.log.heads import fields, full_url, start_line
-from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Part, Side
 from wiretape.model import State
 
 __all__ = ["Body", "Exchange", "Part", "Request", "Response", "exchange_of"]

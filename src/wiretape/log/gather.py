@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from wiretape.errors import DamagedError
+from wiretape.log.assembly import LEFT_OUT, MAX_PIECES, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place, Side
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, ResponseBegun
 from wiretape.log.items import Damage, Frame
-from wiretape.log.tape import LEFT_OUT, MAX_PIECES, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place, Side
 
 _ROOM: Final = 8 * 1024 * 1024
 """Bytes of frames that are held; those beyond are read again when their exchange ends."""

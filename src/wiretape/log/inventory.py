@@ -13,8 +13,8 @@ import msgspec
 
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import SegmentHead, segment_name
-from wiretape.log.reader import segment_info
-from wiretape.log.segments import SegmentRef, foreign_names, list_segments
+from wiretape.log.scan import segment_info
+from wiretape.log.store import SegmentRef, foreign_names, list_segments
 from wiretape.model import Gap
 
 # More missing numbers than this in a row are reported as one: a renamed file can claim any number.

@@ -16,7 +16,7 @@ import msgspec
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import lock_name
-from wiretape.log.segments import SegmentRef, list_segments, stream_locks
+from wiretape.log.store import SegmentRef, list_segments, stream_locks
 
 _TRIES: Final = 50
 

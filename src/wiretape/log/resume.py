@@ -8,8 +8,8 @@ from wiretape.errors import LogError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import HEADER_SIZE, FrameType, Seal, SegmentHead
 from wiretape.log.items import Damage
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import SegmentRef, list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import SegmentRef, list_segments
 
 _SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, before anything else
 

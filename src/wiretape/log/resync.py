@@ -16,7 +16,7 @@ from google_crc32c import value as crc32c
 from wiretape.errors import LogVersionError
 from wiretape.log.files import Readable
 from wiretape.log.format import FORMAT_VERSION, HEADER, HEADER_SIZE, MAGIC, MARK, MAX_PAYLOAD
-from wiretape.log.frame import FrameHeader, decode_header
+from wiretape.log.frames import FrameHeader, decode_header
 
 _PAGE: Final = 4096
 _FIRST_LOOK: Final = 16 * 1024

@@ -12,7 +12,7 @@ from wiretape.errors import WiretapeError
 from wiretape.log.files import Files
 from wiretape.log.format import FrameType
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 
 _ENDS: Final = 100_000  # nobody takes them out where nobody syncs
 

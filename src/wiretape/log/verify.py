@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from wiretape.log.account import IMPOSSIBLE_SEQ, Account
+from wiretape.log.audit import IMPOSSIBLE_SEQ, Account
 from wiretape.log.files import REAL, Files
 from wiretape.log.inventory import Inventory, Placed, take_inventory
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
-from wiretape.log.reader import SegmentScan, scan_segment
 from wiretape.log.report import LogReport
-from wiretape.log.segments import list_segments, stream_locks
+from wiretape.log.scan import SegmentScan, scan_segment
+from wiretape.log.store import list_segments, stream_locks
 
 __all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "is_written", "settled", "verify_log"]
 

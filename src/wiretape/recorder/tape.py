@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from wiretape.log.format import Event, FrameType, Record
-from wiretape.log.writer import LogWriter
+from wiretape.log.stream_writer import LogWriter
 from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
 from wiretape.recorder.drops import Drops
 

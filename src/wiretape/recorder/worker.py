@@ -24,8 +24,8 @@ from wiretape.errors import UsageError, WiretapeError
 from wiretape.log.format import Event, FrameType
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.recorder.ca import CertificateAuthority
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener

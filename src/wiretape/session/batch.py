@@ -11,6 +11,7 @@ import msgspec
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError
+from wiretape.heads import content_type, full_url, is_coded, start_line
 from wiretape.log.format import (
     BodyChunk,
     Done,
@@ -24,7 +25,6 @@ from wiretape.log.format import (
     SegmentHead,
     TlsSeen,
 )
-from wiretape.log.heads import content_type, full_url, is_coded, start_line
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.session.rows import ExchangeRow, SegmentRow, StreamRow
 from wiretape.session.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE

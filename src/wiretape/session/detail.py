@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, WiretapeError
+from wiretape.heads import as_str, field_values, fields, full_url, start_line
+from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.log.format import Done, TlsSeen
-from wiretape.log.heads import as_str, field_values, fields, full_url, start_line
-from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.model import ExchangeDetail, Message, Timings
 from wiretape.session.content import ContentError, as_text, content_codings, decode
 from wiretape.session.ids import exchange_id

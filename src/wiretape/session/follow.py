@@ -14,8 +14,8 @@ import msgspec
 from wiretape.log.format import segment_name
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
-from wiretape.log.reader import SegmentScan, scan_segment, segment_info
-from wiretape.log.segments import SegmentRef, list_segments
+from wiretape.log.scan import SegmentScan, scan_segment, segment_info
+from wiretape.log.store import SegmentRef, list_segments
 from wiretape.session.batch import Batch
 from wiretape.session.rows import SegmentRow
 from wiretape.session.tally import Tally

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from wiretape.log.segments import SegmentRef
+from wiretape.log.store import SegmentRef
 from wiretape.model import Coverage, RecoveryState
 from wiretape.session.index import Index
 

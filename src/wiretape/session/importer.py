@@ -26,7 +26,7 @@ from wiretape.formats.har import read_har
 from wiretape.formats.proxy_mcp import RECORDS, read_records
 from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
 from wiretape.log.locks import writer_alive
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.model import Value
 from wiretape.session.catalogue import Catalogue, SessionDir
 from wiretape.session.files import make_folder, storage_error, sync_folder

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.report import LogReport
-from wiretape.log.segments import SegmentRef
+from wiretape.log.store import SegmentRef
 from wiretape.model import Gap
 from wiretape.session.files import FILE_MODE, storage_error
 from wiretape.session.follow import Follower

@@ -7,8 +7,8 @@ import sqlite3
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, NotFoundError
+from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place
 from wiretape.log.format import FrameType, TlsSeen
-from wiretape.log.tape import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import exchange_detail, handshake
 from wiretape.session.health import Health

@@ -17,8 +17,8 @@ from wiretape.log.files import REAL, Readable
 from wiretape.log.items import Damage
 from wiretape.log.locks import finished_segments
 from wiretape.log.parity import Layout, Pause, Repair, encode, read_parity
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import HEALED, SegmentRef, parse_segment_name
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import HEALED, SegmentRef, parse_segment_name
 from wiretape.model import HealedSegment, Value
 from wiretape.session.files import derived_lock, own_folder, storage_error, sync_folder, written_aside
 

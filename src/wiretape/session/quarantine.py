@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from wiretape.log.files import data_from
-from wiretape.log.segments import healed_names, segment_path
+from wiretape.log.store import healed_names, segment_path
 from wiretape.model import Gap
 from wiretape.session.files import open_regular, own_folder, storage_error, sync_folder, written_aside
 

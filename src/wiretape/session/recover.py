@@ -16,11 +16,11 @@ from pathlib import Path
 import msgspec
 
 from wiretape.errors import BusyError
-from wiretape.log.deep import DeepCheck
+from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.report import LogReport
 from wiretape.log.reserve import remove_reserves
-from wiretape.log.segments import SegmentRef, list_segments
+from wiretape.log.store import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import HealedSegment, RecoveredSession, RecoveryState, VerifyReport
 from wiretape.session.facts import new_manifest

@@ -12,10 +12,10 @@ from typing import Final
 
 from wiretape.log.files import data_from
 from wiretape.log.format import HEADER_SIZE, MAGIC, MAX_PAYLOAD
-from wiretape.log.frame import FrameHeader, decode_header
+from wiretape.log.frames import FrameHeader, decode_header
 from wiretape.log.items import OF_AN_EXCHANGE
-from wiretape.log.reader import segment_info
-from wiretape.log.segments import healed_names, segment_path
+from wiretape.log.scan import segment_info
+from wiretape.log.store import healed_names, segment_path
 from wiretape.session.files import storage_error
 
 _BLOCK: Final = 4 * 1024 * 1024

@@ -25,7 +25,7 @@ CREATE TABLE segments (
     ended INTEGER NOT NULL,      -- ms of the seal, else of the last exchange
     closed INTEGER NOT NULL      -- 0 not sealed, 1 sealed, 2 sealed and final, -1 does not belong to this log
 );
-CREATE TABLE account (           -- of the log, as far as it was read (log/account.py); NULL when it was given up
+CREATE TABLE account (           -- of the log, as far as it was read (log/audit.py); NULL when it was given up
     id INTEGER PRIMARY KEY, state BLOB
 );
 CREATE TABLE streams (

@@ -19,8 +19,8 @@ import msgspec
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.items import Damage
 from wiretape.log.locks import finished_segments, writer_alive
-from wiretape.log.reader import scan_segment
-from wiretape.log.segments import SegmentRef, list_segments
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import SegmentRef, list_segments
 from wiretape.model import Gap, Value
 from wiretape.session.files import derived_lock, read_private, replace_file
 from wiretape.session.health import fingerprint

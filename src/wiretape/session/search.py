@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterable
 from typing import Final
 
-from wiretape.log.heads import field_values, fields
-from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape, Side
+from wiretape.heads import field_values, fields
+from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
 from wiretape.session.detail import WireBody
 

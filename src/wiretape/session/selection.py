@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from wiretape.log.tape import ExchangeTape
+from wiretape.log.assembly import ExchangeTape
 from wiretape.session import query as q
 from wiretape.session.index import Index
 from wiretape.session.scan import SeqSet, scan_for

@@ -10,10 +10,10 @@ from typing import Any, Self
 import msgspec
 
 from wiretape.errors import NotFoundError, UsageError
-from wiretape.log.deep import DeepCheck
+from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
+from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
-from wiretape.log.segments import list_segments
-from wiretape.log.tape import REQUEST, RESPONSE, ExchangeTape
+from wiretape.log.store import list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import (
     Coverage,

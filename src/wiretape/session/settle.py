@@ -15,7 +15,7 @@ from typing import Final
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.locks import writer_alive
-from wiretape.log.segments import list_segments
+from wiretape.log.store import list_segments
 from wiretape.model import RecoveredSession
 from wiretape.session.health import fingerprint
 from wiretape.session.index import Index, Progress

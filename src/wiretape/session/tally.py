@@ -13,12 +13,12 @@ from typing import Final
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError
-from wiretape.log.account import Account
+from wiretape.log.audit import Account
 from wiretape.log.format import SegmentHead
 from wiretape.log.inventory import Placed, missing_gaps
 from wiretape.log.items import Damage, Frame
 from wiretape.log.report import LogReport
-from wiretape.log.segments import SegmentRef
+from wiretape.log.store import SegmentRef
 
 _MAX_BYTES: Final = 1024 * 1024
 """An account that is larger than this is given up: it is written with every transaction."""

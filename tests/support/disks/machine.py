@@ -18,8 +18,8 @@ from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import LogReport, verify_log
-from wiretape.log.writer import LogWriter, StreamIdentity
 from wiretape.model import Durability
 from wiretape.recorder.tape import Tape
 

@@ -12,10 +12,10 @@ from wiretape.errors import BusyError, StorageError
 from wiretape.log.files import REAL
 from wiretape.log.format import BodyChunk, FrameType, Seal, SegmentHead
 from wiretape.log.items import Damage, Frame
-from wiretape.log.reader import scan_segment
 from wiretape.log.resume import resume_point
-from wiretape.log.segments import list_segments
-from wiretape.log.writer import LogWriter, StreamIdentity
+from wiretape.log.scan import scan_segment
+from wiretape.log.store import list_segments
+from wiretape.log.stream_writer import LogWriter, StreamIdentity
 
 ME = StreamIdentity(
     session_id="20260101T000000-00000a", stream=0, streams=1, run=7, pid=os.getpid(), boot_id="boot", program="test"

@@ -25,7 +25,7 @@ from wiretape.log.format import (
     FrameType,
     SegmentHead,
 )
-from wiretape.log.frame import FrameHeader
+from wiretape.log.frames import FrameHeader
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.resync import (
     AFTER_SEAL,

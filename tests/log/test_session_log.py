@@ -11,11 +11,11 @@ import pytest
 from tests.log.logbuilder import REQUEST, SESSION, WALL, SegmentBuilder
 from wiretape.errors import DamagedError, NotFoundError
 from wiretape.log import Exchange, open_session
+from wiretape.log.assembly import LEFT_OUT, LogFrames, Part
 from wiretape.log.format import BodyChunk, EndState, FrameType, Opened, ResponseBegun
 from wiretape.log.gather import Gatherer
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
-from wiretape.log.tape import LEFT_OUT, LogFrames, Part
+from wiretape.log.scan import scan_segment
 
 
 def exchanges_of(path: Path) -> dict[int, Exchange]:

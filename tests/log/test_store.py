@@ -8,7 +8,7 @@ import pytest
 
 from wiretape.errors import NotFoundError, StorageError
 from wiretape.log.format import lock_name, segment_name
-from wiretape.log.segments import foreign_names, list_segments, parse_segment_name, stream_locks
+from wiretape.log.store import foreign_names, list_segments, parse_segment_name, stream_locks
 
 
 @pytest.mark.parametrize("stream", [0, 1, 9, 10, 9999])

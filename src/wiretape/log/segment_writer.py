@@ -22,7 +22,7 @@ from wiretape.log.format import (
     Seal,
     segment_name,
 )
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 from wiretape.log.identity import StreamIdentity
 from wiretape.log.locks import take_lock
 from wiretape.log.reserve import END_BYTES, FULL, RESERVE_BYTES, Reserve

@@ -9,7 +9,7 @@ from typing import Final
 
 from wiretape.errors import NotFoundError, StorageError, WiretapeError
 from wiretape.log.files import REAL, FileEntry, Files
-from wiretape.log.reader import segment_info
+from wiretape.log.scan import segment_info
 
 HEALED: Final = "healed"
 """The folder beside a log's with copies of damaged segments as they were; readers take those (docs/parity.md)."""

@@ -11,9 +11,9 @@ from google_crc32c import value as crc32c
 from tests.log.logbuilder import SegmentBuilder
 from wiretape.errors import DamagedError, LogVersionError, NotFoundError
 from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MARK, FrameType, Opened, SegmentHead
-from wiretape.log.frame import encode_frame
+from wiretape.log.frames import encode_frame
 from wiretape.log.items import Damage, Frame
-from wiretape.log.reader import read_frame, scan_segment, segment_info
+from wiretape.log.scan import read_frame, scan_segment, segment_info
 
 
 def read(path: Path, **options: object) -> tuple[list[Frame], list[Damage]]:

@@ -17,8 +17,8 @@ from wiretape.errors import DamagedError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, Record, ResponseBegun
 from wiretape.log.items import Frame
-from wiretape.log.reader import read_frame, segment_info
-from wiretape.log.segments import healed_names, segment_path
+from wiretape.log.scan import read_frame, segment_info
+from wiretape.log.store import healed_names, segment_path
 
 Side = str
 REQUEST: Final = "request"

@@ -12,12 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import DamagedError
-from wiretape.log.drops import IMPOSSIBLE_SEQ_FROM, Drops, DropsState, count_in
 from wiretape.log.format import Event, Flag, FrameType, Seal, SegmentHead
 from wiretape.log.inventory import Placed
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.ledger import NO_CAUSE, LedgerState, Room, StreamLedger, count
+from wiretape.log.losses import IMPOSSIBLE_SEQ_FROM, Drops, DropsState, count_in
 from wiretape.log.report import LogReport
+from wiretape.log.sequence import NO_CAUSE, LedgerState, Room, StreamLedger, count
 from wiretape.model import Gap
 
 # Reports stay readable and bounded: what exceeds these is counted and noted, not listed.

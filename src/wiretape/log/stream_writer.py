@@ -11,9 +11,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from wiretape.log.appender import KIND_AT, Appender
 from wiretape.log.format import FrameType
 from wiretape.log.identity import StreamIdentity
+from wiretape.log.segment_writer import KIND_AT, Appender
 from wiretape.log.unsynced import ReadBack
 
 __all__ = ["LogWriter", "StreamIdentity"]

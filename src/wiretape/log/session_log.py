@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from wiretape.errors import NotFoundError
-from wiretape.log.account import Account
-from wiretape.log.drops import IMPOSSIBLE_SEQ_FROM
+from wiretape.log.assembly import LogFrames
+from wiretape.log.audit import Account
 from wiretape.log.exchange import Exchange, exchange_of
 from wiretape.log.files import REAL, Files
 from wiretape.log.gather import Gatherer
 from wiretape.log.inventory import Inventory, Placed
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.reader import scan_segment, segment_info
+from wiretape.log.losses import IMPOSSIBLE_SEQ_FROM
 from wiretape.log.report import LogReport
-from wiretape.log.segments import list_segments
-from wiretape.log.tape import LogFrames
+from wiretape.log.scan import scan_segment, segment_info
+from wiretape.log.store import list_segments
 from wiretape.log.verify import is_written, settled
 
 _OF_AN_EXCHANGE = frozenset(map(int, OF_AN_EXCHANGE))
