@@ -20,9 +20,9 @@ from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, Work, retent
 from wiretape.daemon.client import request
 from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.index import Index
-from wiretape.session.parity import unprotected, want_parity
+from wiretape.session.index.database import Index
 from wiretape.session.pin import set_pin
+from wiretape.session.recovery.heal import unprotected, want_parity
 
 ALWAYS = "0.0001"
 """Hours between two readings of a segment: a third of a second."""
@@ -222,7 +222,7 @@ def test_a_damaged_segment_without_parity_is_read_once_and_not_at_every_look(
         read.append(path)
         return scan_segment(path, **how)
 
-    monkeypatch.setattr("wiretape.session.parity.scan_segment", reading)
+    monkeypatch.setattr("wiretape.session.recovery.heal.scan_segment", reading)
     work = Work(Catalogue(root), lambda _: None, scrub_every=0)
     for _ in range(3):
         work.protect()

@@ -11,7 +11,7 @@ from tests.session.logs import closed_session
 from wiretape.daemon import library
 from wiretape.daemon.library import Library
 from wiretape.model import Filter
-from wiretape.session import follow
+from wiretape.session.index import follow
 
 
 def test_p11_an_answer_waits_for_its_index_only_so_long_and_says_how_far_it_goes(

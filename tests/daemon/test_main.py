@@ -19,7 +19,7 @@ from tests.support.serving import Daemon, wait_gone
 from tests.support.wait import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.history import RECOVERY
+from wiretape.session.recovery.history import RECOVERY
 
 
 def get(daemon: Daemon, url: str) -> bytes:

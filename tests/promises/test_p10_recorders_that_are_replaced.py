@@ -11,7 +11,7 @@ from tests.support.wait import wait_until
 from wiretape.cli.demo.stage import Daemon, kill
 from wiretape.daemon.client import request
 from wiretape.log.reserve import reserve_path
-from wiretape.session.recover import recover_session
+from wiretape.session.recovery.recover import recover_session
 
 
 def test_p10_a_successor_begins_on_a_full_disk_and_records_when_there_is_room(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.session.logs import Recording, flip, flip_in, new_session, segment
 from wiretape.cli.main import run
 from wiretape.session.catalogue import SessionDir
-from wiretape.session.parity import protect_session
+from wiretape.session.recovery.heal import protect_session
 
 SECRET = "the-secret-outside"
 

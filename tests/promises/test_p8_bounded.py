@@ -23,7 +23,7 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from wiretape.session.session import Session
-from wiretape.session.scrub import Scrubber
+from wiretape.session.recovery.scrub import Scrubber
 
 def memory(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from tests.session.logs import snapshot
-from wiretape.session.recover import recover_session
+from wiretape.session.recovery.recover import recover_session
 from wiretape.session.session import Session
 
 WATCHED = ("open", "os.", "shutil.", "sqlite3.", "fcntl.")

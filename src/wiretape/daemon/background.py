@@ -29,9 +29,9 @@ from wiretape.config import parse_age, parse_size
 from wiretape.errors import NotFoundError, UsageError, WiretapeError
 from wiretape.model import Gap
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.parity import protect_session, unprotected, want_parity, wants_parity
 from wiretape.session.prune import PruneRules, prune
-from wiretape.session.scrub import Scrubber
+from wiretape.session.recovery.heal import protect_session, unprotected, want_parity, wants_parity
+from wiretape.session.recovery.scrub import Scrubber
 from wiretape.session.session import Session
 
 TICK = 0.5

@@ -33,7 +33,7 @@ from wiretape.recorder.pool import Pool
 from wiretape.recorder.tape import NullTape, Tape
 from wiretape.recorder.tls import ServerContexts, UpstreamContexts
 from wiretape.recorder.upstream import Connector
-from wiretape.session.facts import SESSION_EVENT, facts_of
+from wiretape.session.metadata import SESSION_EVENT, facts_of
 
 GRACE_SECONDS: Final = 2.0
 

@@ -22,9 +22,9 @@ from wiretape.model import (
     SessionSummary,
     SkippedSession,
 )
-from wiretape.session.files import derived_lock, make_folder, storage_error, sync_folder
+from wiretape.private_files import derived_lock, make_folder, storage_error, sync_folder
 from wiretape.session.ids import LAST, check_name, is_session_id, new_session_id
-from wiretape.session.index import Progress
+from wiretape.session.index.database import Progress
 from wiretape.session.manifest import Manifest, read_manifest, write_manifest
 from wiretape.session.pin import is_pinned
 from wiretape.session.session import Session

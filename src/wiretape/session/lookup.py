@@ -11,9 +11,9 @@ from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, Log
 from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import exchange_detail, handshake
-from wiretape.session.health import Health
-from wiretape.session.index import Index
-from wiretape.session.schema import EXCHANGE_COLUMNS
+from wiretape.session.index.database import Index
+from wiretape.session.index.health import Health
+from wiretape.session.index.schema import EXCHANGE_COLUMNS
 
 _EXCHANGE: Final = (
     f"SELECT {', '.join(f'e.{name}' for name in EXCHANGE_COLUMNS)}, o.name, d.name FROM exchanges AS e "  # noqa: S608

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from wiretape.model import Durability, Profile, RecoveryState, Value
-from wiretape.session.files import read_private, replace_file
+from wiretape.private_files import read_private, replace_file
 
 MANIFEST: Final = "manifest.json"
 _MAX_BYTES: Final = 1024 * 1024

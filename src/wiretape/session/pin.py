@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from wiretape.session.files import FILE_MODE, storage_error, sync_folder
+from wiretape.private_files import FILE_MODE, storage_error, sync_folder
 
 PIN: Final = "pinned"
 

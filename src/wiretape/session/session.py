@@ -25,18 +25,18 @@ from wiretape.model import (
     SessionSummary,
     VerifyReport,
 )
-from wiretape.session import query as q
 from wiretape.session.detail import MAX_INLINE, stream_body
-from wiretape.session.facts import new_manifest
-from wiretape.session.health import Health, coverage, fingerprint, read_health, unread_note
-from wiretape.session.index import Index, Progress
+from wiretape.session.index.database import Index, Progress
+from wiretape.session.index.health import Health, coverage, fingerprint, read_health, unread_note
 from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
+from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
-from wiretape.session.recover import recover_session, verify_report
-from wiretape.session.search import TextSearch
-from wiretape.session.selection import Selection
-from wiretape.session.settle import Settler
+from wiretape.session.query import filters as q
+from wiretape.session.query.search import TextSearch
+from wiretape.session.query.selection import Selection
+from wiretape.session.recovery.on_open import Settler
+from wiretape.session.recovery.recover import recover_session, verify_report
 
 
 class Session:

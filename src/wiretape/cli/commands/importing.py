@@ -31,8 +31,8 @@ def command(*, path: Path, name: str | None, strict: bool, root: Path, as_json: 
     Everything that can still be read comes in, in its order and with its times; what cannot is counted.
     """
     from wiretape.model import to_json  # noqa: PLC0415
-    from wiretape.session.importer import import_recording  # noqa: PLC0415
-    from wiretape.session.recordings import recordings_at  # noqa: PLC0415
+    from wiretape.session.importing.importer import import_recording  # noqa: PLC0415
+    from wiretape.session.importing.recordings import recordings_at  # noqa: PLC0415
 
     found = recordings_at(path)
     if name is not None and len(found) > 1:

@@ -13,7 +13,7 @@ from wiretape.cli.progress import progress
 from wiretape.errors import UsageError
 
 if TYPE_CHECKING:
-    from wiretape.session.parity import ParityReport
+    from wiretape.session.recovery.heal import ParityReport
 
 EXAMPLES = """\b
 Examples:
@@ -36,7 +36,7 @@ def command(*, session: str | None, every: bool, root: Path, as_json: bool) -> i
     is kept so. Exit status 1 when a segment was damaged before: then there is nothing to make parity of.
     """
     from wiretape.model import to_json  # noqa: PLC0415
-    from wiretape.session.parity import protect_session  # noqa: PLC0415
+    from wiretape.session.recovery.heal import protect_session  # noqa: PLC0415
 
     if (session is None) != every:
         raise UsageError("which session?", hint="name one, or `last`, or give --all")

@@ -17,10 +17,10 @@ from wiretape.errors import BusyError, StorageError
 from wiretape.log.locks import writer_alive
 from wiretape.log.store import list_segments
 from wiretape.model import RecoveredSession
-from wiretape.session.health import fingerprint
-from wiretape.session.index import Index, Progress
+from wiretape.session.index.database import Index, Progress
+from wiretape.session.index.health import fingerprint
 from wiretape.session.manifest import MANIFEST, read_manifest
-from wiretape.session.recover import adopt_account, recover_session
+from wiretape.session.recovery.recover import adopt_account, recover_session
 
 _AT_ONCE: Final = 1 << 30
 """Bytes of log that are read in full before an answer, where only that tells what was lost, even when in a hurry."""

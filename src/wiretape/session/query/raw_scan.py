@@ -16,7 +16,7 @@ from wiretape.log.frames import FrameHeader, decode_header
 from wiretape.log.items import OF_AN_EXCHANGE
 from wiretape.log.scan import segment_info
 from wiretape.log.store import healed_names, segment_path
-from wiretape.session.files import storage_error
+from wiretape.private_files import storage_error
 
 _BLOCK: Final = 4 * 1024 * 1024
 _LONGEST: Final = HEADER_SIZE + MAX_PAYLOAD

@@ -14,7 +14,7 @@ from wiretape.session.manifest import Manifest, read_manifest
 
 if TYPE_CHECKING:
     # The recorder needs this module and no database.
-    from wiretape.session.index import Index
+    from wiretape.session.index.database import Index
 
 SESSION_EVENT: Final = "session"
 """``kind`` of the EVENT that holds them; every recorder writes it at the beginning of its stream."""

@@ -11,7 +11,7 @@ from typing import Final
 from wiretape.log.files import data_from
 from wiretape.log.store import healed_names, segment_path
 from wiretape.model import Gap
-from wiretape.session.files import open_regular, own_folder, storage_error, sync_folder, written_aside
+from wiretape.private_files import open_regular, own_folder, storage_error, sync_folder, written_aside
 
 QUARANTINE: Final = "quarantine"
 _COPY: Final = 1024 * 1024

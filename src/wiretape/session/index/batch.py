@@ -26,8 +26,8 @@ from wiretape.log.format import (
     TlsSeen,
 )
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.session.rows import ExchangeRow, SegmentRow, StreamRow
-from wiretape.session.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE
+from wiretape.session.index.rows import ExchangeRow, SegmentRow, StreamRow
+from wiretape.session.index.schema import EXCHANGE_COLUMNS, SELECT_EXCHANGE
 
 _END_STATES: Final[dict[int, str]] = {
     EndState.COMPLETE: "complete",

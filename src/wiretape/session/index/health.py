@@ -9,7 +9,7 @@ import msgspec
 
 from wiretape.log.store import SegmentRef
 from wiretape.model import Coverage, RecoveryState
-from wiretape.session.index import Index
+from wiretape.session.index.database import Index
 
 _COUNTS: Final = """
 SELECT (SELECT ifnull(max(seq), 0) FROM exchanges),

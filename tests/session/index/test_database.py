@@ -12,7 +12,7 @@ import pytest
 from tests.session.logs import Recording, closed_session, new_session, segment, snapshot
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.index import Index, replace_index
+from wiretape.session.index.database import Index, replace_index
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def test_transactions_of_any_size_give_the_same_index(root: Path, frames: int, m
     recording.large("http://example.com/big", b"A" * 1000, piece=100)
     recording.open("http://example.com/running")
     recording.kill(torn=b"\x89WT\x01")
-    monkeypatch.setattr("wiretape.session.follow.BATCH_FRAMES", frames)
+    monkeypatch.setattr("wiretape.session.index.follow.BATCH_FRAMES", frames)
     index = Index(made.path, made.session_id)
     index.follow()
     tables = ("exchanges", "pieces", "segments", "streams", "damage")

@@ -22,11 +22,11 @@ from wiretape.log.locks import finished_segments, writer_alive
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import SegmentRef, list_segments
 from wiretape.model import Gap, Value
-from wiretape.session.files import derived_lock, read_private, replace_file
-from wiretape.session.health import fingerprint
-from wiretape.session.index import Index
+from wiretape.private_files import derived_lock, read_private, replace_file
+from wiretape.session.index.database import Index
+from wiretape.session.index.health import fingerprint
 from wiretape.session.manifest import pretty, read_manifest, write_manifest
-from wiretape.session.recover import recover_session
+from wiretape.session.recovery.recover import recover_session
 
 SCRUB: Final = "scrub.json"
 _LISTED: Final = 1000

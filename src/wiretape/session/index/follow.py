@@ -16,9 +16,9 @@ from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
 from wiretape.log.scan import SegmentScan, scan_segment, segment_info
 from wiretape.log.store import SegmentRef, list_segments
-from wiretape.session.batch import Batch
-from wiretape.session.rows import SegmentRow
-from wiretape.session.tally import Tally
+from wiretape.session.index.batch import Batch
+from wiretape.session.index.rows import SegmentRow
+from wiretape.session.index.tally import Tally
 
 BATCH_FRAMES: Final = 16_384
 BATCH_BYTES: Final = 32 * 1024 * 1024

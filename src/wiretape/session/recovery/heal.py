@@ -20,7 +20,7 @@ from wiretape.log.parity import Layout, Pause, Repair, encode, read_parity
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import HEALED, SegmentRef, parse_segment_name
 from wiretape.model import HealedSegment, Value
-from wiretape.session.files import derived_lock, own_folder, storage_error, sync_folder, written_aside
+from wiretape.private_files import derived_lock, own_folder, storage_error, sync_folder, written_aside
 
 PARITY: Final = "parity"
 _SUFFIX: Final = ".par"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from wiretape.log.assembly import ExchangeTape
-from wiretape.session import query as q
-from wiretape.session.index import Index
-from wiretape.session.scan import SeqSet, scan_for
-from wiretape.session.search import TextSearch
+from wiretape.session.index.database import Index
+from wiretape.session.query import filters as q
+from wiretape.session.query.raw_scan import SeqSet, scan_for
+from wiretape.session.query.search import TextSearch
 
 _PAGE: Final = 500
 _SCAN_FROM: Final = 500

@@ -28,9 +28,9 @@ from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Ope
 from wiretape.log.locks import writer_alive
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.model import Value
+from wiretape.private_files import make_folder, storage_error, sync_folder
 from wiretape.session.catalogue import Catalogue, SessionDir
-from wiretape.session.files import make_folder, storage_error, sync_folder
-from wiretape.session.index import Progress
+from wiretape.session.index.database import Progress
 from wiretape.session.manifest import read_manifest
 
 STAGING: Final = ".importing"

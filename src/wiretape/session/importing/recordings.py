@@ -8,7 +8,7 @@ from typing import Final
 from wiretape.errors import NotFoundError, UsageError
 from wiretape.formats.har import BEGINNING, is_har
 from wiretape.formats.proxy_mcp import RECORDS
-from wiretape.session.files import storage_error
+from wiretape.private_files import storage_error
 
 _HAR: Final = ".har"
 _PACKED: Final = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\x78\x9c": "zlib", b"\x78\xda": "zlib", b"\x78\x01": "zlib"}

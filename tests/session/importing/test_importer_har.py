@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from tests.cli.support import wiretape, wiretape_json
 from tests.formats.test_har import entry
-from tests.session.test_importer import FULL, imported
+from tests.session.importing.test_importer import FULL, imported
 from tests.support.bodies import body_for, text_for
 from wiretape.errors import DamagedError, NotFoundError, UsageError
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.importer import ImportReport, import_recording
-from wiretape.session.recordings import recordings_at
+from wiretape.session.importing.importer import ImportReport, import_recording
+from wiretape.session.importing.recordings import recordings_at
 
 MITMPROXY = Path(__file__).parent.parent / "formats" / "fixtures" / "har" / "mitmproxy.har"
 """Written by mitmproxy 11.0.2, from requests to the test origin."""

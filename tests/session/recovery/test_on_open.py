@@ -15,9 +15,10 @@ from tests.session.test_agreement import damage, record
 from wiretape.log import verify
 from wiretape.log.store import list_segments
 from wiretape.model import RecoveredSession
-from wiretape.session import recover, settle
 from wiretape.session.catalogue import Catalogue, SessionDir
-from wiretape.session.index import Index, connect
+from wiretape.session.index.database import Index, connect
+from wiretape.session.recovery import on_open as settle
+from wiretape.session.recovery import recover
 from wiretape.session.session import Session
 
 

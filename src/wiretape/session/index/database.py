@@ -17,10 +17,10 @@ from wiretape.errors import BusyError, StorageError
 from wiretape.log.report import LogReport
 from wiretape.log.store import SegmentRef
 from wiretape.model import Gap
-from wiretape.session.files import FILE_MODE, storage_error
-from wiretape.session.follow import Follower
-from wiretape.session.schema import create_tables, has_tables
-from wiretape.session.tally import read_account, report_of
+from wiretape.private_files import FILE_MODE, storage_error
+from wiretape.session.index.follow import Follower
+from wiretape.session.index.schema import create_tables, has_tables
+from wiretape.session.index.tally import read_account, report_of
 
 INDEX: Final = "index.sqlite"
 _BUSY_MS: Final = 30_000

@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from wiretape.model import RecoveredSession, RecoveryState, Value
-from wiretape.session.files import read_private, replace_file
+from wiretape.private_files import read_private, replace_file
 from wiretape.session.manifest import pretty
-from wiretape.session.quarantine import copy_name
+from wiretape.session.recovery.quarantine import copy_name
 
 RECOVERY: Final = "recovery.json"
 _MAX_BYTES: Final = 8 * 1024 * 1024

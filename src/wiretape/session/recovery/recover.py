@@ -23,15 +23,15 @@ from wiretape.log.reserve import remove_reserves
 from wiretape.log.store import SegmentRef, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import HealedSegment, RecoveredSession, RecoveryState, VerifyReport
-from wiretape.session.facts import new_manifest
-from wiretape.session.files import derived_lock
-from wiretape.session.health import fingerprint, read_health
-from wiretape.session.history import Recovery, read_recovery, write_recovery
-from wiretape.session.index import Index, Progress
+from wiretape.private_files import derived_lock
+from wiretape.session.index.database import Index, Progress
+from wiretape.session.index.health import fingerprint, read_health
+from wiretape.session.index.rebuild import build_index, is_built
 from wiretape.session.manifest import read_manifest, write_manifest
-from wiretape.session.parity import heal_session
-from wiretape.session.quarantine import quarantine
-from wiretape.session.rebuild import build_index, is_built
+from wiretape.session.metadata import new_manifest
+from wiretape.session.recovery.heal import heal_session
+from wiretape.session.recovery.history import Recovery, read_recovery, write_recovery
+from wiretape.session.recovery.quarantine import quarantine
 
 
 def recover_session(

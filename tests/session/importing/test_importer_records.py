@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.session.test_importer import FULL, imported, records
+from tests.session.importing.test_importer import FULL, imported, records
 from wiretape.errors import UsageError
 from wiretape.model import ExchangeDetail
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.importer import ImportReport, import_recording
+from wiretape.session.importing.importer import ImportReport, import_recording
 
 
 def record(**changes: Any) -> dict[str, Any]:

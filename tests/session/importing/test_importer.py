@@ -14,8 +14,8 @@ import pytest
 from tests.cli.support import wiretape, wiretape_json
 from wiretape.errors import DamagedError, NotFoundError, UsageError
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.importer import import_recording
-from wiretape.session.recordings import recordings_at
+from wiretape.session.importing.importer import import_recording
+from wiretape.session.importing.recordings import recordings_at
 from wiretape.session.session import Session
 
 FIXTURES = Path(__file__).parent.parent / "formats" / "fixtures" / "proxy-mcp-sessions"

@@ -17,7 +17,7 @@ from tests.support.wait import DEADLINE, wait_until
 from wiretape.daemon import client
 from wiretape.log import open_session
 from wiretape.session.catalogue import Catalogue, SessionDir
-from wiretape.session.parity import heal_session, protect_session, unprotected
+from wiretape.session.recovery.heal import heal_session, protect_session, unprotected
 from wiretape.session.session import Session
 
 

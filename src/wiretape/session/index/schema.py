@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import Final
 
-from wiretape.session.rows import ExchangeRow
+from wiretape.session.index.rows import ExchangeRow
 
 VERSION: Final = 3
 """Grows with every change of the tables or of what goes into them."""

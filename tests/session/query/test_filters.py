@@ -223,9 +223,9 @@ def test_searching_the_log_as_a_whole_finds_what_reading_each_exchange_finds(
     recording.done(recording.open(), b"cut needle", size=5000)
     recording.open("http://example.com/running-needle")
     with Catalogue(root).open("last") as session:
-        monkeypatch.setattr("wiretape.session.selection._SCAN_FROM", 10**9)
+        monkeypatch.setattr("wiretape.session.query.selection._SCAN_FROM", 10**9)
         one_by_one = session.query(Filter(text=text), limit=100)
-        monkeypatch.setattr("wiretape.session.selection._SCAN_FROM", 0)
+        monkeypatch.setattr("wiretape.session.query.selection._SCAN_FROM", 0)
         assert session.query(Filter(text=text), limit=100) == one_by_one
     recording.close()
 

@@ -8,10 +8,10 @@ import sqlite3
 from pathlib import Path
 
 from wiretape.errors import StorageError
-from wiretape.session.files import FILE_MODE, storage_error, sync_folder
-from wiretape.session.follow import Follower
-from wiretape.session.index import INDEX, Index, Progress, beside, connect, replace_index, sole_user
-from wiretape.session.schema import create_tables
+from wiretape.private_files import FILE_MODE, storage_error, sync_folder
+from wiretape.session.index.database import INDEX, Index, Progress, beside, connect, replace_index, sole_user
+from wiretape.session.index.follow import Follower
+from wiretape.session.index.schema import create_tables
 
 
 def is_built(folder: Path, session_id: str, state: str) -> bool:
