@@ -21,7 +21,7 @@ from tests.support.origin import Origin
 from tests.support.recorder import RecorderProcess
 from tests.support.testca import OriginCA
 from tests.support.wait import wait_until
-from wiretape.recorder.ca import CertificateAuthority
+from wiretape.tls.authority import CertificateAuthority
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.support.clients import RawClient
 from tests.support.origin import Origin
 from tests.support.testca import OriginCA
 from wiretape.errors import NetworkError, ProtocolError, StorageError, UsageError
-from wiretape.recorder.ca import CertificateAuthority
-from wiretape.recorder.tls import (
+from wiretape.tls.authority import CertificateAuthority
+from wiretape.tls.contexts import (
     ServerContexts,
     Side,
     UpstreamContexts,
@@ -64,7 +64,7 @@ def test_a_context_is_made_anew_long_before_its_certificate_expires(
     contexts: ServerContexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = contexts.for_host("a.test")
-    monkeypatch.setattr("wiretape.recorder.tls.RENEW_AFTER", -1.0)
+    monkeypatch.setattr("wiretape.tls.contexts.RENEW_AFTER", -1.0)
     assert contexts.for_host("a.test") is not first
 
 
@@ -147,7 +147,7 @@ def test_the_roots_are_found_where_openssl_does_not_look(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
-    monkeypatch.setattr("wiretape.recorder.trust._ROOT_FILES", (str(origin_ca.pem),))
+    monkeypatch.setattr("wiretape.tls.roots._ROOT_FILES", (str(origin_ca.pem),))
     assert visit(https_origin, UpstreamContexts().context()) == 200
 
 

@@ -19,8 +19,8 @@ from tests.support.bodies import body_for
 from tests.support.clients import run_curl
 from tests.support.origin import Origin
 from tests.support.testca import OriginCA
-from wiretape.recorder.ca import CertificateAuthority
-from wiretape.recorder.tls import (
+from wiretape.tls.authority import CertificateAuthority
+from wiretape.tls.contexts import (
     ServerContexts,
     UpstreamContexts,
     explain_tls_error,

@@ -18,8 +18,8 @@ from wiretape.daemon.listen import bind
 from wiretape.daemon.options import Address
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.errors import NotFoundError
-from wiretape.recorder.ca import CertificateAuthority
 from wiretape.session.catalogue import Catalogue
+from wiretape.tls.authority import CertificateAuthority
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 """curl reads only the lower-case ``http_proxy``, most others either; all are set so that none is missed."""

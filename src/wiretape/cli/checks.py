@@ -119,7 +119,7 @@ def _authority(root: Path) -> Iterator[Check]:
             "CA", "fail", f"{folder / 'ca.key'} is not private (mode {mode:o})", f"chmod 600 {folder / 'ca.key'}"
         )
         return
-    from wiretape.recorder.ca import CertificateAuthority  # noqa: PLC0415
+    from wiretape.tls.authority import CertificateAuthority  # noqa: PLC0415
 
     try:
         authority = CertificateAuthority.load(root)

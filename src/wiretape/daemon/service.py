@@ -22,8 +22,8 @@ from wiretape.daemon.space import space, warnings
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
-from wiretape.recorder.ca import CertificateAuthority
 from wiretape.session.ids import split_exchange_id
+from wiretape.tls.authority import CertificateAuthority
 
 log = logging.getLogger(__name__)
 

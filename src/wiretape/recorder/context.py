@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.tape import NullTape, Tape
-from wiretape.recorder.tls import ServerContexts
 from wiretape.recorder.upstream import Connector
+from wiretape.tls.contexts import ServerContexts
 
 if TYPE_CHECKING:
     from wiretape.recorder.client import ClientConnection

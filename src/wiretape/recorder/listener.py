@@ -20,12 +20,12 @@ from wiretape.recorder.client import ClientConnection
 from wiretape.recorder.context import Context
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.tap import Tap, Timer
-from wiretape.recorder.tls import tls_error, unused_connection_error
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Route
+from wiretape.tls.client_hello import ClientHello, parse_client_hello
+from wiretape.tls.contexts import tls_error, unused_connection_error
 from wiretape.wire.http1 import MAX_HEAD, RequestHead, parse_authority, parse_request_head
 from wiretape.wire.sniff import Kind, classify
-from wiretape.wire.tls_hello import ClientHello, parse_client_hello
 
 ACCEPTS_PER_TURN: Final = 64
 FIRST_BYTES_SECONDS: Final = 120.0  # browsers open connections ahead of need

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from wiretape.errors import NetworkError
-from wiretape.recorder.tls import UpstreamContexts, tls_error
+from wiretape.tls.contexts import UpstreamContexts, tls_error
 
 if TYPE_CHECKING:
     from wiretape.recorder.pool import Pool

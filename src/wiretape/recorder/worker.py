@@ -26,14 +26,14 @@ from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
-from wiretape.recorder.ca import CertificateAuthority
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.tape import NullTape, Tape
-from wiretape.recorder.tls import ServerContexts, UpstreamContexts
 from wiretape.recorder.upstream import Connector
 from wiretape.session.metadata import SESSION_EVENT, facts_of
+from wiretape.tls.authority import CertificateAuthority
+from wiretape.tls.contexts import ServerContexts, UpstreamContexts
 
 GRACE_SECONDS: Final = 2.0
 

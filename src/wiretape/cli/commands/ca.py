@@ -28,7 +28,7 @@ def command(*, what: Literal["path", "show"], root: Path, as_json: bool) -> None
     leaves the root.
     """
     # Late: cryptography costs more than all the rest of the command.
-    from wiretape.recorder.ca import CertificateAuthority  # noqa: PLC0415
+    from wiretape.tls.authority import CertificateAuthority  # noqa: PLC0415
 
     authority = CertificateAuthority.load_or_create(root)
     certificate = authority.cert_pem.decode()

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.testca import OriginCA
 from wiretape.errors import StorageError
-from wiretape.recorder import trust
-from wiretape.recorder.ca import CertificateAuthority
+from wiretape.tls import roots as trust
+from wiretape.tls.authority import CertificateAuthority
 
 
 @pytest.fixture

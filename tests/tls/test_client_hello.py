@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiretape.errors import ProtocolError
-from wiretape.wire.tls_hello import ClientHello, parse_client_hello
+from wiretape.tls.client_hello import ClientHello, parse_client_hello
 
 
 def real_hello(sni: str | None = "shop.example", alpn: tuple[str, ...] = (), *, newest: bool = True) -> bytes:

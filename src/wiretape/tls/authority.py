@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wiretape.errors import ProtocolError, StorageError
-from wiretape.recorder import trust
+from wiretape.tls import roots as trust
 
 DAY: Final = dt.timedelta(days=1)
 CA_LIFETIME: Final = 3650 * DAY

@@ -23,8 +23,8 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from tests.support.clients import run_curl
 from tests.support.origin import Origin
 from wiretape.errors import BusyError, ProtocolError, StorageError
-from wiretape.recorder import trust
-from wiretape.recorder.ca import CertificateAuthority, host_name
+from wiretape.tls import roots as trust
+from wiretape.tls.authority import CertificateAuthority, host_name
 
 HOSTS = (
     "localhost",
@@ -90,7 +90,7 @@ def test_neither_key_shows_in_a_representation(ca: CertificateAuthority) -> None
 
 def test_many_processes_that_start_at_once_share_one_authority(root: Path) -> None:
     code = (
-        "import sys, pathlib; from wiretape.recorder.ca import CertificateAuthority as C; sys.stdin.read(1);"
+        "import sys, pathlib; from wiretape.tls.authority import CertificateAuthority as C; sys.stdin.read(1);"
         "print(C.load_or_create(pathlib.Path(sys.argv[1])).fingerprint_sha256)"
     )
     command = [sys.executable, "-c", code, str(root)]

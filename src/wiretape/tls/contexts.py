@@ -40,8 +40,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from wiretape.errors import NetworkError, StorageError, UsageError
-from wiretape.recorder import trust
-from wiretape.recorder.ca import CertificateAuthority, Leaf, host_name
+from wiretape.tls import roots as trust
+from wiretape.tls.authority import CertificateAuthority, Leaf, host_name
 
 Side = Literal["client", "server"]
 
