@@ -19,7 +19,7 @@ from wiretape.log.reserve import END_BYTES, RESERVE_BYTES, Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import verify_log
-from wiretape.recorder.tape import Tape
+from wiretape.recorder.session_stream import Tape
 
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
 OPENED = Opened(1, 1, "http", "host", 80, "127.0.0.1:1", 3)

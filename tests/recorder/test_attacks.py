@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recorder.test_tape import ME, make
+from tests.recorder.test_session_stream import ME, make
 from tests.support.clients import RawClient, request_bytes
 from tests.support.failing_files import FailingFiles
 from tests.support.origin import Origin

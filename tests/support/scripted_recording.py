@@ -19,7 +19,7 @@ from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.model import Durability
-from wiretape.recorder.tape import Tape
+from wiretape.recorder.session_stream import Tape
 
 EXCHANGES = 12
 _SEGMENT = 4_000

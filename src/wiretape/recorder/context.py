@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wiretape.recorder.pool import Pool
-from wiretape.recorder.tape import NullTape, Tape
+from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
 from wiretape.tls.contexts import ServerContexts
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import EndState, Opened
+from wiretape.recorder.exchange_log import Tap, Timer
 from wiretape.recorder.pages import error_page
-from wiretape.recorder.tap import Tap, Timer
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Receiver, Route, UpstreamConnection
 from wiretape.wire.http1 import (

@@ -18,8 +18,8 @@ from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import EndState, Event, FrameType, Opened, TlsSeen
 from wiretape.recorder.client import ClientConnection
 from wiretape.recorder.context import Context
+from wiretape.recorder.exchange_log import Tap, Timer
 from wiretape.recorder.pages import error_page
-from wiretape.recorder.tap import Tap, Timer
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Route
 from wiretape.tls.client_hello import ClientHello, parse_client_hello

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wiretape.log.format import EndState
-from wiretape.recorder.tap import Tap
+from wiretape.recorder.exchange_log import Tap
 from wiretape.recorder.upstream import Receiver, UpstreamConnection
 
 if TYPE_CHECKING:

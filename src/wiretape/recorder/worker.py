@@ -29,7 +29,7 @@ from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.pool import Pool
-from wiretape.recorder.tape import NullTape, Tape
+from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.tls.authority import CertificateAuthority

@@ -21,7 +21,7 @@ from wiretape.log.resume import resume_point
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.log.verify import LogReport, verify_log
 from wiretape.model import Durability
-from wiretape.recorder.tape import Tape
+from wiretape.recorder.session_stream import Tape
 
 LOG = Path("/log")
 SESSION = "20260101T000000-00000a"

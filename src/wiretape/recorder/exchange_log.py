@@ -23,7 +23,7 @@ from wiretape.log.format import (
     ResponseBegun,
     TrailersSeen,
 )
-from wiretape.recorder.tape import NullTape, Tape
+from wiretape.recorder.session_stream import NullTape, Tape
 
 INLINE_MAX: Final = 32 * 1024
 """Bodies up to this size share a frame with their head."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from wiretape.log.format import Event, FrameType, Record
 from wiretape.log.stream_writer import LogWriter
 from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
-from wiretape.recorder.drops import Drops
+from wiretape.recorder.losses import Drops
 
 GROUP_SECONDS: Final = 0.15  # promise: at least every 200 ms; the rest is for the disk
 RETRY_SECONDS: Final = 1.0

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.recorder.test_tape import ME, make
+from tests.recorder.test_session_stream import ME, make
 from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
 from wiretape.log.format import Done, EndState, FrameType
 from wiretape.log.stream_writer import LogWriter
 from wiretape.log.verify import verify_log
-from wiretape.recorder.tape import Tape
+from wiretape.recorder.session_stream import Tape
 
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
 

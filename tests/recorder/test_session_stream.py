@@ -13,7 +13,7 @@ from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
-from wiretape.recorder.tape import Tape
+from wiretape.recorder.session_stream import Tape
 
 ME = StreamIdentity(
     session_id="20260101T000000-00000a", stream=0, streams=1, run=7, pid=os.getpid(), boot_id="boot", program="test"
