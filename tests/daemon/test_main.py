@@ -181,7 +181,8 @@ def test_the_background_process_runs_at_the_lowest_priority(root: Path) -> None:
     with Daemon(root) as daemon:
         children = Path(f"/proc/{daemon.process.pid}/task").glob("*/children")
         pids = [int(pid) for path in children for pid in path.read_text().split()]
-        background = [pid for pid in pids if b"wiretape.daemon.background" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        name = b"wiretape.maintenance.background"
+        background = [pid for pid in pids if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
         assert len(background) == 1
         wait_until(lambda: os.getpriority(os.PRIO_PROCESS, background[0]) == 19, what="nice 19")
     wait_gone(background[0])

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wiretape.cli.output import note, print_json
-from wiretape.daemon.capture import Capture
 from wiretape.daemon.listen import bind
 from wiretape.daemon.options import Address
+from wiretape.daemon.proxy import Capture
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.errors import NotFoundError
 from wiretape.session.catalogue import Catalogue

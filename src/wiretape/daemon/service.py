@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from wiretape import __version__
-from wiretape.daemon.capture import COUNTS, Capture
-from wiretape.daemon.housekeeping import Housekeeper
-from wiretape.daemon.library import Library, Progress
 from wiretape.daemon.listen import bind
+from wiretape.daemon.maintenance_process import Housekeeper
 from wiretape.daemon.options import Address
 from wiretape.daemon.paths import info_path, socket_path
+from wiretape.daemon.proxy import COUNTS, Capture
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
+from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
 from wiretape.errors import BusyError, NotFoundError, UsageError

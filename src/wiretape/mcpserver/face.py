@@ -6,9 +6,9 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
+from wiretape.api.app import serve_http
 from wiretape.daemon.announce import announcement
 from wiretape.daemon.service import Service
-from wiretape.mcpserver.http import serve_http
 from wiretape.mcpserver.lines import serve_lines
 from wiretape.mcpserver.server import check_toolsets, make_server
 

@@ -16,9 +16,9 @@ import pytest
 from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.support.serving import Daemon
 from tests.support.wait import DEADLINE, wait_until
-from wiretape.daemon.background import SCRUB_HOURS, Follower, Pace, Work, retention, scrub_seconds
 from wiretape.daemon.client import request
 from wiretape.log.scan import SegmentScan, scan_segment
+from wiretape.maintenance.background import SCRUB_HOURS, Follower, Pace, Work, retention, scrub_seconds
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index
 from wiretape.session.pin import set_pin
@@ -39,7 +39,7 @@ class Background:
 
     def __init__(self, root: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wiretape.daemon.background", str(root)],
+            [sys.executable, "-m", "wiretape.maintenance.background", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -90,7 +90,7 @@ def test_it_follows_the_session_that_it_is_told_while_it_is_recorded(root: Path,
 def test_work_rests_in_proportion_and_longer_when_it_is_given_less_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
     now = iter([0.0, 0.01, 0.05, 0.06, 100.0, 100.0])
-    monkeypatch.setattr("wiretape.daemon.background.time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr("wiretape.maintenance.background.time", SimpleNamespace(monotonic=lambda: next(now)))
     pace = Pace(rests.append, 0.25)
     for _ in range(3):
         pace()

@@ -1,12 +1,12 @@
 """What a daemon does behind everything else, as a process of its own: recover unclean sessions, follow the log that is
 being recorded, and read again what was written long ago.
 
-Run as ``python -m wiretape.daemon.background ROOT``. It is a process because this work is pure computing: in the daemon
-it would take turns with the answers, and on a machine with one core it must not take the recorder's time. So it runs at
-the lowest priority and rests between small transactions, longer the less time it is given: an index transaction that
-the scheduler starves would hold up a query that wants the same index. Nobody depends on it; a query follows the log
-itself before it answers. On a machine that has the time to spare, WIRETAPE_BACKGROUND=eager gives it everybody's
-priority.
+Run as ``python -m wiretape.maintenance.background ROOT``. It is a process because this work is pure computing: in the
+daemon it would take turns with the answers, and on a machine with one core it must not take the recorder's time. So
+it runs at the lowest priority and rests between small transactions, longer the less time it is given: an index
+transaction that the scheduler starves would hold up a query that wants the same index. Nobody depends on it; a query
+follows the log itself before it answers. On a machine that has the time to spare, WIRETAPE_BACKGROUND=eager gives it
+everybody's priority.
 
 Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one per
 line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}``,

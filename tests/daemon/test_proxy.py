@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.wait import DEADLINE
-from wiretape.daemon.capture import Capture
 from wiretape.daemon.listen import bind
 from wiretape.daemon.options import Address
+from wiretape.daemon.proxy import Capture
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.errors import DaemonError
 from wiretape.session.catalogue import Catalogue

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.session.logs import closed_session
-from wiretape.daemon import library
-from wiretape.daemon.library import Library
+from wiretape.daemon import sessions as library
+from wiretape.daemon.sessions import Library
 from wiretape.model import Filter
 from wiretape.session.index import follow
 

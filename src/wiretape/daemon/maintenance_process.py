@@ -37,7 +37,7 @@ class Housekeeper:
         """Start the process; without it everything works, only the first query after much traffic takes longer."""
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "wiretape.daemon.background", str(self._root)),
+                *(sys.executable, "-P", "-m", "wiretape.maintenance.background", str(self._root)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
