@@ -26,7 +26,7 @@ from tests.support.serving import Daemon
 from tests.support.testca import OriginCA
 from tests.support.wait import wait_until
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 
 PIECES = 270_000
 """Bytes of a body that takes several frames."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner
 
-from tests.cli.support import wiretape
+from wiretape.cli.main import wiretape
 from wiretape.log import open_session
 from wiretape.log.format import FrameType
 from wiretape.log.items import Frame
-from wiretape.log.reader import scan_segment
+from wiretape.log.scan import scan_segment
 
 RELEASES: Final = Path(__file__).with_name("sessions")
 NAMES: Final = sorted(
@@ -42,9 +43,11 @@ class Kept:
 
     def run(self, command: str, *options: str) -> bytes:
         """Run a command on it."""
-        done = wiretape(command, self.session_id, "--root", self.root, *options)
-        assert done.returncode in (0, 1), done.stderr.decode()
-        return done.stdout
+        arguments = [command, self.session_id, "--root", str(self.root), *options]
+        done = CliRunner().invoke(wiretape, arguments, standalone_mode=False)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        assert done.exit_code in (0, 1)
+        return done.stdout_bytes
 
     def log(self) -> dict[str, bytes]:
         """Give the log's bytes."""
