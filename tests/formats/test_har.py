@@ -155,6 +155,58 @@ def test_headers_that_are_none_cost_themselves_alone(file: Path, headers: Any) -
     assert found.request.headers in {(("a", "b"),), ()}
 
 
+def test_one_header_that_is_none_leaves_those_around_it(file: Path) -> None:
+    broken = [{"name": "A"}, {"name": "B", "value": "2"}, {"value": "x"}, {"name": "C", "value": ["list"]}, 7, "ab"]
+    found = one(file, request_headers=[*broken, {"name": "Set-Cookie", "value": "s=1"}])
+    assert found.request.headers == (("B", "2"), ("Set-Cookie", "s=1"))
+    assert found.harmed == "some of its headers are none"
+    assert one(file, request_headers=["A", "1", "B"]).request.headers == (("A", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("5", "5"),
+        ("1234567890123", "1234567890123"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("-1", "-1"),
+        ("1.5", "1.5"),
+        ("true", "true"),
+        ("false", "false"),
+        ("null", ""),
+        ('"5"', "5"),
+    ],
+)
+def test_p12_header_values_that_are_no_texts_are_what_json_has_for_them(file: Path, written: str, text: str) -> None:
+    made = json.dumps({"log": {"entries": [entry(request_headers=[{"name": "A", "value": "HERE"}])]}})
+    file.write_text(made.replace('"HERE"', written))
+    with file.open("rb") as opened:
+        found = next(iter(read_har(opened)))
+    assert isinstance(found, ForeignExchange)
+    assert (found.request.headers, found.harmed) == ((("A", text),), "")
+
+
+def test_a_number_too_long_for_python_costs_nothing_but_its_digits(file: Path) -> None:
+    file.write_text(json.dumps({"log": {"entries": [entry(comment="HERE")]}}).replace('"HERE"', "9" * 5000))
+    with file.open("rb") as opened:
+        assert isinstance(next(iter(read_har(opened))), ForeignExchange)
+
+
+def test_p12_all_characters_of_names_values_and_urls_are_kept_but_those_that_end_lines(file: Path) -> None:
+    kept = "\t" + "".join(map(chr, range(0x80, 0x100))) + "\u200b\u200d\u2028\ufeff\ue000é日"
+    url = f"https://example.com/{kept}"
+    found = one(file, request_url=f" {url} ", request_headers=[{"name": "X", "value": kept}], response_statusText=kept)
+    assert (found.request.headers, found.url, found.reason) == ((("X", kept),), url, kept)
+    ends = one(file, request_headers=[{"name": "A\r\nB", "value": "1\r2\x003\x7f"}])
+    assert ends.request.headers == (("A  B", "1 2 3 "),)
+
+
+def test_a_form_is_made_of_its_parameters_as_they_are(file: Path) -> None:
+    posted = {"mimeType": "x", "params": [{"name": "a\nb", "value": "\x85"}, {"name": "n", "value": 5}]}
+    found = one(file, request_postData=posted, request_bodySize=len(b"a%0Ab=%C2%85&n=5"))
+    assert b"".join(found.request.body.pieces()) == b"a%0Ab=%C2%85&n=5"
+
+
 def test_a_body_of_base64_is_its_bytes(file: Path) -> None:
     body = bytes(range(256)) * 3
     text = base64.b64encode(body).decode()

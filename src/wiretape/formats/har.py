@@ -15,7 +15,17 @@ from urllib.parse import quote_plus
 from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, LeftOut, Timings, Unreadable
 from wiretape.formats.har_scan import Entry, Scanner
 from wiretape.formats.har_text import Texts, base64_body, text_body
-from wiretape.formats.values import MAX_TEXT, NO_TEXT, milliseconds, number, pairs, shown, status_code, token
+from wiretape.formats.values import (
+    MAX_TEXT,
+    characters,
+    in_line,
+    milliseconds,
+    number,
+    pairs,
+    scalar,
+    status_code,
+    token,
+)
 
 BEGINNING: Final = 64 * 1024
 """Bytes in which a file shows that it is a HAR."""
@@ -80,7 +90,7 @@ class _Reader:
             wall_ms=wall,
             duration_ms=duration,
             method=token(request["method"]),
-            url=self._text(request["url"]).strip(),
+            url=in_line(self._plain(request["url"])).strip(" \t"),
             request=sent,
             status=status,
             reason=self._text(response.get("statusText")),
@@ -96,15 +106,16 @@ class _Reader:
         if isinstance(messages, list) and messages:
             yield LeftOut("messages of WebSockets are not imported", len(messages))
 
-    def _text(self, value: Any) -> str:
-        """Give a text that can stand in a line of a head: captured content never becomes framing."""
-        if value is None or isinstance(value, bool | int | float):
-            value = "" if value is None else str(value)
-        if not isinstance(value, str) or len(value) > MAX_TEXT or self._texts.holds(value):
+    def _plain(self, value: Any) -> str:
+        """Return a text that is short enough to be held, as it is."""
+        text = scalar(value)
+        if not isinstance(text, str) or len(text) > MAX_TEXT or self._texts.holds(text):
             raise ValueError("no text")
-        if NO_TEXT.search(value):  # bytes that were no UTF-8: one character each, as Node and browsers show them
-            value = value.encode("utf-8", "surrogateescape").decode("latin-1")
-        return shown(value)
+        return text
+
+    def _text(self, value: Any) -> str:
+        """Return a text that can stand in a line of a head: captured content never becomes framing."""
+        return in_line(characters(self._plain(value)))
 
     def _status(self, response: dict[str, Any]) -> int | None:
         try:
@@ -158,11 +169,16 @@ class _Reader:
 
     def _headers(self, headers: Any) -> Iterator[tuple[str, str]]:
         found: list[tuple[str, str]] = []
+        harmed = False
         try:
-            for name, value in pairs(_listed(headers)):
-                # Browsers write headers of one name as lines of one value.
-                found.extend((self._text(name), self._text(line)) for line in _lines(value))
-        except (ValueError, KeyError, TypeError):
+            for pair in pairs(_listed(headers)):
+                try:
+                    found.extend(self._header(pair))
+                except ValueError:
+                    harmed = True
+        except (ValueError, TypeError):
+            harmed = True
+        if harmed:
             self._harmed.append("some of its headers are none")
         known = {name.lower() for name, _ in found}
         for name, value in found:
@@ -170,6 +186,14 @@ class _Reader:
                 yield name, value
             elif name == ":authority" and "host" not in known:  # RFC 9113 section 8.3.1
                 yield "host", value
+
+    def _header(self, pair: tuple[Any, Any] | None) -> list[tuple[str, str]]:
+        """Return one header, as several where a browser has written all of one name as lines of one value."""
+        if pair is None:
+            raise ValueError("no header")
+        name, value = pair
+        lines = value.split("\n") if isinstance(value, str) else [value]
+        return [(self._text(name), self._text(line)) for line in lines]
 
     def _sent_body(self, request: dict[str, Any]) -> tuple[Body | None, int, bool]:
         posted, size = _object(request.get("postData")), _size(request.get("bodySize"))
@@ -182,7 +206,7 @@ class _Reader:
         """Make a form of its parameters, which is right if it has the length that the form had."""
         if not isinstance(params, list) or not params:
             return None, size, False
-        fields = [(self._text(_object(one).get("name")), self._text(_object(one).get("value"))) for one in params]
+        fields = [(self._plain(_object(one).get("name")), self._plain(_object(one).get("value"))) for one in params]
         for quote in (quote_plus, str):
             form = "&".join(f"{quote(name)}={quote(value)}" for name, value in fields).encode("utf-8", "replace")
             if len(form) == size:
@@ -200,7 +224,7 @@ class _Reader:
         grown = content.get("compression")
         sizes = {
             wire if size is None else size,
-            size + int(grown) if size and isinstance(grown, float) and abs(grown) < 1e15 else None,
+            size + int(grown) if size and isinstance(grown, int | float) and abs(grown) < 1e15 else None,
         }
         return self._body(text, content, frozenset(one for one in sizes if one), size or 0)
 
@@ -240,10 +264,6 @@ def _listed(value: Any) -> Any:
     if value is not None and not isinstance(value, dict | list):
         raise ValueError("no list")
     return value or []
-
-
-def _lines(value: Any) -> list[Any]:
-    return value.split("\n") if isinstance(value, str) else [value]
 
 
 def _size(value: Any) -> int | None:

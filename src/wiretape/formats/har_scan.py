@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 from wiretape.formats.foreign import Unreadable
 from wiretape.formats.har_long import MOST_TIMES, TIME, LongObject
 from wiretape.formats.har_text import Texts
-from wiretape.formats.values import NO_TEXT
+from wiretape.formats.values import NO_TEXT, integer
 
 _WINDOW: Final = 2 * 1024 * 1024
 _OVERLAP: Final = 2048
@@ -62,7 +62,7 @@ class Scanner:
         self._file = file
         self._window = window
         self._size = os.fstat(file.fileno()).st_size
-        self._decoder = json.JSONDecoder(strict=False, parse_int=float)
+        self._decoder = json.JSONDecoder(strict=False, parse_int=integer)
         self._text = ""
         self._times: list[int] = []
         self._end = 0

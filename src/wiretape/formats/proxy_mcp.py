@@ -12,7 +12,18 @@ from typing import Any, BinaryIO, Final
 
 from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, Unreadable
 from wiretape.formats.lines import Line, Spool, read_lines, spool
-from wiretape.formats.values import MAX_TEXT, NO_TEXT, milliseconds, number, pairs, shown, status_code, token
+from wiretape.formats.values import (
+    MAX_TEXT,
+    NO_TEXT,
+    characters,
+    in_line,
+    milliseconds,
+    number,
+    pairs,
+    scalar,
+    status_code,
+    token,
+)
 
 RECORDS: Final = "records.ndjson"
 _BEGIN: Final = '{"seq":'
@@ -67,43 +78,58 @@ class _Reader:
     def _object(self, text: str, at: int) -> tuple[ForeignExchange | None, int]:
         try:
             value, end = self._decoder.raw_decode(text, at)
-            harmed = "a part of it is not UTF-8" if NO_TEXT.search(text, at, end) else ""
+            harmed = ["a part of it is not UTF-8"] if NO_TEXT.search(text, at, end) else []
             return self._exchange(value, harmed), end
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None, at
 
-    def _exchange(self, record: Any, harmed: str) -> ForeignExchange:
+    def _exchange(self, record: Any, harmed: list[str]) -> ForeignExchange:
         """Take a record apart; whatever is not as it should be raises one of the errors that ``_object`` knows."""
         exchange = record["exchange"]
         request, response = exchange["request"], exchange.get("response")
         status = status_code(response.get("statusCode")) if response else None
         wall, duration = milliseconds(exchange.get("timestamp")), milliseconds(exchange.get("duration"))
         if wall is None or (duration is None and exchange.get("duration") is not None):
-            harmed = "its times are none"
+            harmed.append("its times are none")
+        sent = self._message(request, record.get("requestBodyBase64"), harmed)
+        answer = self._message(response, record.get("responseBodyBase64"), harmed) if status is not None else None
         return ForeignExchange(
             number=number(record["seq"]),
-            ident=shown(str(exchange.get("id", "")))[:100],
+            ident=in_line(str(exchange.get("id", "")))[:100],
             wall_ms=None if wall is None else int(wall),
             duration_ms=duration,
             method=token(request["method"]),
-            url=self._text(request["url"]).strip(),
-            request=self._message(request, record.get("requestBodyBase64")),
+            url=in_line(self._plain(request["url"])).strip(" \t"),
+            request=sent,
             status=status,
             reason=self._text(response.get("statusMessage") or "") if response else "",
-            response=self._message(response, record.get("responseBodyBase64")) if status is not None else None,
-            harmed=harmed,
+            response=answer,
+            harmed="; ".join(dict.fromkeys(harmed)),
         )
 
     def _text(self, value: Any) -> str:
-        """Give a text that can stand in a line of a head: captured content never becomes framing."""
-        if value is None or isinstance(value, bool | int | float):
-            value = "" if value is None else str(value)
-        if not isinstance(value, str) or len(value) > MAX_TEXT or self._spool.holds(value):
-            raise ValueError("no text")
-        return shown(value)
+        """Return a text that can stand in a line of a head: captured content never becomes framing."""
+        return in_line(characters(self._plain(value)))
 
-    def _message(self, message: dict[str, Any], encoded: Any) -> ForeignMessage:
-        headers = tuple((self._text(name), self._text(value)) for name, value in pairs(message.get("headers") or {}))
+    def _plain(self, value: Any) -> str:
+        """Return a text that is short enough to be held, as it is."""
+        text = scalar(value)
+        if not isinstance(text, str) or len(text) > MAX_TEXT or self._spool.holds(text):
+            raise ValueError("no text")
+        return text
+
+    def _headers(self, headers: Any, harmed: list[str]) -> Iterator[tuple[str, str]]:
+        """Yield the headers; what is none costs itself alone, and is said."""
+        for pair in pairs(headers or {}):
+            try:
+                if pair is None:
+                    raise ValueError("no header")
+                yield self._text(pair[0]), self._text(pair[1])
+            except ValueError:
+                harmed.append("some of its headers are none")
+
+    def _message(self, message: dict[str, Any], encoded: Any, harmed: list[str]) -> ForeignMessage:
+        headers = tuple(self._headers(message.get("headers"), harmed))
         size = number(message.get("bodySize", 0))
         if isinstance(encoded, str):
             return ForeignMessage(headers=headers, body=self._spool.body(encoded), size=size)

@@ -13,29 +13,52 @@ MAX_MS: Final = 2**63 // 1_000_000 - 1
 NO_TEXT: Final = re.compile("[\udc80-\udcff]")
 """Bytes that were no UTF-8, as ``surrogateescape`` gives them."""
 _MAX_NUMBER: Final = 2**53
+_MAX_DIGITS: Final = 4300
+"""Above it Python reads no integer by default."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 """A method (RFC 9110 section 5.6.2)."""
 
 
-def pairs(headers: Any) -> Iterator[tuple[Any, Any]]:
-    """Give headers one by one, from an object, a list of pairs or objects, or Node's list of names and values.
+def pairs(headers: Any) -> Iterator[tuple[Any, Any] | None]:
+    """Yield headers one by one, from an object, a list of pairs or objects, or Node's list of names and values.
+
+    What is no header in them is None, so that it costs itself alone.
 
     Raises:
-        TypeError, ValueError, KeyError: they are none of these.
+        TypeError: they are none of these.
     """
     if isinstance(headers, dict):
         for name, value in headers.items():
             for one in value if isinstance(value, list) else [value]:
                 yield name, one
     elif headers and all(isinstance(item, str) for item in headers):
-        yield from zip(headers[::2], headers[1::2], strict=True)
+        yield from zip(headers[::2], headers[1::2], strict=False)
+        if len(headers) % 2:
+            yield None
     else:
         for item in headers:
-            if isinstance(item, dict):
-                yield item["name"], item["value"]
-            else:
-                name, value = item
-                yield name, value
+            yield _pair(item)
+
+
+def _pair(item: Any) -> tuple[Any, Any] | None:
+    if isinstance(item, dict):
+        return (item["name"], item["value"]) if "name" in item and "value" in item else None
+    return (item[0], item[1]) if isinstance(item, list) and len(item) == 2 else None
+
+
+def integer(digits: str) -> int | float:
+    """Return a whole number of JSON exactly; as a float where it is so long that Python refuses to read it."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
+def scalar(value: Any) -> Any:
+    """Return a number, a boolean or null as the text that JSON has for it, null as none; anything else as it is."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
 
 
 def number(value: Any) -> int:
@@ -79,6 +102,15 @@ def token(value: Any) -> str:
     return value
 
 
-def shown(text: str) -> str:
-    """Give a text without what could end a line or the text around it."""
-    return "".join(char if char.isprintable() else " " for char in text)
+def characters(text: str) -> str:
+    """Return a text of a head with bytes that were no UTF-8 in it as one character a byte, as browsers show them."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1") if NO_TEXT.search(text) else text
+
+
+def in_line(text: str) -> str:
+    """Return a text that can stand in a line of a head: control characters of ASCII but the tab become spaces.
+
+    Everything else is kept: browsers write each byte of a header as one character, so those from U+0080 on are bytes
+    of names and values.
+    """
+    return _CONTROL.sub(" ", text)

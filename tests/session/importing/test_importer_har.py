@@ -36,6 +36,23 @@ def bring_in(root: Path, tmp_path: Path, *entries: Any) -> ImportReport:
     return import_recording(root, write(tmp_path / "x.har", *entries))
 
 
+def test_p12_header_bytes_that_a_browser_shows_as_characters_come_in_as_bytes(root: Path, tmp_path: Path) -> None:
+    octets = 'attachment; filename="あР.txt"'.encode()
+    headers = [{"name": "Content-Disposition", "value": octets.decode("latin-1")}, {"name": "Age", "value": 5}]
+    made = entry(response_headers=headers, request_url="https://h/a\u00a0b\t\u200b?\x85#\xad")
+    report = bring_in(root, tmp_path, made)
+    assert (report.damaged, report.warnings) == (0, [])
+    with imported(root) as session:
+        found = session.exchange(1)
+    assert found.request is not None
+    assert found.response is not None
+    assert found.request.url == "https://h/a%C2%A0b%09%E2%80%8B?%C2%85"
+    assert [tuple(pair) for pair in found.response.headers or []] == [
+        ("Content-Disposition", octets.decode()),
+        ("Age", "5"),
+    ]
+
+
 def test_what_mitmproxy_has_written_comes_in_with_its_bytes(root: Path) -> None:
     report = import_recording(root, MITMPROXY)
     assert (report.name, report.imported, report.skipped, report.damaged) == ("imported mitmproxy.har", 18, 0, 0)

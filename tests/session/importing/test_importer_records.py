@@ -135,6 +135,18 @@ def test_long_and_foreign_header_values_come_in_as_their_bytes(root: Path, tmp_p
     assert (values["X-Latin"], values["X-Utf"], values["X-Number"]) == ("café", "日本", "5")
 
 
+def test_p12_header_values_keep_every_byte_and_one_that_is_none_costs_itself_alone(root: Path, tmp_path: Path) -> None:
+    octets = "".join(map(chr, range(0x80, 0x100)))
+    headers = [{"name": "A"}, {"name": "X-Bytes", "value": octets}, {"name": "X-True", "value": True}]
+    report = bring_in(root, tmp_path, record(request_headers=headers, request_url="http://e/\u00a0b\u200c"))
+    assert (report.imported, report.damaged) == (2, 1)
+    assert any("some of its headers are none" in warning for warning in report.warnings)
+    found = detail(root, 2).request
+    assert found is not None
+    assert found.url == "http://e/%C2%A0b%E2%80%8C"
+    assert [tuple(pair) for pair in found.headers or []] == [("X-Bytes", octets), ("X-True", "true")]
+
+
 def test_the_dots_that_end_a_cut_preview_are_no_part_of_the_body(root: Path, tmp_path: Path) -> None:
     cut = record(request_bodyPreview="é" * 4096 + "...", request_bodySize=20_000)
     whole = record(request_bodyPreview="x" * 4096 + "...", request_bodySize=4099)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -40,6 +41,7 @@ _BATCH: Final = 500
 _WARNINGS: Final = 100
 _MAX_HEAD: Final = 512 * 1024
 _MAX_HOST: Final = 1024
+_NOT_VISIBLE: Final = re.compile(rb"[^\x21-\x7e]")
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -330,6 +332,7 @@ def _size(message: ForeignMessage) -> int:
 
 def _server(url: str) -> tuple[str, str, int, str] | None:
     """Take a URL apart: scheme, host, port and what stands in the request line; None when it names no server."""
+    url = url.replace("\t", "%09")  # urlsplit would take it out, and the parts no longer be where they are
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -338,12 +341,22 @@ def _server(url: str) -> tuple[str, str, int, str] | None:
     host = parts.hostname
     if not host or not port or len(host) > _MAX_HOST:
         return None
-    # No space may stand in a request line but its own two.
-    whole = url.partition("#")[0].replace(" ", "%20")
+    before, _, after = url.partition("#")[0].partition("//")
+    netloc, target = after[: len(parts.netloc)].replace(" ", "%20"), _percent_encoded(after[len(parts.netloc) :])
     if parts.scheme == "http":
-        return parts.scheme, host, port, whole
-    behind = whole.partition("//")[2][len(parts.netloc.replace(" ", "%20")) :]
-    return parts.scheme, host, port, behind if behind.startswith("/") else f"/{behind}"
+        return parts.scheme, host, port, f"{before}//{netloc}{target}"
+    return parts.scheme, host, port, target if target.startswith("/") else f"/{target}"
+
+
+def _percent_encoded(target: str) -> str:
+    """Return a target as a browser sends it: what is not visible ASCII is percent-encoded (RFC 3987 section 3.1)."""
+    if target.isascii() and target.isprintable() and " " not in target:
+        return target
+    try:
+        octets = target.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        octets = target.encode("utf-8", "surrogatepass")
+    return _NOT_VISIBLE.sub(lambda found: b"%%%02X" % found[0][0], octets).decode("ascii")
 
 
 def _octets(line: str) -> bytes:
