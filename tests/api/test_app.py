@@ -22,9 +22,9 @@ HELLO = {
 
 @pytest.fixture(scope="module")
 def mcp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The MCP address of a daemon without a proxy."""
+    """The MCP address of a daemon without a proxy, with its token."""
     with Daemon(tmp_path_factory.mktemp("http") / "root", "--no-record", "--proxy", "none") as daemon:
-        yield str(daemon.ready["mcp"])
+        yield daemon.mcp
 
 
 def post(url: str, **headers: str) -> tuple[int, str]:
@@ -32,7 +32,7 @@ def post(url: str, **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=DEADLINE)
     try:
         fields = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}
-        connection.request("POST", parts.path, json.dumps(HELLO), fields)
+        connection.request("POST", f"{parts.path}?{parts.query}", json.dumps(HELLO), fields)
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:
@@ -50,7 +50,18 @@ def test_every_local_name_will_do(mcp: str, host: str) -> None:
     assert post(mcp, Host=host)[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8081", "", "[::1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8081",
+        "evil.com@localhost",
+        "localhost/x",
+        "",
+        "[::1",
+    ],
+)
 def test_p14_a_foreign_host_name_is_refused(mcp: str, host: str) -> None:
     status, body = post(mcp, Host=host)
     assert status in {400, 403}
@@ -70,7 +81,8 @@ def test_a_local_page_is_answered(mcp: str) -> None:
 
 def test_the_page_at_the_root_says_how_to_begin_and_is_for_local_readers_too(mcp: str) -> None:
     parts = urlsplit(mcp)
-    for headers, status in (({}, 200), ({"Host": "evil.example"}, 403)):
+    token = {"Authorization": f"Bearer {parts.query.removeprefix('token=')}"}
+    for headers, status in ((token, 200), ({}, 401), ({**token, "Host": "evil.example"}, 403)):
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=DEADLINE)
         try:
             connection.request("GET", "/", headers=headers)

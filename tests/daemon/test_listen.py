@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from wiretape.daemon.listen import bind
+from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.options import Address
 from wiretape.errors import BusyError, UsageError
 
@@ -55,6 +55,13 @@ def test_an_address_is_written_as_urls_have_it() -> None:
     assert str(Address(host="::1", port=80)) == "[::1]:80"
 
 
-def test_a_listener_beyond_loopback_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    bind(Address(host="0.0.0.0", port=0)).close()
-    assert "reachable from other machines" in caplog.text
+def test_p14_an_address_that_other_machines_can_reach_is_said_loudly() -> None:
+    here, there = Address(host="127.0.0.1", port=8080), Address(host="0.0.0.0", port=8081)
+    assert exposed(here, here) == []
+    assert exposed(Address(host="::1", port=1), None) == []
+    assert exposed(None, None) == []
+    proxy, api = exposed(there, there)
+    assert "OTHER MACHINES" in proxy
+    assert "asks nobody" in proxy
+    assert "token" in api
+    assert len(exposed(Address(host="fe80::1%eth0", port=1), here)) == 1

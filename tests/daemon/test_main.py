@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -65,10 +66,14 @@ def test_what_it_prints_for_people_can_be_pasted(root: Path) -> None:
             page = process.communicate(timeout=DEADLINE)[0].decode()
     assert f"curl --proxy {facts['url']} --cacert {facts['caCert']} https://" in page
     assert facts["mcp"] in page
-    block = json.loads(page[page.index("{") :])
-    server = block["mcpServers"]["wiretape"]
+    token = (root / "token").read_text().strip()
+    assert f"{facts['ui']}?token={token}\n" in page
+    stdio, over_http = (json.loads(block) for block in re.findall(r"^\{.*?^\}", page, re.MULTILINE | re.DOTALL))
+    server = stdio["mcpServers"]["wiretape"]
     assert server["args"][-3:] == ["mcp", "--root", str(root)]
     assert os.access(server["command"], os.X_OK)
+    server = over_http["mcpServers"]["wiretape"]
+    assert server == {"type": "http", "url": facts["mcp"], "headers": {"Authorization": f"Bearer {token}"}}
 
 
 def test_a_killed_recorder_is_back_on_the_same_port_in_the_same_session(root: Path, http_origin: Origin) -> None:

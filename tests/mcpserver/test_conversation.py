@@ -107,7 +107,7 @@ def test_over_http_an_agent_records_looks_and_clears(root: Path, http_origin: Or
             }
             assert not (await agent("proxy_stop"))["wasRunning"]
 
-        talk(daemon.ready["mcp"], conversation, mode)
+        talk(daemon.mcp, conversation, mode)
     with Catalogue(root).open("visit") as session:
         assert session.verify().state == "clean"
 
@@ -174,7 +174,7 @@ def test_a_proxy_that_cannot_start_says_why_and_leaves_no_session(root: Path, tm
             assert not (await agent("proxy_status"))["running"]
             assert (await agent("proxy_start"))["port"] > 0
 
-        talk(daemon.ready["mcp"], conversation)
+        talk(daemon.mcp, conversation)
 
 
 def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(root: Path, http_origin: Origin) -> None:
@@ -187,7 +187,7 @@ def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(root: Path, htt
             assert (await agent("proxy_stop"))["dropped"]
             assert (await agent("proxy_list_sessions"))["sessions"] == []
 
-        talk(daemon.ready["mcp"], conversation)
+        talk(daemon.mcp, conversation)
 
 
 def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(root: Path, http_origin: Origin) -> None:
@@ -201,7 +201,7 @@ def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(root: Path, h
             await asyncio.to_thread(fetch, started["url"], http_origin.url("/bytes/10"))
             assert (await agent("proxy_session_status"))["session"]["exchanges"] == 1
 
-        talk(daemon.ready["mcp"], conversation)
+        talk(daemon.mcp, conversation)
 
 
 def test_p11_an_answer_never_grows_past_its_budget_and_says_what_it_leaves_out(root: Path, http_origin: Origin) -> None:
@@ -226,7 +226,7 @@ def test_p11_an_answer_never_grows_past_its_budget_and_says_what_it_leaves_out(r
             assert big["response"]["bodyTruncated"]
             assert any("wiretape exchange" in note for note in big["notes"])
 
-        talk(daemon.ready["mcp"], conversation)
+        talk(daemon.mcp, conversation)
 
 
 def test_a_recovery_over_mcp_accounts_for_a_killed_daemon(root: Path, http_origin: Origin) -> None:

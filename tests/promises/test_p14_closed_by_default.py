@@ -113,7 +113,7 @@ def test_p14_no_tool_takes_a_path_for_a_session_or_an_exchange(guarded: Path) ->
             return await ask(client)
 
     with Daemon(guarded, "--no-record", "--proxy", "none") as daemon:
-        asked = asyncio.run(main(daemon.ready["mcp"]))
+        asked = asyncio.run(main(daemon.mcp))
     assert asked >= 7 * len(HOSTILE)
 
 
@@ -141,7 +141,7 @@ def test_p14_the_private_key_leaves_its_file_in_no_file_and_no_answer(
             return "".join([str((await client.call_tool(name, {})).content) for name in names])
 
     with Daemon(root) as daemon:
-        said = asyncio.run(answers(daemon.ready["mcp"])) + str(daemon.ready)
+        said = asyncio.run(answers(daemon.mcp)) + str(daemon.ready)
         daemon.stop()
     for command in (["ca", "show"], ["doctor"], ["sessions"], ["status"]):
         run([*command, "--root", str(root)])

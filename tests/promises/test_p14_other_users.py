@@ -52,7 +52,7 @@ def test_p14_a_stranger_gets_at_nothing_of_a_recording(open_root: Path, http_ori
         with opener.open(http_origin.url("/bytes/100000"), timeout=DEADLINE) as response:
             response.read()
         names = {path.name for path in open_root.rglob("*")}
-        assert {"daemon.sock", "daemon.json", "ca.key", "0-00000001.wlog", "manifest.json"} <= names
+        assert {"daemon.sock", "daemon.json", "token", "ca.key", "0-00000001.wlog", "manifest.json"} <= names
         while_it_runs = reached_by_a_stranger(open_root)
         wrong = [path for path in private_files(open_root) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
     assert wrong == []
@@ -111,6 +111,29 @@ def test_p14_a_key_that_others_can_read_is_a_failure_until_it_is_used_and_closed
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+def test_p14_a_token_that_others_can_read_is_a_failure_until_a_daemon_replaces_it(open_root: Path) -> None:
+    with Daemon(open_root) as daemon:
+        before = daemon.token
+        assert [check["result"] for check in doctor(open_root, 0) if check["check"] == "API token"] == ["ok"]
+    token = open_root / "token"
+    token.chmod(0o644)
+    checks = [check for check in doctor(open_root, 1) if check["check"] == "API token"]
+    assert [check["result"] for check in checks] == ["fail"]
+    assert token.read_text().strip() == before, "doctor only looks"
+    assert before not in str(checks)
+    with Daemon(open_root) as daemon:
+        assert daemon.token != before
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        said = client.request(open_root, {"cmd": "status"})["warnings"]
+        assert [str(token) in warning for warning in said] == [True]
+        assert "could be read" in daemon.messages.read_text()
+
+
+def doctor(root: Path, status: int) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = wiretape_json("doctor", "--root", root, status=status)["checks"]
+    return found
+
+
 def test_p14_a_daemons_socket_is_not_looked_for_in_a_folder_that_somebody_else_made(
     open_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +152,9 @@ def test_p14_a_daemons_socket_is_not_looked_for_in_a_folder_that_somebody_else_m
         client.connect(root)
 
 
-@pytest.mark.parametrize("name", ["daemon.lock", "daemon.json", "daemon.sock", "daemon.log", "ca/lock", "ca/ca.key"])
+@pytest.mark.parametrize(
+    "name", ["daemon.lock", "daemon.json", "daemon.sock", "daemon.log", "token", "ca/lock", "ca/ca.key"]
+)
 def test_p14_links_in_the_root_lead_a_daemon_nowhere(root: Path, tmp_path: Path, name: str) -> None:
     outside = tmp_path / "outside"
     outside.write_text("alive")
@@ -143,6 +168,6 @@ def test_p14_links_in_the_root_lead_a_daemon_nowhere(root: Path, tmp_path: Path,
         wait_gone(client.request(root, {"cmd": "stop"})["pid"])
     except (DaemonError, StorageError):
         # A daemon that cannot have its own files says so and does not start.
-        assert name in {"daemon.lock", "daemon.log", "ca/lock", "ca/ca.key"}
+        assert name in {"daemon.lock", "daemon.log", "token", "ca/lock", "ca/ca.key"}
     assert outside.read_text() == "alive"
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644

@@ -49,6 +49,16 @@ class Daemon:
         return str(self.ready["proxy"])
 
     @property
+    def token(self) -> str:
+        """The token of its API."""
+        return (self.root / "token").read_text().strip()
+
+    @property
+    def mcp(self) -> str:
+        """The address of MCP over HTTP for a client that can set no header."""
+        return f"{self.ready['mcp']}?token={self.token}"
+
+    @property
     def session_id(self) -> str:
         """The session it began with."""
         return str(self.ready["sessionId"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 import socket
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from wiretape import __version__
 from wiretape.daemon.client import request
+from wiretape.daemon.token import token_path
 from wiretape.errors import NotFoundError, WiretapeError
 
 LITTLE_SPACE = 1_000_000_000
@@ -44,6 +46,7 @@ def run_checks(root: Path) -> list[Check]:
     found = [_python(), _loop(), _files()]
     found += _folder(root)
     found += _authority(root)
+    found += _token(root)
     found.append(_daemon(root, status))
     if not isinstance(status, dict):
         found += _ports()
@@ -127,6 +130,21 @@ def _authority(root: Path) -> Iterator[Check]:
         yield Check("CA", "fail", error.message, error.hint)
         return
     yield Check("CA", "ok", f"{authority.cert_path}, SHA-256 {authority.fingerprint_sha256[:23]}...")
+
+
+def _token(root: Path) -> Iterator[Check]:
+    path = token_path(root)
+    try:
+        found = path.lstat()
+    except OSError:
+        return  # it is made when an API is first served
+    if not stat.S_ISREG(found.st_mode):
+        yield Check("API token", "fail", f"{path} is no file", "move it away")
+    elif found.st_mode & 0o077 or found.st_uid != os.getuid():
+        detail = f"{path} is not private (mode {stat.S_IMODE(found.st_mode):o}, user {found.st_uid})"
+        yield Check("API token", "fail", detail, "start the daemon again: it makes a new token")
+    else:
+        yield Check("API token", "ok", f"{path}, for the owner alone")
 
 
 def _daemon_status(root: Path) -> dict[str, Any] | WiretapeError:

@@ -147,7 +147,7 @@ class ControlServer:
     # -- commands -----------------------------------------------------------------------------------------------
 
     async def _status(self, _: dict[str, Any]) -> dict[str, Any]:
-        return dict(to_json(await self._service.status()))
+        return dict(to_json(self._service.for_the_owner(await self._service.status())))
 
     async def _stop(self, _: dict[str, Any]) -> dict[str, Any]:
         self._service.stop_requested.set()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import logging
 import socket
 import time
 from typing import Any
 
 from wiretape.daemon.options import Address
 from wiretape.errors import BusyError, NetworkError, UsageError
-
-log = logging.getLogger(__name__)
 
 BACKLOG = 4096
 """Connections that wait while recorders are busy or one is being replaced (the kernel caps it at somaxconn)."""
@@ -53,9 +50,28 @@ def bind(address: Address, *, patience: float = 0.0) -> socket.socket:
         listener.close()
         raise _refusal(address, error) from error
     listener.setblocking(False)
-    if not ipaddress.ip_address(str(name[0]).partition("%")[0]).is_loopback:
-        log.warning("%s is reachable from other machines: anyone who can reach it can use it", address)
     return listener
+
+
+def exposed(proxy: Address | None, api: Address | None) -> list[str]:
+    """Return a warning for each address that other machines can reach."""
+    found = []
+    if proxy is not None and _beyond_loopback(proxy):
+        found.append(
+            f"WARNING: the proxy listens on {proxy}, where OTHER MACHINES can reach it. It asks nobody who he is: "
+            "whoever reaches it sends requests from this machine, also to what listens on it and on its network, and "
+            "they are recorded here. Use --proxy 127.0.0.1:8080, or a firewall"
+        )
+    if api is not None and _beyond_loopback(api):
+        found.append(
+            f"WARNING: the API listens on {api}, where OTHER MACHINES can reach it. It wants the token, which goes "
+            "over the network in plain HTTP. Use --api 127.0.0.1:8081, or a tunnel"
+        )
+    return found
+
+
+def _beyond_loopback(address: Address) -> bool:
+    return not ipaddress.ip_address(address.host.partition("%")[0]).is_loopback
 
 
 def _bind_within(listener: socket.socket, name: Any, patience: float) -> None:

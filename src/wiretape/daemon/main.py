@@ -16,12 +16,13 @@ from pathlib import Path
 from wiretape.daemon.announce import announcement
 from wiretape.daemon.control import ControlServer
 from wiretape.daemon.faces import Face, MakeFace
-from wiretape.daemon.listen import bind
+from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.lock import RootLock
 from wiretape.daemon.messages import OneLine
 from wiretape.daemon.options import Address, ServeOptions
 from wiretape.daemon.paths import info_path
 from wiretape.daemon.service import Service, SessionSettings, UpstreamSettings
+from wiretape.daemon.token import load_or_create
 from wiretape.errors import StorageError
 from wiretape.model import to_json
 
@@ -60,6 +61,9 @@ async def _serve(options: ServeOptions, make_face: MakeFace | None) -> None:
     if listener is not None:
         host, port = listener.getsockname()[:2]
         service.api = Address(host=host, port=port)
+        service.token = await asyncio.to_thread(load_or_create, options.root)
+        for warning in exposed(None, service.api):
+            log.warning("%s", warning)
     try:
         await _run(options, service, listener, make_face)
     finally:
@@ -120,7 +124,8 @@ async def _announce(options: ServeOptions, service: Service) -> None:
     facts = to_json(status)
     _write_info(info_path(options.root), json.dumps(facts, indent=2) + "\n")
     with suppress(BrokenPipeError):
-        sys.stdout.write(announcement(status, as_json=options.json))
+        token = service.token.value if service.token is not None else ""
+        sys.stdout.write(announcement(service.for_the_owner(status), as_json=options.json, token=token))
         sys.stdout.flush()
 
 

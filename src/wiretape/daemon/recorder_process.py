@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wiretape.daemon.options import Address
 from wiretape.errors import DaemonError
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,17 @@ EXIT_TIMEOUT = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderConfig:
-    """What a recorder is told first. ``stream`` of ``streams`` is the log stream that it alone writes."""
+    """What a recorder is told first. ``stream`` of ``streams`` is the log stream that it alone writes.
+
+    ``api`` is where the daemon's API listens: what leads there is refused, so that no recording has its token (P14).
+    """
 
     root: Path
     stream: int
     streams: int
     upstream_ca: Path | None
     insecure: bool
+    api: Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,7 @@ class RecorderProcess:
             streams=config.streams,
             upstreamCa=str(config.upstream_ca) if config.upstream_ca else None,
             insecure=config.insecure,
+            api=[config.api.host, config.api.port] if config.api else None,
             listenFd=listener.fileno(),
         )
         return recorder

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from wiretape import __version__
-from wiretape.daemon.listen import bind
+from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.maintenance_process import Housekeeper
 from wiretape.daemon.options import Address
 from wiretape.daemon.paths import info_path, socket_path
@@ -19,6 +21,7 @@ from wiretape.daemon.proxy import COUNTS, Capture
 from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
+from wiretape.daemon.token import ApiToken
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
@@ -67,6 +70,7 @@ class Service:
         self.library = Library(root)
         self.housekeeper = Housekeeper(root)
         self.api: Address | None = None
+        self.token: ApiToken | None = None
         # A daemon that ends takes this file away: one that is still there was killed.
         self._after_kill = info_path(root).exists()
         self.bridges = 0
@@ -114,13 +118,23 @@ class Service:
             unreported=counts["unreported"],
             disk_free=disk.free if disk else None,
             disk_total=disk.total if disk else None,
-            warnings=warnings(
-                disk,
-                dropped=counts["dropped"],
-                blocked=counts["blocked"] > 0,
-                refuses=self._target is not None and self._target.on_full == "refuse",
-            ),
+            warnings=[
+                *exposed(capture.address if capture else None, self.api),
+                *([self.token.note] if self.token is not None and self.token.note else []),
+                *warnings(
+                    disk,
+                    dropped=counts["dropped"],
+                    blocked=counts["blocked"] > 0,
+                    refuses=self._target is not None and self._target.on_full == "refuse",
+                ),
+            ],
         )
+
+    def for_the_owner(self, status: DaemonStatus) -> DaemonStatus:
+        """Return ``status`` with the token in ``ui``: for the owner's eyes, not for a file, a log or a model."""
+        if status.ui is None or self.token is None:
+            return status
+        return msgspec.structs.replace(status, ui=f"{status.ui}?token={self.token.value}")
 
     def follow(self) -> None:
         """Have the index of the session being recorded follow its log in the background."""
@@ -174,6 +188,7 @@ class Service:
                 streams=upstream.workers,
                 upstream_ca=upstream.ca,
                 insecure=upstream.insecure,
+                api=self.api,
             )
             # The port first: one that is in use must not leave an empty session behind.
             listener = await asyncio.to_thread(bind, address, patience=PATIENCE if self._after_kill else 0.0)
@@ -190,6 +205,8 @@ class Service:
             self._capture = capture
             self.follow()
             log.info("proxy on %s, session %s", capture.address, self._target.session_id if self._target else "none")
+            for warning in exposed(capture.address, None):
+                log.warning("%s", warning)
             return ProxyStarted(
                 port=capture.address.port,
                 url=f"http://{capture.address}",

@@ -28,8 +28,9 @@ class McpFace:
         check_toolsets(toolsets)
 
     async def serve_http(self, listener: socket.socket) -> None:
-        """Serve Streamable HTTP until cancelled."""
-        await serve_http(make_server(self._service), listener, self._page)
+        """Serve Streamable HTTP until cancelled, to those who know the service's token."""
+        assert self._service.token is not None
+        await serve_http(make_server(self._service), listener, self._page, self._service.token.value)
 
     async def _page(self) -> str:
         """Give what a person who opens the address in a browser needs to know."""

@@ -10,6 +10,7 @@ from wiretape.errors import ProtocolError
 from wiretape.log.format import Event, FrameType
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange import Exchange
+from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import asks_for_head, error_page
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Route
@@ -238,8 +239,8 @@ class ClientConnection(asyncio.Protocol):
             )
         scheme, host, port, target, authority = split_target(head)
         if scheme:
-            if port in self.context.own_ports and host in ("127.0.0.1", "localhost", "::1"):
-                raise ProtocolError("the request leads to this proxy itself", code="loop", status=508)
+            if self.context.ourselves.named(host, port):
+                raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
             return Route(scheme, host, port), target, authority
         if self.origin is None:
             raise ProtocolError(
@@ -249,7 +250,9 @@ class ClientConnection(asyncio.Protocol):
         return self.origin, target, None
 
     def _note_refusal(self, error: ProtocolError, buffer: bytes) -> None:
-        detail = {"client": self.name, "error": error.message, "code": error.code, "head": buffer[:1024]}
+        # What was meant for the daemon's API may have its token in it, which no recording has (P14).
+        head = b"" if error.code == "loop" else buffer[:1024]
+        detail = {"client": self.name, "error": error.message, "code": error.code, "head": head}
         self.context.tape.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
 
     def _refuse(self, page: bytes) -> None:

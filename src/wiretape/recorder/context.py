@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
@@ -22,7 +23,7 @@ class Context:
 
     Attributes:
         tape: where new exchanges are recorded; one that has begun keeps the tape it began with.
-        own_ports: ports of the recorder's own listeners, so that a request to itself is refused, not looped.
+        ourselves: where wiretape itself listens: what leads there is refused.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -31,7 +32,7 @@ class Context:
     server_contexts: ServerContexts
     tape: Tape | NullTape = field(default_factory=NullTape)
     clients: set[ClientConnection] = field(default_factory=set)
-    own_ports: frozenset[int] = frozenset()
+    ourselves: Ourselves = field(default_factory=Ourselves)
     exchanges: int = 0
     stopping: bool = False
     _connection: int = field(default_factory=lambda: secrets.randbits(30) << 32)

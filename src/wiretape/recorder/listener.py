@@ -19,6 +19,7 @@ from wiretape.log.format import EndState, Event, FrameType, Opened, TlsSeen
 from wiretape.recorder.client import ClientConnection
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange_log import Tap, Timer
+from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Route
@@ -126,6 +127,8 @@ class Arrival:
             return
         host, port = parse_authority(head.target)
         self._sock.recv(head.consumed)
+        if self._context.ourselves.named(host, port):
+            raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
         self._answer(_ESTABLISHED)
         try:
             data = await self._peek(lambda seen: classify(seen) is not None, SILENT_TUNNEL_SECONDS)

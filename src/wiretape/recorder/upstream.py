@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from wiretape.errors import NetworkError
+from wiretape.recorder.ourselves import LOOP, LOOP_HINT, Ourselves
 from wiretape.tls.contexts import UpstreamContexts, tls_error
 
 if TYPE_CHECKING:
@@ -154,9 +155,10 @@ class UpstreamConnection(asyncio.Protocol):
 class Connector:
     """Makes connections to servers."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, contexts: UpstreamContexts) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, contexts: UpstreamContexts, ourselves: Ourselves) -> None:
         self._loop = loop
         self._contexts = contexts
+        self._ourselves = ourselves
 
     async def connect(self, route: Route, pool: Pool) -> UpstreamConnection:
         """Connect to ``route``: resolve, try the addresses in order, shake hands.
@@ -168,6 +170,9 @@ class Connector:
         addresses = await self._resolve(route)
         resolved = _clock()
         sock = await self._open(route, addresses)
+        if self._ourselves.reached(sock):
+            sock.close()
+            raise NetworkError(LOOP, hint=LOOP_HINT, code="loop")
         connected = _clock()
         secure = route.scheme == "https"
         connection = UpstreamConnection(route, pool)

@@ -28,6 +28,7 @@ from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener
+from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
@@ -110,12 +111,14 @@ class Worker:
         authority = CertificateAuthority.load_or_create(Path(command["root"]))
         pool = Pool(self._loop)
         listening = socket.socket(fileno=command["listenFd"])
+        api = command.get("api")
+        ourselves = Ourselves([listening.getsockname()[:2], *([(api[0], api[1])] if api else [])])
         self._context = Context(
             self._loop,
             pool,
-            Connector(self._loop, upstream),
+            Connector(self._loop, upstream, ourselves),
             ServerContexts(authority),
-            own_ports=frozenset({listening.getsockname()[1]}),
+            ourselves=ourselves,
         )
         self._listener = Listener(self._context, listening)
         self._say({"event": "configured"})

@@ -111,6 +111,8 @@ def command(
 
     Port 0 picks a free port. SIGTERM and Ctrl-C finish what is running and close the session cleanly. With --json, one
     line on stdout once connections are accepted: proxy, mcp, ui, caCert, root, sessionId, pid, recorderPids.
+
+    The MCP address and the page want the token that is in the file `token` of the root; the address `ui` carries it.
     """
     # The process that does it reads its settings there, as it does under a daemon that an agent has started.
     if retain_days is not None:
