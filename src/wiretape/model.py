@@ -99,6 +99,7 @@ class Filter(Value, frozen=True):
     ``status`` is ``"404"`` or a class as ``"4xx"``; ``text`` is found anywhere in URL, headers or (decoded) bodies;
     ``from_ts`` and ``to_ts`` are inclusive milliseconds since the epoch, ``from_seq`` is inclusive too; ``host``
     matches the host or its end after a dot (``example.com`` takes ``api.example.com``), ``host_contains`` any part.
+    ``sources`` are the ways a client can come that FORMAT.md names for OPENED: ``explicit``, ``connect`` ...
     """
 
     method: str | None = None
@@ -112,6 +113,7 @@ class Filter(Value, frozen=True):
     from_seq: int | None = None
     text: str | None = None
     seqs: list[int] | None = None
+    sources: list[str] | None = None
 
 
 class Message(Value, frozen=True):

@@ -118,6 +118,37 @@ def test_an_argument_cannot_steer_the_terminal_through_the_message() -> None:
     assert b"\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["sessions", "--json"], ["sessions"], ["doctor"], ["doctor", "--json"], ["completion", "bash"], ["--help"]],
+)
+def test_an_output_that_takes_nothing_is_said_in_a_sentence(arguments: list[str], root: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, "--root", str(root), *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert len(lines) == 2
+    assert lines[0].startswith("wiretape: ")
+    assert "No space left on device" in lines[0]
+    assert lines[1].startswith("hint: ")
+
+
+def test_the_output_that_takes_nothing_is_named(root: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, "sessions", "--json", "--root", str(root)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.stderr.startswith(b"wiretape: standard output cannot be written: ")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 300])
+def test_a_path_longer_than_any_is_wrong_usage(name: str, root: Path) -> None:
+    done = wiretape("serve", "--upstream-ca", name, "--root", root)
+    assert done.returncode == 2
+    assert b"--upstream-ca" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_reader_that_leaves_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -161,5 +192,5 @@ def test_an_output_that_takes_no_more_is_a_sentence_and_status_1(root: Path, tmp
     command = ["sh", "-c", script, "sh", *COMMAND, "sessions", "--root", str(root)]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=unmeasured_environment())
     assert done.returncode == 1
-    assert done.stderr.startswith(b"wiretape: the system refused: File too large")
+    assert done.stderr.startswith(b"wiretape: standard output cannot be written: File too large")
     assert b"Exception" not in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiretape.cli.output import print_json, print_table, size_text, time_text, visible, write_line
+from wiretape.cli.output import print_json, print_table, size_text, styled, time_text, visible, write_line
 
 
 class Terminal(io.TextIOWrapper):
@@ -91,6 +91,39 @@ def test_a_table_on_a_terminal_shows_captured_markup_and_controls_as_they_are_wr
     print_table([("url", "left")], [["[red]x[/red]\x1b[2J"]], empty="nothing")
     shown = terminal.raw_bytes.getvalue().decode()
     assert "[red]x[/red]\\x1b[2J" in shown
+
+
+def test_a_terminal_too_narrow_for_a_table_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [("session", "left"), ("name", "left"), ("exchanges", "right"), ("size", "right")]
+    rows = [["20261127T120000-abcdef", "checkout", "12", "1.5 kB"], ["20261127T130000-abcdef", "", "1", "0 B"]]
+    for width, drawn in (("20", False), ("30", True)):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setenv("COLUMNS", width)
+        print_table(columns, rows, empty="nothing")
+        shown = terminal.raw_bytes.getvalue().decode()
+        assert ("─" in shown) == drawn
+        if not drawn:
+            first = "session: 20261127T120000-abcdef\nname: checkout\nexchanges: 12\nsize: 1.5 kB\n"
+            assert shown == first + "\nsession: 20261127T130000-abcdef\nname: \nexchanges: 1\nsize: 0 B\n"
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert styled("ok", "green") == "\x1b[32mok\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "")
+    assert styled("ok", "green") == "\x1b[32mok\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert styled("ok", "green") == "ok"
+
+
+@pytest.mark.parametrize("char", ["\x85", "\u2028", "\u2029"])
+def test_json_towards_a_pipe_is_one_line_for_every_reader(char: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    print_json({f"a{char}": f"{char}漢"})
+    written = capfdbinary.readouterr().out.decode()
+    assert len(written.splitlines()) == 1
+    assert json.loads(written) == {f"a{char}": f"{char}漢"}
 
 
 def test_a_table_in_a_pipe_is_lines_with_tabs(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

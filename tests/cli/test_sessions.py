@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import COMMAND, wiretape, wiretape_json
+from tests.session.logs import Recording, new_session
 from tests.support.bodies import body_for
 
 
@@ -128,6 +129,38 @@ def test_a_body_that_cannot_be_written_is_an_error_with_the_path(recorded: Path,
     done = wiretape("exchange", "made", "2", "--body", "response", "-o", target, "--root", recorded)
     assert done.returncode == 1
     assert str(target).encode() in done.stderr
+
+
+def test_p14_a_body_that_is_written_to_a_new_file_is_its_owners_alone(recorded: Path, tmp_path: Path) -> None:
+    target, theirs = tmp_path / "body", tmp_path / "theirs"
+    theirs.write_text("longer than the body that is written over it" * 1000)
+    theirs.chmod(0o640)
+    for path in (target, theirs):
+        assert wiretape("exchange", "made", "2", "--body", "response", "-o", path, "--root", recorded).returncode == 0
+    assert (target.stat().st_mode & 0o777, theirs.stat().st_mode & 0o777) == (0o600, 0o640)
+    assert target.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [["cat", "made"], ["exchange", "made", "2", "--body", "response"]])
+def test_an_output_that_takes_nothing_is_named(recorded: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, *arguments, "--root", str(recorded)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"wiretape: standard output cannot be written: ")
+    assert done.stderr.count(b"\n") == 2
+
+
+def test_cat_writes_one_line_an_exchange_for_every_reader(tmp_path: Path) -> None:
+    root, text = tmp_path / "root", "a\x85b\u2028c\u2029d"
+    recording = Recording(new_session(root))
+    recording.done(recording.open(headers=f"X-Text: {text.encode().decode('latin-1')}\r\n"), text.encode())
+    recording.close()
+    lines = wiretape("cat", "last", "--root", root).stdout.decode().splitlines()
+    assert len(lines) == 1
+    document = json.loads(lines[0])
+    assert document["response"]["body"] == text
+    assert [tuple(pair) for pair in document["request"]["headers"]][-1] == ("X-Text", text)
 
 
 def test_cat_gives_every_exchange_as_one_line_oldest_first(recorded: Path) -> None:

@@ -105,6 +105,14 @@ def test_long_work_shows_a_bar_on_a_terminal_and_none_with_json(hostile: Path, c
     assert on_terminal(command, "last", "--root", hostile, "--json", stdout=False) == (0, "")
 
 
+def test_doctor_has_colours_on_a_terminal_and_none_for_who_wants_none(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b[" in on_terminal("doctor", "--root", hostile)[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in on_terminal("doctor", "--root", hostile)[1]
+
+
 def test_tables_are_drawn_for_a_terminal(hostile: Path) -> None:
     status, shown = on_terminal("sessions", "--root", hostile)
     assert status == 0

@@ -56,6 +56,7 @@ class Recording:
         headers: str = "",
         body: bytes = b"",
         connection: int = 0,
+        source: str = "explicit",
     ) -> int:
         """Begin an exchange; its request is whole. Gives the seq."""
         scheme, _, rest = url.partition("://")
@@ -71,6 +72,7 @@ class Recording:
             port=int(port or (443 if scheme == "https" else 80)),
             client="127.0.0.1:50000",
             head_size=len(head),
+            source=source,
         )
         self.writer.append(FrameType.OPENED, seq, record, head + body, Flag.REQUEST_COMPLETE)
         self.writer.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wiretape.cli.output import OUTPUT, print_json, visible, writing_output
 from wiretape.errors import StorageError, WiretapeError
 
 INTERRUPTED = 130
@@ -112,7 +114,8 @@ def run(arguments: list[str]) -> int:
     """Run one command line in this process and give its exit status; errors are reported, not raised."""
     try:
         status = wiretape.main(args=arguments, prog_name="wiretape", standalone_mode=False)
-        sys.stdout.flush()
+        with writing_output():
+            sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -146,16 +149,21 @@ def _map_os_error(error: OSError) -> WiretapeError:
 
 def _quiet_pipe() -> int:
     """The reader has gone (``| head``): nothing is wrong, and nothing more is to be written to it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _to_nowhere()
     return 0
 
 
-def _report(arguments: list[str], code: str, message: str, hint: str, status: int) -> int:
-    from wiretape.cli.output import print_json, visible  # noqa: PLC0415
+def _to_nowhere() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
+
+def _report(arguments: list[str], code: str, message: str, hint: str, status: int) -> int:
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if "--json" in own:
-        print_json({"status": "error", "code": code, "message": message, "hint": hint})
+    if code == OUTPUT:
+        _to_nowhere()  # nor can what is buffered still be written at the end
+    elif "--json" in own:
+        with contextlib.suppress(WiretapeError, BrokenPipeError):  # what is to be reported comes first
+            print_json({"status": "error", "code": code, "message": message, "hint": hint})
     click.echo(f"wiretape: {visible(message)}", err=True)
     if hint:
         click.echo(f"hint: {visible(hint)}", err=True)

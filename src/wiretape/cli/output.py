@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
+
+from wiretape.errors import StorageError
+from wiretape.json_lines import one_line
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -14,6 +19,10 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 _PIECE: Final = 64 * 1024
+OUTPUT: Final = "output"
+"""The code of an error that says that stdout cannot be written."""
+_NARROWEST: Final = 6
+"""Characters that a column of a table needs to be read at all."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -46,7 +55,7 @@ def print_json(document: Any) -> None:
     ascii_only = sys.stdout.isatty() or (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(document, ensure_ascii=ascii_only, separators=(",", ":"))
     # DEL is the one control that JSON leaves alone within ASCII.
-    write_line(text.replace("\x7f", "\\u007f") if ascii_only else text)
+    write_line(text.replace("\x7f", "\\u007f") if ascii_only else one_line(text))
 
 
 def print_value(value: Any) -> None:
@@ -58,18 +67,49 @@ def print_value(value: Any) -> None:
 
 def write_line(text: str = "") -> None:
     """Print one line on stdout; what cannot be encoded there becomes an escape instead of an error."""
-    data = (text + "\n").encode(sys.stdout.encoding or "utf-8", "backslashreplace")
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.flush()
+    write_bytes((text + "\n").encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes to stdout at once; raises as ``writing_output`` does."""
+    with writing_output():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """Name what fails when stdout is written.
+
+    Raises:
+        StorageError: the system does not take it; ``code`` is OUTPUT. BrokenPipeError: the reader has gone.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"standard output cannot be written: {error.strerror or error}",
+            hint="free its disk, or send the output elsewhere; what was recorded is not touched by this",
+            code=OUTPUT,
+        ) from error
+
+
+def styled(text: str, colour: str) -> str:
+    """Return a text in a colour, for a terminal that wants colours (NO_COLOR, see no-color.org)."""
+    import click  # noqa: PLC0415
+
+    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
+    return text if plain else click.style(text, fg=colour)
 
 
 def write_text(text: str) -> None:
     """Print text of any length and of several lines on stdout, made visible a piece at a time."""
     for start in range(0, len(text), _PIECE):
         piece = visible(text[start : start + _PIECE], keep="\n\t")
-        sys.stdout.flush()
-        sys.stdout.buffer.write(piece.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+        write_bytes(piece.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
     write_line()
 
 
@@ -78,7 +118,7 @@ def note(text: str) -> None:
     sys.stderr.write(visible(text, keep="\n\t") + "\n")
 
 
-def print_table(columns: Iterable[tuple[str, str]], rows: Iterable[Iterable[str]], *, empty: str) -> None:
+def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Iterable[str]], *, empty: str) -> None:
     """Print rows as a table on stdout, cells escaped.
 
     Args:
@@ -101,13 +141,34 @@ def print_table(columns: Iterable[tuple[str, str]], rows: Iterable[Iterable[str]
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    console = Console(highlight=False)
+    headings = [heading for heading, _ in columns]
+    if console.width < _least_width(headings, lines):
+        _print_blocks(headings, lines)
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, align in columns:
         table.add_column(heading, justify="right" if align == "right" else "left", overflow="fold")
     for line in lines:
         # Text, not str: brackets in captured data are no markup.
         table.add_row(*(Text(cell) for cell in line))
-    Console(highlight=False).print(table)
+    with writing_output():
+        console.print(table)
+
+
+def _least_width(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
+    """Return how wide a terminal has to be for the table, two spaces between its columns."""
+    widest = (max(map(len, column)) for column in zip(headings, *lines, strict=True))
+    return sum(min(width, _NARROWEST) + 2 for width in widest) - 2
+
+
+def _print_blocks(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of heading and cell, for a terminal too narrow for a table."""
+    for number, line in enumerate(lines):
+        if number:
+            write_line()
+        for heading, cell in zip(headings, line, strict=True):
+            write_line(f"{heading}: {cell}")
 
 
 def size_text(size: int | None) -> str:

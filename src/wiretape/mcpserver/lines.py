@@ -27,6 +27,8 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
+from wiretape.json_lines import one_line
+
 log = logging.getLogger(__name__)
 
 
@@ -117,7 +119,7 @@ def _unreadable(error: ValidationError) -> JSONRPCError:
 async def _write(out: ContextReceiveStream[SessionMessage], writer: asyncio.StreamWriter, pending: _Pending) -> None:
     async with out:
         async for item in out:
-            data = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+            data = one_line(item.message.model_dump_json(by_alias=True, exclude_unset=True))
             try:
                 writer.write(data.encode() + b"\n")
                 await writer.drain()

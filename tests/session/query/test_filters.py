@@ -140,6 +140,17 @@ def test_p11_an_empty_answer_over_incomplete_data_says_so(root: Path) -> None:
     recording.close()
 
 
+def test_p11_exchanges_are_told_by_the_way_their_clients_came(root: Path) -> None:
+    recording = Recording(new_session(root))
+    for source in ("explicit", "connect", "transparent", "import", "transparent"):
+        recording.done(recording.open(source=source))
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        for sources, seqs in ((["explicit", "connect"], [1, 2]), (["transparent"], [3, 5]), ([], []), (None, None)):
+            page = session.query(Filter(sources=sources), sort="asc")
+            assert [item.seq for item in page.items] == (seqs if seqs is not None else [1, 2, 3, 4, 5])
+
+
 def test_p11_what_was_dropped_is_in_every_answer(root: Path) -> None:
     recording = Recording(new_session(root))
     recording.exchange()

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
-from wiretape.cli.output import print_value
+from wiretape.cli.output import print_value, writing_output
 from wiretape.cli.progress import bring_up
+from wiretape.json_lines import one_line
 
 EXAMPLES = """\b
 Examples:
@@ -38,6 +39,9 @@ def command(*, session: str, root: Path, as_json: bool) -> None:  # noqa: ARG001
             if on_terminal:
                 print_value(exchange)
             else:
-                out.write(encode(exchange))
-                out.write(b"\n")
-    out.flush()
+                line = encode(exchange)
+                with writing_output():
+                    out.write(line if line.isascii() else one_line(line.decode()).encode())
+                    out.write(b"\n")
+    with writing_output():
+        out.flush()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from wiretape.cli.output import write_line
+
 EXAMPLES = """\b
 Examples:
   eval "$(wiretape completion bash)"                                  # in ~/.bashrc
@@ -21,4 +23,4 @@ def command(ctx: click.Context, *, shell: str) -> None:
 
     complete = get_completion_class(shell)
     assert complete is not None
-    click.echo(complete(ctx.find_root().command, {}, "wiretape", "_WIRETAPE_COMPLETE").source())
+    write_line(complete(ctx.find_root().command, {}, "wiretape", "_WIRETAPE_COMPLETE").source())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from wiretape.cli.options import json_option, root_option
-from wiretape.cli.output import print_json, visible, write_line
+from wiretape.cli.output import print_json, styled, visible, write_line
 
 EXAMPLES = """\b
 Examples:
@@ -38,8 +38,8 @@ def command(*, root: Path, as_json: bool) -> int:
         print_json({"status": "failed" if failed else "success", "checks": documents})
         return int(failed)
     for check in checks:
-        mark = click.style(f"{check.result:<5}", fg=COLOURS[check.result])
-        click.echo(f"{mark} {check.name:<12} {visible(check.detail)}")
+        mark = styled(f"{check.result:<5}", COLOURS[check.result])
+        write_line(f"{mark} {check.name:<12} {visible(check.detail)}")
         if check.hint:
             write_line(f"{'':18} hint: {visible(check.hint)}")
     return int(failed)

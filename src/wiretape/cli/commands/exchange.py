@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_value, size_text, visible, write_line, write_text
+from wiretape.cli.output import note, print_value, size_text, visible, write_bytes, write_line, write_text
 from wiretape.cli.progress import bring_up
 from wiretape.errors import StorageError, UsageError
 
@@ -64,16 +65,14 @@ def command(
 def _write_body(pieces: Iterator[bytes], output: Path | None) -> None:
     if output is not None:
         try:
-            with output.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
+            with open(output, "wb", opener=_open_private) as file:
+                file.writelines(pieces)
         except OSError as error:
             raise StorageError(f"cannot write {output}: {error.strerror}", hint="name another file after -o") from error
         return
     if not sys.stdout.isatty():
         for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+            write_bytes(piece)
         return
     body = b"".join(pieces)
     try:
@@ -81,6 +80,11 @@ def _write_body(pieces: Iterator[bytes], output: Path | None) -> None:
     except UnicodeDecodeError as error:
         raise UsageError("the body is not text and would garble the terminal", hint="add -o FILE, or a pipe") from error
     write_line(visible(text, keep="\n\t"))
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read when it is made here: bodies hold passwords and personal data."""
+    return os.open(path, flags, 0o600)
 
 
 def _print_exchange(detail: ExchangeDetail) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import Field
@@ -15,6 +15,8 @@ from wiretape.errors import UsageError
 from wiretape.mcpserver.arguments import CaptureProfile, MaxDisk, SessionName, StorageDir, max_bytes, refuse_storage_dir
 from wiretape.mcpserver.results import Certificate
 from wiretape.mcpserver.tool import Call, Hints, tool
+
+_CA_HINT: Final = "give the path of a PEM file"
 
 
 @tool("Start the proxy", Hints())
@@ -99,9 +101,14 @@ def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
         UsageError: the file of roots is not there.
     """
     given = call.service.upstream
-    path = Path(ca).expanduser() if ca is not None else given.ca
-    if path is not None and not path.is_file():
-        raise UsageError(f"upstream_ca: there is no file {path}", hint="give the path of a PEM file")
+    try:
+        path = Path(ca).expanduser() if ca is not None else given.ca
+        found = path is None or path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read, a home of nobody
+        shown = ca or str(given.ca)
+        raise UsageError(f"upstream_ca: {shown[:80]!r} is no path of a file: {error}", hint=_CA_HINT) from error
+    if not found:
+        raise UsageError(f"upstream_ca: there is no file {str(path)[:400]}", hint=_CA_HINT)
     return UpstreamSettings(workers=given.workers, insecure=insecure or given.insecure, ca=path)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from pydantic import Field
 
 from wiretape.daemon.values import Cleared
-from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.budget import exchange_within, page_within
 from wiretape.mcpserver.results import Traffic
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import ExchangeDetail, Filter, QueryPage
+
+_SOURCES: Final = {"explicit": ["explicit", "connect"], "transparent": ["transparent"]}
 
 
 @tool("List live traffic", Hints(reads=True))
@@ -26,22 +27,20 @@ async def proxy_list_traffic(
     status_filter: arg.StatusCode = None,
     hostname_filter: arg.HostContains = None,
     source_filter: Annotated[
-        Literal["explicit", "transparent"] | None, Field(description="How the client came; all came explicitly")
+        Literal["explicit", "transparent"] | None,
+        Field(description="How the client came: to a proxy (CONNECT too), or with TLS straight to the port"),
     ] = None,
     cursor: arg.Cursor = None,
 ) -> Traffic:
     """List the newest exchanges of the proxy, newest first, from the session recorded now (or last). Includes what is
     in flight, leaves out what proxy_clear_traffic hid. Other sessions: proxy_query_session.
     """
-    if source_filter == "transparent":
-        raise UsageError(
-            "there is no transparent listener, so no traffic came that way", hint='source_filter "explicit" or none'
-        )
     wanted = Filter(
         method=method_filter,
         url_contains=url_filter,
         status=arg.status_text(status_filter),
         host_contains=hostname_filter,
+        sources=None if source_filter is None else _SOURCES[source_filter],
     )
     return await _traffic(call, wanted, limit, offset, cursor)
 

@@ -26,6 +26,9 @@ SUMMARY_COLUMNS: Final = (
 )
 _STATUS: Final = re.compile(r"([1-9][0-9]{2})|([1-9])xx", re.ASCII | re.IGNORECASE).fullmatch
 
+_SEQ_IN: Final = "seq IN (SELECT value FROM json_each(?))"
+_SOURCE_IN: Final = "source IN (SELECT value FROM json_each(?))"
+
 
 class Where(NamedTuple):
     """A condition in SQL and its parameters."""
@@ -62,14 +65,13 @@ def where(wanted: Filter) -> Where:
         add("status BETWEEN ? AND ?", low, high)
     if wanted.state is not None:
         add("state = ?", _state(wanted.state))
-    if wanted.from_ts is not None:
-        add("ts >= ?", _int64(wanted.from_ts, "from_ts"))
-    if wanted.to_ts is not None:
-        add("ts <= ?", _int64(wanted.to_ts, "to_ts"))
-    if wanted.from_seq is not None:
-        add("seq >= ?", _int64(wanted.from_seq, "from_seq"))
-    if wanted.seqs is not None:
-        add("seq IN (SELECT value FROM json_each(?))", msgspec.json.encode(wanted.seqs).decode())
+    for name, sql in (("from_ts", "ts >= ?"), ("to_ts", "ts <= ?"), ("from_seq", "seq >= ?")):
+        bound: int | None = getattr(wanted, name)
+        if bound is not None:
+            add(sql, _int64(bound, name))
+    for values, sql in ((wanted.seqs, _SEQ_IN), (wanted.sources, _SOURCE_IN)):
+        if values is not None:
+            add(sql, msgspec.json.encode(values).decode())
     return Where(" AND ".join(parts) or "1", params)
 
 
