@@ -12,8 +12,9 @@ from wiretape.recorder.context import Context
 from wiretape.recorder.exchange import Exchange
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import asks_for_head, error_page
+from wiretape.recorder.pool import Pool
 from wiretape.recorder.tunnel import Tunnel
-from wiretape.recorder.upstream import Route
+from wiretape.recorder.upstream import Route, UpstreamConnection
 from wiretape.wire.http1 import RequestHead, parse_request_head, split_target
 
 PIPELINE_MAX: Final = 64 * 1024
@@ -30,6 +31,8 @@ class ClientConnection(asyncio.Protocol):
     Attributes:
         origin: where requests in origin-form go; None for a plain proxy connection.
         number: names this connection in the log.
+        own_pool: connections to servers that authenticate the connection itself, which are this client's alone; None
+            while it has none.
         name: the client's address.
         source: how it came: ``explicit``, ``connect`` or ``transparent``.
     """
@@ -48,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         "number",
         "on_lost_early",
         "origin",
+        "own_pool",
         "served",
         "source",
         "transport",
@@ -63,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
         self.source = source
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.served = 0
+        self.own_pool: Pool | None = None
         self.on_lost_early: Any = None
         self._exchange: Exchange | Tunnel | None = None
         self._buffer = b""
@@ -107,6 +112,8 @@ class ClientConnection(asyncio.Protocol):
         self.context.clients.discard(self)
         if self._linger_until is not None:
             self._linger_until.cancel()
+        if self.own_pool is not None:
+            self.own_pool.close()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_lost()
@@ -141,6 +148,17 @@ class ClientConnection(asyncio.Protocol):
             self._buffer += data
             if len(self._buffer) > PIPELINE_MAX:
                 self.pause_reading()
+
+    def keep_to_itself(self, connection: UpstreamConnection) -> None:
+        """Keep a connection that its server authenticates from other clients; it ends with this one.
+
+        The server takes for its user whoever speaks on the connection (RFC 4559 section 6).
+        """
+        if self.own_pool is None:
+            self.own_pool = Pool(self.context.loop)
+            if self._lost:
+                self.own_pool.close()
+        connection.pool = self.own_pool
 
     def pause_reading(self) -> None:
         """Do not read from the client for now."""

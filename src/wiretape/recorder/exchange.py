@@ -16,6 +16,7 @@ from wiretape.recorder.exchange_log import Tap, Timer
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Receiver, Route, UpstreamConnection
+from wiretape.wire.connection_auth import challenges_connection
 from wiretape.wire.http1 import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 MAX_INTERIM: Final = 100
 """1xx responses to one request; a server that sends more is broken or hostile."""
+_SMALL: Final = 16 * 1024
+"""A request up to this size goes into a socket's buffer with one write, which cannot fail half-way."""
+_EARLY: Final = "{} answered before it had been given the whole request: the end of the body may not have reached it"
 _clock = time.perf_counter_ns
 
 
@@ -53,6 +57,8 @@ class Exchange(Receiver):
         "_connecting",
         "_head",
         "_interims",
+        "_large",
+        "_late",
         "_outgoing",
         "_reader",
         "_response",
@@ -62,6 +68,7 @@ class Exchange(Receiver):
         "_tap",
         "_tape",
         "_timer",
+        "_unsent",
         "_upstream",
         "ended",
         "request_finished",
@@ -82,6 +89,9 @@ class Exchange(Receiver):
         self._response_reader: BodyReader | None = None
         self._buffer = b""
         self._retried = False
+        self._unsent = 0
+        self._large = False
+        self._late = False
         self._interims = 0
         self._close = not head.keep_alive
         self.request_finished = False
@@ -143,6 +153,7 @@ class Exchange(Receiver):
             if chunked:
                 out += self._end_of_request()
             self._client.keep_rest(reader.rest)
+        self._unsent += 1
         self._tape.release(self._send, out)
 
     def _end_of_request(self) -> bytes:
@@ -152,14 +163,20 @@ class Exchange(Receiver):
         return encode_last_chunk(trailers)
 
     def _send(self, data: bytes) -> None:
-        if self._upstream is not None and not self.ended:
-            self._upstream.transport.write(data)
+        """Write a piece of the body, also of an exchange that has ended but not let go of its connection yet."""
+        self._unsent -= 1
+        upstream = self._upstream
+        if upstream is not None and not upstream.closed:
+            upstream.transport.write(data)
             self._timer.sent = _clock()
 
     def _dispatch(self) -> None:
         if self.ended:
             return
-        connection = self._client.context.pool.take(self._route)
+        client = self._client
+        connection = client.own_pool.take(self._route) if client.own_pool is not None else None
+        if connection is None:
+            connection = client.context.pool.take(self._route)
         if connection is not None:
             self._attach(connection)
         else:
@@ -188,6 +205,11 @@ class Exchange(Receiver):
     def _attach(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
         self._timer.server = connection.server
+        if self._head.authenticates_connection:
+            self._client.keep_to_itself(connection)
+        if not self.request_finished or len(self._outgoing) > _SMALL:
+            self._large = True
+            connection.keep_spare()
         if not connection.closed:
             connection.transport.write(self._outgoing)
         self._timer.sent = _clock()
@@ -200,6 +222,9 @@ class Exchange(Receiver):
 
     def upstream_data(self, data: bytes) -> None:
         """Take bytes from the server."""
+        if self.ended:  # the last pieces of the body are on their way to a server that has answered already
+            self._late = True
+            return
         try:
             if self._response_reader is None:
                 self._read_head(self._buffer + data if self._buffer else data)
@@ -233,6 +258,8 @@ class Exchange(Receiver):
 
     def _read_final(self, head: ResponseHead, rest: bytes) -> None:
         self._response = head
+        if head.status == 401 and self._upstream is not None and challenges_connection(head.raw):
+            self._client.keep_to_itself(self._upstream)
         reader = self._response_reader = body_reader(head)
         try:
             pieces = reader.feed(rest) if rest else []
@@ -244,7 +271,7 @@ class Exchange(Receiver):
             self._close = True
         close = True if self._close else (False if self._head.minor == 0 else None)
         out = head.forward(close=close, upgrade=head.status == 426, dechunk=dechunk)
-        if reader.finished and not reader.trailers:
+        if reader.finished and not reader.trailers and not self._early:
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._tap.whole_response(head.raw, body, head.status)
             if body:
@@ -279,7 +306,11 @@ class Exchange(Receiver):
             self._tap.trailers(reader.trailers, response=True)
         if response.framing == CHUNKED and self._head.minor:
             out += encode_last_chunk(reader.trailers)
-        self._tap.done(EndState.COMPLETE, response.status)
+        if self._early:
+            where = f"{self._route.host}:{self._route.port}"
+            self._tap.done(EndState.COMPLETE, response.status, code="answered-early", error=_EARLY.format(where))
+        else:
+            self._tap.done(EndState.COMPLETE, response.status)
         self._complete(out)
 
     def _encode(self, pieces: list[bytes]) -> bytes:
@@ -288,17 +319,37 @@ class Exchange(Receiver):
             return encode_chunk(pieces)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    @property
+    def _early(self) -> bool:
+        """Whether the server has not been given the whole request yet, as far as can be seen from here."""
+        upstream = self._upstream
+        if not self.request_finished or self._unsent:
+            return True
+        return self._large and upstream is not None and not upstream.sent
+
     def _complete(self, out: bytes) -> None:
         """The end is on the tape: give the connection back and release the last bytes."""
         self.ended = True
-        upstream, self._upstream = self._upstream, None
         response, reader = self._response, self._response_reader
-        if upstream is not None and response is not None and reader is not None:
-            if response.keep_alive and self.request_finished and not reader.rest and not upstream.closed:
-                self._client.context.pool.put(upstream)
+        if self._upstream is not None and response is not None and reader is not None:
+            reusable = response.keep_alive and self.request_finished and not reader.rest
+            if self._unsent:  # the rest of the body goes first: another request behind half a body would be its end
+                self._tape.release(self._let_go, reusable)
             else:
-                upstream.close()
+                self._let_go(reusable)
         self._tape.release_last(self._finish, out)
+
+    def _let_go(self, reusable: bool) -> None:
+        """Give the connection back when another exchange may have it, else close it."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is None:
+            return
+        if reusable and not self._late and not upstream.closed and (not self._large or upstream.sent):
+            upstream.pool.put(upstream)
+        elif self._large:
+            upstream.finish()
+        else:
+            upstream.close()
 
     def _finish(self, out: bytes) -> None:
         self._client.write(out)

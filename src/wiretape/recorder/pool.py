@@ -17,6 +17,7 @@ class Pool:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._idle: dict[Route, list[UpstreamConnection]] = {}
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, route: Route) -> UpstreamConnection | None:
@@ -31,7 +32,8 @@ class Pool:
     def put(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose last response left it open."""
         connection.receiver = None
-        if connection.spoke_early:
+        connection.drop_spare()
+        if connection.spoke_early or self._closed:
             connection.close()
         connection.reused = True
         idle = self._idle.setdefault(connection.route, [])
@@ -50,7 +52,8 @@ class Pool:
             idle.remove(connection)
 
     def close(self) -> None:
-        """Close all idle connections."""
+        """Close all idle connections, and those that are put here from now on."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from wiretape.recorder.pool import Pool
 
 CONNECT_SECONDS: Final = 20.0
+FINISH_SECONDS: Final = 5.0
+"""How long a server that has answered early may take to read the rest of the request."""
 _clock = time.perf_counter_ns
 
 
@@ -59,11 +62,15 @@ class UpstreamConnection(asyncio.Protocol):
     Attributes:
         receiver: the exchange it serves, None while idle in the pool.
         reused: whether it has served an exchange before.
+        pool: where it is put when it is idle: everybody's, or one client's.
+        sock: its socket, which the transport owns.
     """
 
     __slots__ = (
+        "_closing",
         "_early",
         "_error",
+        "_spare",
         "closed",
         "idle_since",
         "pool",
@@ -71,6 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         "reused",
         "route",
         "server",
+        "sock",
         "times",
         "transport",
     )
@@ -85,6 +93,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self._early = b""
         self._error: Exception | None = None
+        self._spare: socket.socket | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self.sock: socket.socket | None = None
         self.server = ""
         self.times: ConnectTimes | None = None
 
@@ -125,14 +136,54 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whom it served."""
+        """Tell whom it served, after what the server still said."""
         self.closed = True
         self._error = exc
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        if exc is not None and self.receiver is not None:
+            last_words = self._last_words()
+            if last_words:
+                self.receiver.upstream_data(last_words)
+        self.drop_spare()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.upstream_lost(exc)
         else:
             self.pool.discard(self)
+
+    @property
+    def sent(self) -> bool:
+        """Whether everything that was written has left this process."""
+        return not self.closed and not self.transport.get_write_buffer_size()
+
+    def keep_spare(self) -> None:
+        """Keep a second descriptor of the socket while a large request is sent.
+
+        A server may answer and close before it has read everything (413). Then a write fails, for which the loop closes
+        the socket, and the answer that lies in its buffer would be lost with it.
+        """
+        if self._spare is None and self.sock is not None and not self.closed:
+            with contextlib.suppress(OSError):  # without one only such an answer is in danger
+                self._spare = self.sock.dup()
+
+    def drop_spare(self) -> None:
+        """Close the second descriptor."""
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def _last_words(self) -> bytes:
+        """Return what the server sent before a write to it failed; no more than a socket's buffer holds."""
+        if self._spare is None:
+            return b""
+        raw = bytearray()
+        with contextlib.suppress(OSError):
+            while data := self._spare.recv(65536):
+                raw += data
+        tls = self.transport.get_extra_info("ssl_object")
+        return bytes(raw) if tls is None else tls.decrypt(raw)
 
     def pause_writing(self) -> None:
         """The server does not read fast enough."""
@@ -148,8 +199,20 @@ class UpstreamConnection(asyncio.Protocol):
         """Close at once; nobody is told."""
         self.receiver = None
         self.closed = True
+        self.drop_spare()
         if self.transport is not None:
             self.transport.abort()
+
+    def finish(self) -> None:
+        """Close once the server has taken what was written, within bounds; nobody is told."""
+        if self.closed:
+            return
+        self.receiver = None
+        self.closed = True
+        self.drop_spare()
+        self.transport.close()
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(FINISH_SECONDS, self.transport.abort)
 
 
 class Connector:
@@ -177,6 +240,7 @@ class Connector:
         secure = route.scheme == "https"
         connection = UpstreamConnection(route, pool)
         connection.server = _name_of_peer(sock)
+        connection.sock = sock
         try:
             await self._loop.create_connection(
                 lambda: connection,

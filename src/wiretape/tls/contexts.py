@@ -31,13 +31,14 @@ that ends in order by uvloop only: it calls ``eof_received`` for a close_notify 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from wiretape.errors import NetworkError, StorageError, UsageError
 from wiretape.tls import roots as trust
@@ -149,7 +150,7 @@ class UpstreamContexts:
         return self._context
 
     def _make(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_alpn_protocols(["http/1.1"])
         if self._insecure:
             context.check_hostname = False
@@ -168,6 +169,37 @@ class UpstreamContexts:
         if self._extra:
             context.load_verify_locations(cadata=self._extra)
         return context
+
+
+class _ClientObject(ssl.SSLObject):
+    """A connection's TLS that can still be read when the loop has let go of it.
+
+    Attributes:
+        incoming: the bytes from the server that are not decrypted yet.
+    """
+
+    incoming: ssl.MemoryBIO
+
+    def decrypt(self, raw: bytes | bytearray) -> bytes:
+        """Return what is in the server's last bytes, up to where they end or make no sense."""
+        self.incoming.write(raw)
+        plain = bytearray()
+        with contextlib.suppress(ssl.SSLError):
+            while data := self.read(65536):
+                plain += data
+        return bytes(plain)
+
+
+class _ClientContext(ssl.SSLContext):
+    """A context whose connections keep hold of what they are fed with."""
+
+    sslobject_class = _ClientObject
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, *args: Any, **options: Any) -> ssl.SSLObject:
+        wrapped = super().wrap_bio(incoming, *args, **options)
+        assert isinstance(wrapped, _ClientObject)
+        wrapped.incoming = incoming
+        return wrapped
 
 
 def _read_extra(path: Path) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final, NoReturn
 
 from wiretape.errors import ProtocolError
+from wiretape.wire.connection_auth import authenticates_connection
 from wiretape.wire.fields import (
     CACHED_BLOCKS,
     CONNECTION,
@@ -52,6 +53,7 @@ class _RequestFields:
     """What a header block says about its request; shared by all requests that have the same block."""
 
     __slots__ = (
+        "authenticates_connection",
         "content_length",
         "end_to_end",
         "expect_continue",
@@ -66,6 +68,7 @@ class _RequestFields:
         "upgrade",
     )
 
+    authenticates_connection: bool
     content_length: int
     end_to_end: bytes  # the block without hop-by-hop fields
     expect_continue: bool
@@ -132,6 +135,11 @@ class RequestHead:
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} HTTP/1.{self.minor}>"
+
+    @property
+    def authenticates_connection(self) -> bool:
+        """Whether the server will hold the connection, not this request alone, for its user's (NTLM, Negotiate)."""
+        return self._fields.authenticates_connection
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Give all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
@@ -260,6 +268,7 @@ def _read_fields(block: bytes) -> _RequestFields | None:
     _set_framing(fields, length, coding)
     fields.respelled = respell(odd, length, fields.content_length, coding)
     fields.upgrade = _read_upgrade(fields, seen.get(UPGRADE)) if upgrades else None
+    fields.authenticates_connection = authenticates_connection(block)
     fields.plain = not fields.respelled and not fields.listed and fields.te is None
     return fields
 
