@@ -44,7 +44,7 @@ format: install-dev ## let ruff lay out the code and mend what it can
 prove: install-dev ## inject every fault there is and account for what is lost (ROUNDS=20 of SIGKILL, EFFORT=1 for the rest)
 	$(PY) -m prove --rounds $(ROUNDS) --effort $(EFFORT) $(ARGS)
 
-bench: install-dev ## wiretape against mitmproxy, mockttp and nginx, in one run (QUICK=1 for a short one)
+bench: install-dev ## wiretape against mitmproxy, mockttp, nginx and an older checkout (QUICK=1, ARGS="--help")
 	$(PY) -m bench $(if $(QUICK),--quick) $(ARGS)
 
 lock: $(VENV)/.lock-tool ## pin the newest releases that pyproject.toml allows, with hashes

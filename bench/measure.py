@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench import workloads
@@ -15,7 +16,7 @@ from bench.load import run as load
 from bench.load.spec import LoadResult, LoadSpec
 from bench.origin import Origin
 from bench.peers.base import Peer, Place, Running
-from bench.procs import PeakMemory, memory
+from bench.procs import PeakMemory, memory, settle
 from bench.workloads import Extent, Workload
 
 _MIB = 1 << 20
@@ -67,7 +68,22 @@ class Measurement:
     account: Account | None = None
 
 
-def throughput(peer: Peer, workload: Workload, ground: Ground, round_: int) -> Measurement:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is measured on each peer in each round.
+
+    Attributes:
+        key: what it is called on the command line and in the results.
+        title: what is said while it goes on.
+        take: measures it on a peer, in a round.
+    """
+
+    key: str
+    title: str
+    take: Callable[[Peer, Ground, int], Measurement]
+
+
+def throughput(workload: Workload, peer: Peer, ground: Ground, round_: int) -> Measurement:
     """Load ``peer`` with ``workload`` once.
 
     Raises:
@@ -92,29 +108,62 @@ def throughput(peer: Peer, workload: Workload, ground: Ground, round_: int) -> M
 
 
 def memory_use(peer: Peer, ground: Ground, round_: int) -> Measurement:
-    """Memory of the peer's whole tree in MiB: idle, at its highest under load, during a big download, and after it."""
+    """Memory of the peer's whole tree in MiB: idle, after its first MCP client, and at its highest under load."""
     with running(peer, ground) as proxy:
         pid = proxy.child.pid
         load.probe(proxy, ground.origin, tls=True)
-        idle = memory(pid)
+        settle(pid, seconds=ground.extent.rest)
+        figures = {"idle": memory(pid)}
+        if proxy.visit is not None:
+            proxy.visit()
+            settle(pid, seconds=ground.extent.rest)
+            figures["mcp"] = memory(pid)
         small = [w for w in workloads.WORKLOADS if w.key in {"http", "https"}]
         specs = [workloads.aimed(workload, proxy, ground.origin, ground.extent) for workload in small]
-        loaded, results = _peak(pid, specs, ground)
-        downloading, more = _peak(pid, [workloads.download(proxy, ground.origin)], ground)
-        figures = {"idle": idle, "load": loaded, "download": downloading, "after": memory(pid)}
-        size = sum(result.bytes for result in more)
-        if size < ground.extent.big:
-            raise BenchError(f"the download ended after {size} bytes")
+        figures["load"], results = _peak(pid, specs, ground)
         return Measurement(
             workload="memory",
             peer=peer.key,
             round=round_,
-            figures={
-                **{name: used / _MIB for name, used in figures.items()},
-                "download-seconds": sum(result.seconds for result in more),
-            },
-            account=_account(proxy, results + more),
+            figures={name: used / _MIB for name, used in figures.items()},
+            account=_account(proxy, results),
         )
+
+
+def download(peer: Peer, ground: Ground, round_: int) -> Measurement:
+    """One big download over HTTPS: its rate in MB/s, and the memory of the peer's whole tree in MiB.
+
+    Raises:
+        BenchError: the download ended early.
+    """
+    with running(peer, ground) as proxy:
+        pid = proxy.child.pid
+        load.probe(proxy, ground.origin, tls=True)
+        settle(pid, seconds=ground.extent.rest)
+        idle = memory(pid)
+        highest, results = _peak(pid, [workloads.download(proxy, ground.origin)], ground)
+        size = sum(result.bytes for result in results)
+        if size < ground.extent.big:
+            raise BenchError(f"the download ended after {size} bytes")
+        return Measurement(
+            workload="download",
+            peer=peer.key,
+            round=round_,
+            figures={
+                "rate": size / sum(result.seconds for result in results) / 1e6,
+                "highest": highest / _MIB,
+                "above": (highest - idle) / _MIB,
+                "after": memory(pid) / _MIB,
+            },
+            account=_account(proxy, results),
+        )
+
+
+STEPS = (
+    *(Step(workload.key, workload.title, partial(throughput, workload)) for workload in workloads.WORKLOADS),
+    Step("memory", "Memory", memory_use),
+    Step("download", "The big download", download),
+)
 
 
 def _peak(pid: int, specs: list[LoadSpec], ground: Ground) -> tuple[int, list[LoadResult]]:

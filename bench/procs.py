@@ -21,6 +21,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 _SAMPLE_SECONDS = 0.2
+_IDLE_SHARE = 0.1
 
 
 class Child:
@@ -130,6 +131,24 @@ def memory(root: int) -> int:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
     return total
+
+
+def settle(root: int, *, seconds: float) -> None:
+    """Wait until the tree of ``root`` has been idle for ``seconds``: what a program does just after its start is over.
+
+    Raises:
+        BenchError: it is still busy after half a minute.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    quiet_since, used = time.monotonic(), cpu_seconds(root)
+    while time.monotonic() - quiet_since < seconds:
+        if time.monotonic() > deadline:
+            raise BenchError(f"process {root} does not come to rest")
+        time.sleep(_SAMPLE_SECONDS)
+        now = cpu_seconds(root)
+        if now - used > _SAMPLE_SECONDS * _IDLE_SHARE:
+            quiet_since = time.monotonic()
+        used = now
 
 
 class PeakMemory:

@@ -8,34 +8,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.goals import outcomes
 from bench.measure import Measurement
-from bench.peers.base import Peer
-from bench.workloads import WORKLOADS, Extent
+from bench.peers.base import THIS, Peer
+from bench.workloads import LATENCY_STRETCH, WORKLOADS, Extent
 
-_US = "wiretape"
-_QUIET = "wiretape-no-record"
-_MEMORY_ROWS = {
-    "idle": "Memory, idle",
-    "load": "Memory, highest under load",
-    "download": "Memory, highest during the big download",
-    "after": "Memory, after it",
-    "download-seconds": "The big download over HTTPS",
-}
-# What wiretape sets out to reach: name, workload, against whom, at least this ratio.
-_TARGETS = (
-    ("HTTP against mockttp", "http", "mockttp", 5.0),
-    ("HTTP against mitmproxy", "http", "mitmproxy", 20.0),
-    ("HTTPS against mockttp", "https", "mockttp", 4.0),
-    ("HTTPS against mitmproxy", "https", "mitmproxy", 15.0),
-    ("HTTP, recording against not recording", "http", _QUIET, 0.8),
-    ("HTTPS, recording against not recording", "https", _QUIET, 0.8),
+# Step and figure, title, unit, whether more is better: the rows that are no load's.
+_OTHER_ROWS = (
+    ("memory", "idle", "Memory, idle", "MiB", False),
+    ("memory", "mcp", "Memory, idle, after the first MCP client", "MiB", False),
+    ("memory", "load", "Memory, highest under load", "MiB", False),
+    ("download", "rate", "The big download over HTTPS", "MB/s", True),
+    ("download", "highest", "Memory, highest during it", "MiB", False),
+    ("download", "after", "Memory, after it", "MiB", False),
 )
+_DIGITS = {"ms": 2, "×": 2, "%": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
     """All that one run found."""
 
+    command: str
     date: str
     machine: dict[str, str | int]
     disturbance: float
@@ -71,19 +65,37 @@ def rows(results: Results) -> list[Row]:
         for figure in workload.figures:
             medians = _medians(results, workload.key, figure)
             title = f"{workload.title}, {figure}" if figure else workload.title
-            key = f"{workload.key}-{figure}" if figure else workload.key
-            found.append(Row(key, title, workload.unit, workload.more_is_better, medians))
-    for figure, title in _MEMORY_ROWS.items():
-        unit = "s" if figure == "download-seconds" else "MiB"
-        found.append(Row(f"memory-{figure}", title, unit, False, _medians(results, "memory", figure)))
+            row = Row(_row(workload.key, figure), title, workload.unit, workload.more_is_better, medians)
+            found.append(row)
+    for step, figure, title, unit, more_is_better in _OTHER_ROWS:
+        found.append(Row(_row(step, figure), title, unit, more_is_better, _medians(results, step, figure)))
     return [row for row in found if row.medians]
+
+
+def goals(results: Results) -> list[dict[str, Any]]:
+    """What came of the goals that were measured, ready for JSON."""
+    rounds: dict[int, dict[tuple[str, str, str], float]] = {}
+    for m in results.measurements:
+        for figure, value in m.figures.items():
+            rounds.setdefault(m.round, {})[m.peer, m.workload, figure] = value
+    return [
+        {
+            "title": outcome.goal.title,
+            "unit": outcome.goal.unit,
+            "goal": outcome.goal.bound,
+            "before": outcome.before and asdict(outcome.before),
+            "now": asdict(outcome.now),
+            "reached": outcome.reached,
+        }
+        for outcome in outcomes(rounds.values())
+    ]
 
 
 def write(results: Results, folder: Path, *, name: str) -> str:
     """Write ``name``.json and ``name``.md into ``folder``; return the latter's text."""
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(results)
-    (folder / f"{name}.json").write_text(json.dumps(_document(results), indent=1, ensure_ascii=False) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(document(results), indent=1, ensure_ascii=False) + "\n")
     (folder / f"{name}.md").write_text(text)
     return text
 
@@ -91,10 +103,13 @@ def write(results: Results, folder: Path, *, name: str) -> str:
 def markdown(results: Results) -> str:
     """The whole report for a reader."""
     parts = [
-        _heading(results),
+        f"# Benchmark of {results.date}\n",
+        "```\n" + results.command + "\n```\n",
+        method(document(results)),
+        _peers(results),
+        goal_table(goals(results)),
         _table(results),
         _ratios(results),
-        _targets(results),
         _recorded(results),
         _limits(results),
     ]
@@ -103,24 +118,52 @@ def markdown(results: Results) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def method(run: dict[str, Any]) -> str:
+    """How a run, as it is kept in JSON, was measured."""
+    machine, extent = run["machine"], run["extent"]
+    rounds = f"medians of {extent['rounds']} rounds" if extent["rounds"] > 1 else "one round"
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memoryGiB']} GiB; {machine['kernel']}, "
+        f"{machine['python']}. Each proxy alone on one core, load and origin (nginx) together on another; peers take "
+        f"turns; {rounds} of {extent['seconds']:g} s, latency of {LATENCY_STRETCH * extent['seconds']:g} s. The big "
+        f"download is {extent['big'] >> 20} MiB. Memory is the proportional set size of the whole process tree.\n"
+    )
+
+
+def goal_table(found: list[dict[str, Any]]) -> str:
+    """The goals of a run, as they are kept in JSON: medians, lowest and highest of the rounds."""
+    if not found:
+        return ""
+    lines = [_cells(["Goal", "", "before", "now", "reached"]), _rule(5)]
+    for goal in found:
+        verdict = {True: "yes", False: "no", None: "-"}[goal["reached"]]
+        title = f"{goal['title']} ({goal['unit']})"
+        lines.append(_cells([title, goal["goal"], _spread(goal, "before"), _spread(goal, "now"), verdict]))
+    return "\n".join([*lines, ""])
+
+
+def _spread(goal: dict[str, Any], side: str) -> str:
+    spread = goal[side]
+    if spread is None:
+        return "-"
+    middle, low, high = (_number(spread[name], goal["unit"]) for name in ("median", "low", "high"))
+    return f"{middle} ({low} to {high})"
+
+
+def _row(step: str, figure: str) -> str:
+    return f"{step}-{figure}" if figure else step
+
+
 def _medians(results: Results, workload: str, figure: str) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for measurement in results.measurements:
-        if measurement.workload == workload:
+        if measurement.workload == workload and figure in measurement.figures:
             values.setdefault(measurement.peer, []).append(measurement.figures[figure])
     return {peer: median(found) for peer, found in values.items()}
 
 
-def _heading(results: Results) -> str:
-    machine, extent = results.machine, results.extent
-    rounds = f"medians of {extent.rounds} rounds" if extent.rounds > 1 else "one round"
-    method = (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memoryGiB']} GiB; {machine['kernel']}, "
-        f"{machine['python']}. Each proxy alone on one core, load and origin (nginx) together on another; peers take "
-        f"turns; {rounds} of {extent.seconds:g} s. The big download is {extent.big >> 20} MiB. Memory is the "
-        "proportional set size of the whole process tree."
-    )
-    lines = [f"# Benchmark of {results.date}", "", method, ""]
+def _peers(results: Results) -> str:
+    lines = []
     for peer in results.peers:
         version = results.versions.get(peer.key, "not available")
         lines.append(f"- **{peer.title}** {version}: {peer.note}")
@@ -137,13 +180,15 @@ def _table(results: Results) -> str:
 
 
 def _figure(row: Row, value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.2f}" if row.unit in {"ms", "s"} else f"{value:,.0f}"
+    return "-" if value is None else _number(value, row.unit)
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:,.{_DIGITS.get(unit, 0)}f}"
 
 
 def _ratios(results: Results) -> str:
-    others = [p for p in results.peers if p.key not in {_US, "direct"} and p.key in results.versions]
+    others = [p for p in results.peers if p.key not in {THIS, "direct"} and p.key in results.versions]
     lines = [_cells(["wiretape against", *(peer.title for peer in others)]), _rule(len(others) + 1)]
     added = []
     for row in rows(results):
@@ -151,33 +196,21 @@ def _ratios(results: Results) -> str:
         if row.unit == "/s" and any(ratio is not None for ratio in ratios):
             lines.append(_cells([row.title, *("-" if r is None else f"{r:.2f} ×" for r in ratios)]))
         if row.unit == "ms" and "direct" in row.medians:
-            added.append(_cells([row.title, *_added(row, [_US, *(peer.key for peer in others)])]))
+            added.append(_cells([row.title, *_added(row, [THIS, *(peer.key for peer in others)])]))
     text = "\n".join([*lines, ""]) if len(lines) > 2 else ""
-    if added and _US in results.versions:
+    if added and THIS in results.versions:
         head = _cells(["Added by the proxy (ms)", "wiretape", *(peer.title for peer in others)])
         text += "\n" + "\n".join([head, _rule(len(others) + 2), *added, ""])
     return text
 
 
 def _ratio(row: Row, other: str) -> float | None:
-    ours, theirs = row.medians.get(_US), row.medians.get(other)
+    ours, theirs = row.medians.get(THIS), row.medians.get(other)
     return ours / theirs if ours and theirs else None
 
 
 def _added(row: Row, peers: list[str]) -> list[str]:
     return [f"{row.medians[key] - row.medians['direct']:.2f}" if key in row.medians else "-" for key in peers]
-
-
-def _targets(results: Results) -> str:
-    by_key = {row.key: row for row in rows(results)}
-    lines = []
-    for title, workload, other, wanted in _TARGETS:
-        ratio = _ratio(by_key[workload], other) if workload in by_key else None
-        if ratio is not None:
-            lines.append(_cells([title, f"{wanted:g} ×", f"{ratio:.2f} ×", "yes" if ratio >= wanted else "no"]))
-    if not lines:
-        return ""
-    return "\n".join([_cells(["Target", "at least", "measured", "reached"]), _rule(4), *lines, ""])
 
 
 def _recorded(results: Results) -> str:
@@ -216,8 +249,10 @@ def _busy_side(results: Results) -> str:
     return ", ".join(found)
 
 
-def _document(results: Results) -> dict[str, Any]:
+def document(results: Results) -> dict[str, Any]:
+    """All of it, ready for JSON."""
     return {
+        "command": results.command,
         "date": results.date,
         "machine": results.machine,
         "disturbance": round(results.disturbance, 3),
@@ -225,6 +260,7 @@ def _document(results: Results) -> dict[str, Any]:
         "peers": {p.key: {"version": results.versions.get(p.key), "note": p.note} for p in results.peers},
         "toolLimits": {name: round(rate) for name, rate in results.tool_limits.items()},
         "medians": {row.key: {"unit": row.unit, **_rounded(row.medians)} for row in rows(results)},
+        "goals": goals(results),
         "ratios": {row.key: _all_ratios(row) for row in rows(results) if row.unit == "/s"},
         "measurements": [_measurement(m) for m in results.measurements],
         "failures": results.failures,
@@ -233,7 +269,7 @@ def _document(results: Results) -> dict[str, Any]:
 
 
 def _all_ratios(row: Row) -> dict[str, float]:
-    ratios = {other: _ratio(row, other) for other in row.medians if other != _US}
+    ratios = {other: _ratio(row, other) for other in row.medians if other != THIS}
     return {other: round(ratio, 3) for other, ratio in ratios.items() if ratio is not None}
 
 

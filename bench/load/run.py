@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.load import wrk
 from bench.load.spec import LoadResult, LoadSpec
 from bench.origin import SMALL, Origin
 from bench.peers.base import HOST, Running
@@ -25,15 +26,19 @@ def run(spec: LoadSpec, *, cpu: int) -> LoadResult:
     Raises:
         BenchError: it failed, or answers were not what they should be.
     """
+    result = wrk.run(spec, cpu=cpu) if spec.tool == "wrk" else _client(spec, cpu)
+    if not result.measured:
+        raise BenchError(f"nothing was answered: {result.errors or 'no errors either'}")
+    return result
+
+
+def _client(spec: LoadSpec, cpu: int) -> LoadResult:
     command = ["taskset", "-c", str(cpu), sys.executable, "-m", "bench.load.client", json.dumps(spec.as_dict())]
     limit = spec.warmup + spec.duration + 60
     done = subprocess.run(command, cwd=_PROJECT, capture_output=True, text=True, check=False, timeout=limit)
     if done.returncode:
         raise BenchError(f"the load client failed: {done.stderr.strip()[-400:]}")
-    result = LoadResult(**json.loads(done.stdout))
-    if not result.measured:
-        raise BenchError(f"nothing was answered: {result.errors or 'no errors either'}")
-    return result
+    return LoadResult(**json.loads(done.stdout))
 
 
 def probe(running: Running, origin: Origin, *, tls: bool) -> None:

@@ -23,6 +23,7 @@ class LoadSpec:
         reconnect: open a new connection for one that has had its requests.
         duration, warmup: seconds that count, and seconds before them that do not.
         rate: requests per second on each connection, 0 for as many as possible; meant for one connection.
+        tool: what puts the load on: ``client``, or ``wrk`` for plain HTTP without ``requests`` and ``rate``.
     """
 
     host: str
@@ -37,6 +38,7 @@ class LoadSpec:
     duration: float = 5.0
     warmup: float = 1.0
     rate: float = 0.0
+    tool: str = "client"
 
     def as_dict(self) -> dict[str, Any]:
         """The same as a mapping, for JSON."""

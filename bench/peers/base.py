@@ -10,6 +10,10 @@ from bench.origin import Origin
 from bench.procs import Child
 
 HOST = "127.0.0.1"
+# Keys of the two checkouts of wiretape that can be in a run, and what the key of one that does not record ends with.
+THIS = "wiretape"
+BEFORE = "before"
+QUIET = "-no-record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Running:
         is_proxy: requests go to it in absolute form and through CONNECT; otherwise as to any server.
         ca: the CA that its HTTPS answers are signed with.
         recorded: asks what it has recorded; None where nothing is recorded that could be counted.
+        visit: lets an agent connect, ask for the tools and leave; None where there is no MCP server.
     """
 
     child: Child
@@ -47,6 +52,7 @@ class Running:
     is_proxy: bool
     ca: Path
     recorded: Callable[[], Recorded] | None = None
+    visit: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
