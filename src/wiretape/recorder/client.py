@@ -31,6 +31,7 @@ class ClientConnection(asyncio.Protocol):
     Attributes:
         origin: where requests in origin-form go; None for a plain proxy connection.
         number: names this connection in the log.
+        input_ended: the client has ended its side before the tunnel was there that is about to be put here.
         own_pool: connections to servers that authenticate the connection itself, which are this client's alone; None
             while it has none.
         name: the client's address.
@@ -47,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         "_lost",
         "_paused",
         "context",
+        "input_ended",
         "name",
         "number",
         "on_lost_early",
@@ -70,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self.own_pool: Pool | None = None
         self.on_lost_early: Any = None
         self._exchange: Exchange | Tunnel | None = None
+        self.input_ended = False
         self._buffer = b""
         self._paused = False
         self._lost = False
@@ -103,8 +106,11 @@ class ClientConnection(asyncio.Protocol):
             self.keep_rest(data)
 
     def eof_received(self) -> bool:
-        """Take a client that ends its side as one that leaves, as nginx does; almost none mean anything else."""
-        return False
+        """Take a client that ends its side as one that leaves, as nginx does; in a tunnel the other side goes on."""
+        if self._exchange is not None:
+            return self._exchange.client_eof()
+        self.input_ended = self._holding and self._linger_until is None
+        return self.input_ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was running."""
@@ -116,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
             self.own_pool.close()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.client_lost()
+            exchange.client_lost(exc)
         elif not self.served and not self._buffer and self.on_lost_early is not None:
             self.on_lost_early(exc)
         self.on_lost_early = None
@@ -204,8 +210,6 @@ class ClientConnection(asyncio.Protocol):
         self._holding = False
         waiting, self._buffer = self._buffer, b""
         self.resume_reading()
-        if self._lost:
-            tunnel.client_lost()
         return waiting
 
     def abort(self) -> None:
@@ -213,6 +217,11 @@ class ClientConnection(asyncio.Protocol):
         self._exchange = None
         if not self._lost:
             self.transport.abort()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._lost
 
     @property
     def idle(self) -> bool:

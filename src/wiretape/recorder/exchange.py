@@ -409,7 +409,11 @@ class Exchange(Receiver):
             else:
                 upstream.transport.resume_reading()
 
-    def client_lost(self) -> None:
+    def client_eof(self) -> bool:
+        """Take a client that ends its side as one that leaves."""
+        return False
+
+    def client_lost(self, _: Exception | None) -> None:
         """The client left before the end."""
         if self.ended:
             return

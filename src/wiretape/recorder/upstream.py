@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from wiretape.recorder.pool import Pool
 
 CONNECT_SECONDS: Final = 20.0
-FINISH_SECONDS: Final = 5.0
-"""How long a server that has answered early may take to read the rest of the request."""
+FINISH_SECONDS: Final = 30.0
+"""How long a server may take to read what was still written when nothing more was wanted from it."""
 _clock = time.perf_counter_ns
 
 
@@ -51,6 +51,10 @@ class Receiver:
         """The server ended the connection, or it broke."""
         raise NotImplementedError
 
+    def upstream_eof(self) -> bool:
+        """The server sends no more; return whether it may still be sent to."""
+        return False
+
     def upstream_full(self, full: bool) -> None:
         """The way to the server is full, or free again."""
         raise NotImplementedError
@@ -69,6 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_early",
+        "_ended",
         "_error",
         "_spare",
         "closed",
@@ -92,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = False
         self.idle_since = 0.0
         self._early = b""
+        self._ended = False
         self._error: Exception | None = None
         self._spare: socket.socket | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -116,8 +122,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def spoke_early(self) -> bool:
-        """Whether bytes have come that nobody has taken."""
-        return bool(self._early)
+        """Whether bytes, or the end, have come that nobody has taken."""
+        return bool(self._early) or self._ended
 
     def serve(self, receiver: Receiver) -> None:
         """Hand to ``receiver`` what comes from now on, and what has come already."""
@@ -127,13 +133,18 @@ class UpstreamConnection(asyncio.Protocol):
             if not self.closed:
                 self.transport.resume_reading()
             receiver.upstream_data(early)
+        if self._ended and not self.closed and not receiver.upstream_eof():
+            self.transport.close()
         if self.closed and self.receiver is not None:
             self.receiver = None
             receiver.upstream_lost(self._error)
 
     def eof_received(self) -> bool:
-        """Let the transport close."""
-        return False
+        """Let the transport close, unless whom it serves has still something to send."""
+        if self.receiver is not None:
+            return self.receiver.upstream_eof()
+        self._ended = not self.reused and self.transport.can_write_eof()
+        return self._ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whom it served, after what the server still said."""
