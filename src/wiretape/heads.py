@@ -12,6 +12,7 @@ _CODED: Final = re.compile(
     rb"|type[ \t]*:[^\r\n]*charset[ \t]*=[ \t]*+\"?(?!utf-8|us-ascii))",
     re.IGNORECASE,
 )
+_STATUS_LINE: Final = re.compile(rb"(HTTP/[0-9.]{1,8})[\t ]+([0-9]{3})(?:[\t ]([^\n]*?))?\r?(?:\n|$)", re.IGNORECASE)
 _MAX_FIELDS: Final = 20_000
 """Fields that are told apart: above what any server takes, and 2 MiB of empty ones would be a million."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -39,6 +40,14 @@ def start_line(head: bytes) -> tuple[str, str, str]:
     parts = line.split(b" ", 2)
     parts += [b""] * (3 - len(parts))
     return as_str(parts[0]), as_str(parts[1]), as_str(parts[2])
+
+
+def status_line(head: bytes) -> tuple[str, str, str]:
+    """Split the first line of a response into version, status and reason, at any whitespace (RFC 9112 section 4)."""
+    match = _STATUS_LINE.match(head)
+    if match is None:
+        return start_line(head)
+    return as_str(match[1]), match[2].decode("ascii"), as_str(match[3] or b"")
 
 
 def _end_of_line(head: bytes) -> int:
@@ -79,8 +88,8 @@ def is_coded(head: bytes) -> bool:
 
 
 def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:
-    """Give the values of all fields of one name (lower case)."""
-    return [value for field, value in headers if field.lower() == name]
+    """Give the values of all fields of one name (lower case); whitespace before the colon is no part of a name."""
+    return [value for field, value in headers if field.rstrip(" \t").lower() == name]
 
 
 def full_url(method: str, target: str, scheme: str, host: str, port: int) -> str:

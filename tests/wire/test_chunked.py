@@ -73,6 +73,54 @@ def test_padding_is_bounded_as_extensions_are() -> None:
             decode(data)
 
 
+LF_ONLY = b"5\nhello\n00A ;x\r\n, world..\n\n1\r\n!\n0\nX-Sum : 1\nx-odd(: \x01\r\n 2\n\n"
+
+
+@pytest.mark.parametrize("at", range(len(LF_ONLY) + 1))
+def test_a_responses_framing_may_end_its_lines_with_lf_alone_and_is_sent_on_well_formed(at: int) -> None:
+    decoder = ChunkedDecoder(502, bare_lf=True)
+    pieces = decoder.feed(LF_ONLY[:at]) + decoder.feed(LF_ONLY[at:] + b"HTTP/1.1")
+    assert b"".join(pieces) == PAYLOAD
+    assert (decoder.finished, decoder.rest) == (True, b"HTTP/1.1")
+    assert decoder.trailers == b"X-Sum : 1\nx-odd(: \x01\r\n 2\n"
+    assert encode_last_chunk(decoder.trailers) == b"0\r\nX-Sum: 1\r\nx-odd(: \x01 2\r\n\r\n"
+    for strict in (ChunkedDecoder(502), ChunkedDecoder()):
+        with pytest.raises(ProtocolError):
+            strict.feed(LF_ONLY)
+
+
+@pytest.mark.parametrize("at", range(len(BODY) + 1))
+def test_a_body_is_read_the_same_where_lf_alone_may_end_lines(at: int) -> None:
+    decoder = ChunkedDecoder(502, bare_lf=True)
+    assert b"".join(decoder.feed(BODY[:at]) + decoder.feed(BODY[at:] + b"x")) == PAYLOAD
+    assert (decoder.finished, decoder.rest, decoder.trailers) == (True, b"x", b"X-Sum: 1\r\nx-sum:2\r\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b" 5\n", b"\n5\n", b"5\rhello", b"5\nhello\r5", b"5\nhello!", b"5\nhello\n\n", b"g\n", b"5;\x00\n"),
+        *(b"0\nX\n\n", b"0\n folded\n\n", b"0\nContent-Length\xa0: 5\n\n", b"0\nA\x00: b\n\n"),
+    ],
+)
+def test_what_has_no_meaning_is_refused_there_too(data: bytes) -> None:
+    for pieces in ([data], [bytes([byte]) for byte in data]):
+        with pytest.raises(ProtocolError) as caught:
+            decode_response(pieces)
+        assert caught.value.status == 502
+
+
+def test_trailers_that_end_with_lf_alone_are_bounded_too() -> None:
+    with pytest.raises(ProtocolError, match="longer than 65536 bytes"):
+        decode_response([b"0\n", *[b"A: b\n" * 1000] * 20])
+
+
+def decode_response(pieces: list[bytes]) -> None:
+    decoder = ChunkedDecoder(502, bare_lf=True)
+    for piece in pieces:
+        decoder.feed(piece)
+
+
 def test_what_comes_after_the_end_is_the_rest() -> None:
     decoder = decode(b"0\r\n\r\n", b"HTTP/1.1", b" 200")
     assert decoder.finished
@@ -251,13 +299,14 @@ def test_how_a_body_is_cut_never_changes_whether_and_as_what_it_is_taken(
     data: st.DataObject, parts: list[bytes]
 ) -> None:
     coded = b"".join(parts)
-    outcomes = [outcome(pieces) for pieces in ([coded], data.draw(cuts(coded)), [bytes([b]) for b in coded])]
-    assert outcomes[0] == outcomes[1] == outcomes[2]
+    for bare_lf in (False, True):
+        cut = [outcome(pieces, bare_lf) for pieces in ([coded], data.draw(cuts(coded)), [bytes([b]) for b in coded])]
+        assert cut[0] == cut[1] == cut[2]
 
 
-def outcome(pieces: list[bytes]) -> tuple[bytes, bytes, bytes] | bool:
+def outcome(pieces: list[bytes], bare_lf: bool) -> tuple[bytes, bytes, bytes] | bool:
     """Give what a finished body was read as; else whether it was refused."""
-    decoder = ChunkedDecoder()
+    decoder = ChunkedDecoder(502, bare_lf=bare_lf)
     body = b""
     try:
         for piece in pieces:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from wiretape.wire.http1 import (
     UNTIL_CLOSE,
     ResponseHead,
     parse_response_head,
+    response_faults,
 )
 
 SERVER = (
@@ -32,6 +35,27 @@ SERVER = (
 )
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b" ", b"A: b", b"C : d", b"E", b"\0"]), max_size=12).map(b"".join)
+)
+def test_how_a_head_is_cut_never_changes_what_it_is_taken_for(block: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK" + block + b"\n\n"
+    whole = _outcome(raw)
+    for size in range(len(raw)):
+        earlier = _outcome(raw[:size])
+        assert earlier in (None, whole) or (earlier is not True and raw.startswith(earlier or b"?"))
+
+
+def _outcome(raw: bytes) -> bytes | bool | None:
+    """Return the bytes of a head that was taken, True for a refused one, None for an unfinished one."""
+    try:
+        head = parse_response_head(raw, "GET")
+    except ProtocolError:
+        return True
+    return None if head is None else head.raw
+
+
 def parse(raw: bytes, method: str = "GET") -> ResponseHead:
     head = parse_response_head(raw, method)
     assert head is not None
@@ -42,9 +66,9 @@ def with_fields(*field_lines: bytes, start: bytes = b"HTTP/1.1 200 OK", method: 
     return parse(start + b"\r\n" + b"".join(line + b"\r\n" for line in field_lines) + b"\r\n", method)
 
 
-def refusal(raw: bytes, method: str = "GET") -> ProtocolError:
+def refusal(raw: bytes, method: str = "GET", *, strict: bool = False) -> ProtocolError:
     with pytest.raises(ProtocolError) as caught:
-        parse_response_head(raw, method)
+        parse_response_head(raw, method, strict=strict)
     assert caught.value.status == 502
     assert caught.value.hint
     assert caught.value.message.isprintable()
@@ -103,48 +127,56 @@ def test_status_lines_are_taken_as_servers_send_them(line: bytes, status: int, r
         assert head.forward() == b"HTTP/1.1" + line[8:] + b"\r\n" + block + b"\r\n"
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        *(b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.2 200 OK\r\n\r\n", b"HTTP/1.1  200 OK\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n"),
-        *(
-            b"HTTP/1.1 2000 OK\r\n\r\n",
-            b"HTTP/1.1 099 OK\r\n\r\n",
-            b"HTTP/1.1 200OK\r\n\r\n",
-            b"HTTP/1.1 2x0 OK\r\n\r\n",
-        ),
-        *(
-            b"HTTP/1.1 200 O\x00K\r\n\r\n",
-            b"HTTP/1.1 200 O\rK\r\n\r\n",
-            b"HTTP/1.1 200 O\nK\r\n\r\n",
-            b"http/1.1 200\r\n\r\n",
-        ),
-        *(
-            b"ICY 200 OK\r\n\r\n",
-            b"\r\nHTTP/1.1 200 OK\r\n\r\n",
-            b"220 mail ESMTP\r\n",
-            b"SSH-2.0-x\r\n",
-            b"\x15\x03\x01",
-        ),
-        *(b"<html>", b"HTTP/1.1 200 OK\nA: b\n\n", b"HTTP/1.1 200 OK\r\nA: b\n\n", b"H\n", b"X"),
-    ],
-)
+REFUSED_STRICTLY = [
+    *(b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.2 200 OK\r\n\r\n", b"HTTP/1.1  200 OK\r\n\r\n", b"http/1.1 200\r\n\r\n"),
+    *(b"HTTP/1.1 200 O\x00K\r\n\r\n", b"HTTP/1.1 200 O\rK\r\n\r\n", b"HTTP/1.1\t200 OK\r\n\r\n"),
+    *(b"HTTP/1.1 200 OK\nA: b\n\n", b"HTTP/1.1 200 OK\r\nA: b\n\r\n", b"HTTP/1.1 200\n\r\n"),
+]
+REFUSED = [
+    *(b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"HTTP/1.1 099 OK\r\n\r\n", b"HTTP/1.1 200OK\r\n\r\n"),
+    *(
+        b"HTTP/1.1 2x0 OK\r\n\r\n",
+        b"HTTP/1.1 200 O\nK\r\n\r\n",
+        b"HTTP/0.9 200 OK\r\n\r\n",
+        b"HTTP/1.10 200 OK\r\n\r\n",
+    ),
+    *(b"ICY 200 OK\r\n\r\n", b"\r\nHTTP/1.1 200 OK\r\n\r\n", b" HTTP/1.1 200 OK\r\n\r\n", b"220 mail ESMTP\r\n"),
+    *(b"SSH-2.0-x\r\n", b"\x15\x03\x01", b"<html>", b"H\n", b"X", b"HTTP/\n", b"HTTP/1.1 200 OK\r\n folded\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("raw", REFUSED)
 def test_what_is_no_http_1_response_is_refused(raw: bytes) -> None:
     refusal(raw)
+    refusal(raw, strict=True)
+
+
+@pytest.mark.parametrize("raw", REFUSED_STRICTLY)
+def test_what_clients_live_with_is_refused_strictly_and_passed_on_else(raw: bytes) -> None:
+    refusal(raw, strict=True)
+    head = parse(raw)
+    assert head.raw == raw
+    assert head.faults
+    assert not head.keep_alive
+    sent = head.forward()
+    assert parse_response_head(sent, "GET", strict=True) is not None
 
 
 @pytest.mark.parametrize(
     ("field_line", "reason"),
     [
-        (b"X : a", "space before its colon"),
-        (b" X: a", "folded"),
-        (b"X: a\r\n b", "folded"),
-        (b"X: a\nb", "bare CR or LF"),
-        (b"X: a\rb", "bare CR or LF"),
-        (b"X: a\x00b", "control character"),
-        (b"X: a\x01", "control character"),
         (b"nothing", "no colon"),
-        (b": x", "no token"),
+        (b"X: a\nb", "no colon"),
+        (b"Content-Length\xa0: 5", "no token"),
+        (b"\x00Transfer-Encoding: chunked", "no token"),
+        (b"Transfer_Encoding(: chunked", "no token"),
+        (b"X\rContent-Length: 5", "no token"),
+        (b"X\x00Y: 5", "no token"),
+        (b"Content-Length: 5\x01", "control character"),
+        (b"Transfer-Encoding: \x0bchunked", "control character"),
+        (b"Transfer-Encoding: chunked\rX: y", "control character"),
+        (b"Content-Length : 5\r\nContent-Length: 6", "Content-Length"),
+        (b"Transfer-Encoding: chunked,\r\n chunked", "Transfer-Encoding"),
         (b"Content-Length: 5\r\nContent-Length: 6", "Content-Length"),
         (b"Content-Length: 5, 6", "Content-Length"),
         (b"Content-Length: 5,", "Content-Length"),
@@ -167,6 +199,108 @@ def test_ambiguous_fields_are_refused(field_line: bytes, reason: str) -> None:
         assert reason in refusal(b"HTTP/1.1 200 OK\r\nA: b\r\n" + field_line + b"\r\n\r\n").message
     long = b"HTTP/1.1 200 OK\r\nA: " + b"b" * 3000 + b"\r\n" + field_line + b"\r\n\r\n"
     assert reason in refusal(long).message
+    refusal(long, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("field_line", "reason"),
+    [
+        (b" X: a", "folded"),
+        (b"X: a\r\n b", "folded"),
+        (b"X: a\nb", "bare CR or LF"),
+        (b"X: a\nb: c", "bare CR or LF"),
+        (b"X: a\rb", "bare CR or LF"),
+        (b"X: a\x00b", "control character"),
+        (b"X: a\x01", "control character"),
+        (b"nothing", "no colon"),
+        (b": x", "no token"),
+        (b"X(Y): 1", "no token"),
+        (b"X\xa0: 1", "no token"),
+        (b"A : b\r\nX Y: 1", "no token"),
+    ],
+)
+def test_fields_that_rfc_9112_forbids_are_refused_strictly(field_line: bytes, reason: str) -> None:
+    assert reason in refusal(b"HTTP/1.1 200 OK\r\nA: b\r\n" + field_line + b"\r\n\r\n", strict=True).message
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("spaces", [b" ", b"\t", b" \t "])
+def test_whitespace_before_a_colon_is_removed_as_rfc_9112_section_5_1_has_it(spaces: bytes, strict: bool) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nX-A: b : c\r\nX-B" + spaces + b": one\r\ncontent-length" + spaces + b":5\r\n\r\n"
+    head = parse_response_head(raw, "GET", strict=strict)
+    assert head is not None
+    assert (head.raw, head.content_length, head.keep_alive) == (raw, 5, True)
+    assert head.forward() == b"HTTP/1.1 200 OK\r\nX-A: b : c\r\nX-B: one\r\ncontent-length:5\r\n\r\n"
+    assert head.headers()[1] == (b"X-B", b"one")
+    assert head.faults == ("a header name has a space before its colon",)
+    for size in range(len(raw)):
+        assert parse_response_head(raw[:size], "GET", strict=strict) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "sent", "faults"),
+    [
+        (
+            b"HTTP/1.1 200 OK\nA: b\nContent-Length: 5\n\n",
+            b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\n",
+            ("lines end with LF alone",),
+        ),
+        (b"HTTP/1.1 200\n\r\n", b"HTTP/1.1 200\r\n\r\n", ("lines end with LF alone",)),
+        (
+            b"http/1.0  200\tOK\r\nA: b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n",
+            ("the status line is not in the form of RFC 9112 section 4",),
+        ),
+        (
+            b"HTTP/2 200\r\n\r\n",
+            b"HTTP/1.1 200\r\n\r\n",
+            ("the status line is not in the form of RFC 9112 section 4",),
+        ),
+        (
+            b"HTTP/1.1 200 a\x00b\x1bc\r\n\r\n",
+            b"HTTP/1.1 200 a b c\r\n\r\n",
+            ("the status line is not in the form of RFC 9112 section 4",),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nA: b\r\n\t c\r\n  \r\nTransfer-Encoding:\r\n chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA: b c \r\nTransfer-Encoding: chunked\r\n\r\n",
+            ("a line is folded",),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nX(Y): 1\r\nX Y : 2\r\n: 3\r\n\xe9: 4\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX(Y): 1\r\nX Y: 2\r\n: 3\r\n\xe9: 4\r\n\r\n",
+            ("a header name is no token", "a header name has a space before its colon"),
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nA: \x00b\rc\x01\x1b\x7f\xff\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nA:  b c\x01\x1b\x7f\xff\r\n\r\n",
+            ("a header value has a control character",),
+        ),
+    ],
+)
+def test_what_clients_live_with_is_mended_before_it_is_sent_on_and_named(
+    raw: bytes, sent: bytes, faults: tuple[str, ...]
+) -> None:
+    following = b"HTTP/1.1 500 No\r\n\r\n"
+    head = parse(raw + following)
+    assert (head.raw, head.consumed, head.faults, head.keep_alive) == (raw, len(raw), faults, False)
+    assert head.forward() == sent
+    assert response_faults(raw) == faults
+    for size in range(len(raw)):
+        assert parse_response_head(raw[:size], "GET") is None
+
+
+def test_a_recorded_head_is_named_for_what_is_wrong_with_it() -> None:
+    assert response_faults(SERVER) == ()
+    assert response_faults(SERVER[:-1]) == ("it has no end",)
+    assert "malformed Content-Length" in response_faults(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n")[0]
+
+
+def test_a_head_of_folds_alone_costs_time_in_proportion_to_its_length() -> None:
+    raw = b"HTTP/1.1 200 OK\nA: b\n" + b" c\n" * 80_000 + b"\n"
+    started = time.process_time()
+    assert parse(raw).consumed == len(raw)
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -356,14 +490,24 @@ def test_any_valid_head_is_read_back(
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.binary(max_size=80), st.sampled_from(["GET", "HEAD", "CONNECT"]))
+@given(
+    st.binary(max_size=80)
+    | st.lists(st.sampled_from([b"\r", b"\n", b" ", b":", b"A", b"\0", b"Content-Length", b"5", b"\xa0"])).map(
+        b"".join
+    ),
+    st.sampled_from(["GET", "HEAD", "CONNECT"]),
+)
 def test_no_bytes_at_all_lead_to_anything_but_a_head_a_wait_or_a_refusal(data: bytes, method: str) -> None:
     for raw in (data, b"HTTP/1.1 " + data + b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n"):
         try:
             head = parse_response_head(raw, method)
         except ProtocolError:
+            with pytest.raises(ProtocolError):
+                parse_response_head(raw, method, strict=True)
             continue
         if head is not None:
+            assert head.forward().count(b"\n") == head.forward().count(b"\r") == head.forward().count(b"\r\n")
+            assert b"\0" not in head.forward()
             again = parse(head.forward(close=not head.keep_alive), method)
             assert (again.status, again.framing, again.content_length) == (
                 head.status,

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, WiretapeError
-from wiretape.heads import as_str, field_values, fields, full_url, start_line
+from wiretape.heads import as_str, field_values, fields, full_url, start_line, status_line
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.log.format import Done, TlsSeen
 from wiretape.model import ExchangeDetail, Message, Timings
 from wiretape.session.content import ContentError, as_text, content_codings, decode
 from wiretape.session.ids import exchange_id
+from wiretape.wire.http1 import response_faults
 
 MAX_INLINE: Final = 16 * 1024 * 1024
 """Bytes of one decoded body that a detail carries; larger ones are for ``raw_body``, which streams."""
@@ -38,6 +39,11 @@ def exchange_detail(
     notes = list(dict.fromkeys(tape.notes))
     if tape.opened is None:
         notes.append("The request's head is lost to damage.")
+    # The heads of an import were put together here, also those of HTTP/2.
+    if tape.response_head is not None and (opened is None or opened.source != "import"):
+        faults = response_faults(tape.response_head)
+        if faults:
+            notes.append(f"The head of the response is not as RFC 9112 has it: {'; '.join(faults)}.")
     if done is None and row["state"] not in {"inFlight", "interrupted"}:
         notes.append("The record of its end is lost to damage.")
     if done is None and row["state"] == "interrupted" and row["error"]:
@@ -82,7 +88,7 @@ def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message
     head = tape.response_head
     if head is None:
         return None
-    version, status, reason = start_line(head)
+    version, status, reason = status_line(head)
     headers = fields(head)
     return Message(
         http_version=version,

@@ -82,5 +82,7 @@ def body_reader(head: RequestHead | ResponseHead) -> BodyReader:
     if framing == LENGTH:
         return LengthReader(head.content_length)
     if framing == CHUNKED:
-        return ChunkedDecoder(502 if isinstance(head, ResponseHead) else 400)
+        if isinstance(head, ResponseHead):
+            return ChunkedDecoder(502, bare_lf=not head.strict)
+        return ChunkedDecoder()
     return CloseReader()

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from wiretape.errors import ProtocolError
 from wiretape.wire.grammar import FIELD_LINES, any_case, show
+from wiretape.wire.repair import repair_trailers
 
 MAX_SIZE_LINE: Final = 4096
 """The longest chunk-size line, extensions included, in bytes."""
@@ -25,6 +26,10 @@ _SIZE_TEXT: Final = rb"([0-9A-Fa-f]{1,16})[\t ]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?"
 _SIZE: Final = _SIZE_TEXT + rb"\r\n"
 _FIRST_SIZE: Final = re.compile(_SIZE).match
 _NEXT_SIZE: Final = re.compile(rb"\r\n" + _SIZE).match
+# Of servers that end their lines with LF alone. What is sent on is written anew, so nobody else sees such an end.
+_FIRST_LF_SIZE: Final = re.compile(_SIZE_TEXT + rb"\r?\n").match
+_NEXT_LF_SIZE: Final = re.compile(rb"\r?\n" + _SIZE_TEXT + rb"\r?\n").match
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n").search
 _UNFINISHED_SIZE: Final = re.compile(_SIZE_TEXT + rb"\r?").fullmatch
 _TRAILERS: Final = re.compile(FIELD_LINES + rb"\r\n").fullmatch
 
@@ -76,10 +81,16 @@ class ChunkedDecoder:
         trailers: the trailer lines as received, each with its CRLF, without the final empty line.
     """
 
-    __slots__ = ("_left", "_pending", "_state", "_status", "finished", "rest", "trailers")
+    __slots__ = ("_bare_lf", "_left", "_pending", "_state", "_status", "finished", "rest", "trailers")
 
-    def __init__(self, status: int = 400) -> None:
-        """``status`` is that of the ProtocolError which feed() raises: 400 for a client's body, 502 for a server's."""
+    def __init__(self, status: int = 400, *, bare_lf: bool = False) -> None:
+        """Expect a body.
+
+        Args:
+            status: that of the ProtocolError which feed() raises: 400 for a client's body, 502 for a server's.
+            bare_lf: take lines of the framing that end with LF alone, and trailers as lenient as a response's head.
+        """
+        self._bare_lf = bare_lf
         self._state = _FIRST
         self._left = 0
         self._pending = b""
@@ -134,6 +145,8 @@ class ChunkedDecoder:
     def _end_of_size(self, buf: bytes, at: int) -> int:
         """Read a size line; give the offset behind it, or -1 when its end has not arrived."""
         match = (_NEXT_SIZE if self._state == _NEXT else _FIRST_SIZE)(buf, at)
+        if match is None and self._bare_lf:
+            match = (_NEXT_LF_SIZE if self._state == _NEXT else _FIRST_LF_SIZE)(buf, at)
         if match is None:
             self._check_unfinished_size(buf[at : at + MAX_SIZE_LINE + 1])
             return -1
@@ -147,9 +160,12 @@ class ChunkedDecoder:
     def _check_unfinished_size(self, line: bytes) -> None:
         """Refuse a size line that no further byte can make good."""
         if self._state == _NEXT:
-            if not line.startswith(b"\r\n"[: len(line)]):
+            if self._bare_lf and line[:1] == b"\n":
+                line = line[1:]
+            elif line.startswith(b"\r\n"[: len(line)]):
+                line = line[2:]
+            else:
                 self._refuse(f"A chunk is longer than its size says: {show(line[:20])}")
-            line = line[2:]
         if line and (len(line) >= MAX_SIZE_LINE - 2 or not _UNFINISHED_SIZE(line)):
             self._refuse(f"A chunk's size line is malformed or too long: {show(line)}")
 
@@ -158,6 +174,8 @@ class ChunkedDecoder:
         if buf[at : at + 2] == b"\r\n":
             self.finished = True
             return at + 2
+        if self._bare_lf:
+            return self._end_of_lenient_trailers(buf, at)
         end = buf.find(b"\r\n\r\n", at)
         if (len(buf) if end < 0 else end) - at > MAX_TRAILERS:
             self._refuse(f"The trailer section is longer than {MAX_TRAILERS} bytes")
@@ -172,6 +190,22 @@ class ChunkedDecoder:
         self.trailers = buf[at:end]
         self.finished = True
         return end + 2
+
+    def _end_of_lenient_trailers(self, buf: bytes, at: int) -> int:
+        """Return what ``_end_of_trailers`` does, for lines that may end with LF alone."""
+        if buf[at : at + 1] == b"\n":
+            self.finished = True
+            return at + 1
+        found = _EMPTY_LINE(buf, at)
+        if (len(buf) if found is None else found.start()) - at > MAX_TRAILERS:
+            self._refuse(f"The trailer section is longer than {MAX_TRAILERS} bytes")
+        if found is None:
+            return -1
+        trailers = buf[at : found.start() + 1]
+        repair_trailers(trailers)  # raises where it cannot be sent on
+        self.trailers = trailers
+        self.finished = True
+        return found.end()
 
     def _refuse(self, message: str) -> NoReturn:
         raise ProtocolError(
@@ -190,8 +224,11 @@ def encode_last_chunk(trailers: bytes = b"") -> bytes:
 
     Args:
         trailers: a decoder's ``trailers``; fields that must not stand in a trailer section are left out.
+
+    Returns:
+        The last chunk, the trailer section, well-formed whatever it was, and the empty line.
     """
     if not trailers:
         return b"0\r\n\r\n"
-    lines = [line for line in trailers.splitlines(keepends=True) if not _FORBIDDEN(line)]
+    lines = [line for line in repair_trailers(trailers).splitlines(keepends=True) if not _FORBIDDEN(line)]
     return b"0\r\n%b\r\n" % b"".join(lines)

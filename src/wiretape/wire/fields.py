@@ -84,8 +84,11 @@ def scan_fields(block: bytes) -> tuple[dict[int, bytes], bytes, bool] | None:
         ``,``; the field lines without the hop-by-hop ones, with the final empty line; and whether a field that frames
         the message is repeated or has other whitespace around its value than one space or none before it.
     """
-    if _BLOCK(block) is None:
-        return None
+    return None if _BLOCK(block) is None else find_fields(block)
+
+
+def find_fields(block: bytes) -> tuple[dict[int, bytes], bytes, bool]:
+    """Find what scan_fields finds in a header block whose lines all have a colon and end with CRLF."""
     seen: dict[int, bytes] = {}
     kept: list[bytes] = []
     odd = False

@@ -12,7 +12,7 @@ from wiretape.wire.body import BodyReader, CloseReader, LengthReader, body_reade
 from wiretape.wire.chunked import MAX_TRAILERS, ChunkedDecoder, encode_chunk, encode_last_chunk
 from wiretape.wire.grammar import CHUNKED, LENGTH, MAX_HEAD, NO_BODY, UNTIL_CLOSE
 from wiretape.wire.request import RequestHead, parse_request_head
-from wiretape.wire.response import ResponseHead, parse_response_head
+from wiretape.wire.response import ResponseHead, parse_response_head, response_faults
 from wiretape.wire.target import parse_authority, split_target
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "parse_authority",
     "parse_request_head",
     "parse_response_head",
+    "response_faults",
     "split_target",
 ]

@@ -16,6 +16,7 @@ from wiretape.wire.fields import (
     TRANSFER_ENCODING,
     UPGRADE,
     edit_fields,
+    find_fields,
     read_connection,
     respell,
     scan_fields,
@@ -24,6 +25,7 @@ from wiretape.wire.grammar import (
     CHUNKED,
     END_OF_HEAD,
     LENGTH,
+    MAX_HEAD,
     NO_BODY,
     UNTIL_CLOSE,
     check_size,
@@ -34,6 +36,7 @@ from wiretape.wire.grammar import (
     show,
     split_fields,
 )
+from wiretape.wire.repair import SPACED, repair_head, without_spaces_before_colons
 
 # RFC 9112 section 4; the space before an absent reason phrase is forgotten by enough servers to be optional here.
 _START_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n").match
@@ -72,20 +75,25 @@ class ResponseHead:
         content_length: bytes of body that follow; -1 when CHUNKED or UNTIL_CLOSE.
         keep_alive: the server leaves the connection open after this response, and where it ends is beyond doubt.
         upgrade: the value of Upgrade when Connection lists it, or None.
+        faults: what was wrong with it, one phrase each; what forward() gives and what follows from it has been mended.
+        strict: its body, too, is read strictly.
     """
 
     __slots__ = (
         "_block_at",
+        "_clean",
         "_drop",
         "_fields",
         "consumed",
         "content_length",
+        "faults",
         "framing",
         "keep_alive",
         "minor",
         "raw",
         "reason",
         "status",
+        "strict",
         "upgrade",
     )
 
@@ -98,6 +106,9 @@ class ResponseHead:
     content_length: int
     keep_alive: bool
     upgrade: bytes | None
+    faults: tuple[str, ...]
+    strict: bool
+    _clean: bytes  # raw, or what stands for it where it was mended
     _block_at: int
     _drop: frozenset[bytes] | None
     _fields: _ResponseFields
@@ -107,7 +118,7 @@ class ResponseHead:
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Give all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
-        return split_fields(self.raw[self._block_at :])
+        return split_fields(self._clean[self._block_at :])
 
     def forward(self, *, close: bool | None = None, upgrade: bool = False, dechunk: bool = False) -> bytes:
         """Give the head to send to the client, hop-by-hop fields removed, everything else byte for byte.
@@ -125,7 +136,7 @@ class ResponseHead:
         fields = self._fields
         if self._drop is not None or dechunk or (upgrade and fields.upgrade is not None):
             return self._edit(close, upgrade and fields.upgrade is not None, dechunk)
-        start = self.raw[8 : self._block_at]
+        start = self._clean[8 : self._block_at]
         if close is None:
             return b"HTTP/1.1%b%b" % (start, fields.end_to_end)
         return b"HTTP/1.1%b%b%b" % (start, fields.end_to_end[:-2], _CLOSE_END if close else _KEEP_ALIVE_END)
@@ -141,16 +152,17 @@ class ResponseHead:
             drop -= {b"upgrade"}
             replace[b"connection"] = b"Connection: Upgrade\r\n"
             last = b""
-        lines, _ = edit_fields(self.raw[self._block_at : -2], drop, replace)
-        return b"HTTP/1.1%b%b%b\r\n" % (self.raw[8 : self._block_at], b"".join(lines), last)
+        lines, _ = edit_fields(self._clean[self._block_at : -2], drop, replace)
+        return b"HTTP/1.1%b%b%b\r\n" % (self._clean[8 : self._block_at], b"".join(lines), last)
 
 
-def parse_response_head(buf: bytes, request_method: str) -> ResponseHead | None:
+def parse_response_head(buf: bytes, request_method: str, *, strict: bool = False) -> ResponseHead | None:
     """Parse the response head at the beginning of ``buf``.
 
     Args:
         buf: all bytes of the connection not consumed yet; what follows the head is not looked at.
         request_method: the method of the request that it answers, which decides whether there is a body.
+        strict: refuse what RFC 9112 forbids; else what clients live with is mended and passed on (see repair.py).
 
     Returns:
         The head, or None when its end has not arrived.
@@ -159,25 +171,43 @@ def parse_response_head(buf: bytes, request_method: str) -> ResponseHead | None:
         ProtocolError: the head is malformed, too long, or ambiguous about the length of its body; ``status`` is 502.
     """
     match = _START_LINE(buf)
-    if match is None:
-        _check_start(buf)
-        return None
-    at = match.end()
-    # From the LF of the status line: the block's first empty line may follow it at once.
-    end = buf.find(END_OF_HEAD, at - 2)
-    if end < 0:
-        check_unfinished(buf, "response", 502)
-        return None
-    end += 4
+    if match is not None:
+        at = match.end()
+        # From the LF of the status line: the block's first empty line may follow it at once.
+        end = buf.find(END_OF_HEAD, at - 2) + 4
+        if 4 <= end <= MAX_HEAD:
+            minor, status, reason = match.groups(b"")
+            block = minor + buf[at - 2 : end]
+            fields = _read_cached(block) if len(block) <= MAX_CACHED else _read_fields(block)
+            if fields is not None:
+                raw = buf if end == len(buf) else buf[:end]
+                return _make(raw, raw, at, minor, status, reason, fields, request_method, (), strict)
+    return _parse_spaced(buf, request_method, strict) or (_check if strict else _parse_leniently)(buf, request_method)
+
+
+def _make(
+    raw: bytes,
+    clean: bytes,
+    block_at: int,
+    minor: bytes,
+    status: bytes,
+    reason: bytes,
+    fields: _ResponseFields,
+    request_method: str,
+    faults: tuple[str, ...],
+    strict: bool,
+) -> ResponseHead:
     head = ResponseHead()
-    head.raw = buf if end == len(buf) else buf[:end]
-    head.consumed = end
-    minor, status, reason = match.groups(b"")
+    head.raw = raw
+    head.consumed = len(raw)
     head.minor = 1 if minor == b"1" else 0
     head.status = int(status)
     head.reason = reason
-    head._block_at = at
-    head._fields = fields = _read_block(minor + buf[at - 2 : end], end)
+    head.faults = faults
+    head.strict = strict
+    head._clean = clean
+    head._block_at = block_at
+    head._fields = fields
     head.upgrade = fields.upgrade
     head.keep_alive = fields.keep_alive
     head._drop = fields.listed if fields.listed or fields.respelled else None
@@ -185,24 +215,92 @@ def parse_response_head(buf: bytes, request_method: str) -> ResponseHead | None:
     return head
 
 
-def _read_block(block: bytes, size: int) -> _ResponseFields:
-    """Read the header block of a head of ``size`` bytes; raise ProtocolError when it is malformed."""
-    check_size(size, "response", 502)
-    fields = _read_cached(block) if len(block) <= MAX_CACHED else _read_fields(block)
+def _parse_spaced(buf: bytes, request_method: str, strict: bool) -> ResponseHead | None:
+    """Parse a head that has whitespace before colons, which a proxy must remove, and is well-formed otherwise.
+
+    Returns:
+        The head, or None when it is not that.
+    """
+    match = _START_LINE(buf)
+    if match is None:
+        return None
+    at = match.end()
+    end = buf.find(END_OF_HEAD, at - 2) + 4
+    if not 4 <= end <= MAX_HEAD:
+        return None
+    minor, status, reason = match.groups(b"")
+    block = without_spaces_before_colons(buf[at - 2 : end])
+    fields = _read_fields(minor + block)
     if fields is None:
-        explain_fields(block[3 : -len(END_OF_HEAD)], "response", 502)
-    return fields
+        return None
+    clean = buf[: at - 2] + block
+    return _make(buf[:end], clean, at, minor, status, reason, fields, request_method, (SPACED,), strict)
+
+
+def _check(buf: bytes, _request_method: str) -> None:
+    """Raise ProtocolError for a head that is not well-formed, unless it is an unfinished one."""
+    match = _START_LINE(buf)
+    if match is None:
+        _check_start(buf)
+        return
+    at = match.end()
+    end = buf.find(END_OF_HEAD, at - 2)
+    if end < 0:
+        check_unfinished(buf, "response", 502)
+        return
+    check_size(end + 4, "response", 502)
+    explain_fields(without_spaces_before_colons(buf[at:end]), "response", 502)
+
+
+def _parse_leniently(buf: bytes, request_method: str) -> ResponseHead | None:
+    """Parse a head that is not well-formed: mend it, unless it is unfinished or its meaning is in doubt."""
+    mended = repair_head(buf)
+    if mended is None:
+        return None
+    reason = mended.reason or b""
+    start = b"HTTP/1.%b %b%b\r\n" % (
+        mended.minor,
+        mended.status,
+        b"" if mended.reason is None else b" " + mended.reason,
+    )
+    fields = _fields_of(find_fields(mended.minor + b"\r\n" + mended.fields + b"\r\n"), int(mended.minor))
+    head = _make(
+        buf[: mended.consumed],
+        start + mended.fields + b"\r\n",
+        len(start),
+        mended.minor,
+        mended.status,
+        reason,
+        fields,
+        request_method,
+        mended.faults,
+        False,
+    )
+    head.keep_alive = False  # who cannot write a head is not trusted with where the next one begins
+    return head
+
+
+def response_faults(raw: bytes) -> tuple[str, ...]:
+    """Return what is wrong with a response head that was recorded, one phrase each; nothing of a well-formed one."""
+    try:
+        head = parse_response_head(raw, "GET")
+    except ProtocolError as error:
+        return (error.message,)
+    return ("it has no end",) if head is None else head.faults
 
 
 def _read_fields(block: bytes) -> _ResponseFields | None:
     """Read a header block (see scan_fields); None when it is malformed, ProtocolError when it is ambiguous."""
     scanned = scan_fields(block)
-    if scanned is None:
-        return None
+    return None if scanned is None else _fields_of(scanned, block[0] - 48)
+
+
+def _fields_of(scanned: tuple[dict[int, bytes], bytes, bool], minor: int) -> _ResponseFields:
+    """Return what the fields that scan_fields found mean; raise ProtocolError when that is ambiguous."""
     seen, end_to_end, odd = scanned
     fields = _ResponseFields()
     fields.end_to_end = end_to_end
-    fields.keep_alive, upgrades, fields.listed = read_connection(seen.get(CONNECTION), block[0] - 48)
+    fields.keep_alive, upgrades, fields.listed = read_connection(seen.get(CONNECTION), minor)
     fields.upgrade = seen.get(UPGRADE) if upgrades else None
     fields.coding = seen.get(TRANSFER_ENCODING)
     length = seen.get(CONTENT_LENGTH)

@@ -1,0 +1,50 @@
+"""Responses that clients live with, through a real recorder: what the client gets, and what is recorded."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.support.origin import Origin
+from tests.support.recorder import RecorderProcess, only
+from wiretape.session.catalogue import Catalogue
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "note"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-A : one\r\nContent-Length: 5\r\n\r\nhello", b"X-A: one\r\n", "space before its colon"),
+        (b"HTTP/1.1 200 OK\nX-A: one\nContent-Length: 5\n\nhello", b"X-A: one\r\n", "LF alone"),
+        (
+            b"HTTP/1.1  200 OK\nTransfer-Encoding: chunked\n\n5 \nhello\n0\n\n",
+            b"\r\n5\r\nhello\r\n0\r\n\r\n",
+            "LF alone",
+        ),
+        (b"HTTP/2 200\r\nX Y: 1\r\nA: \x01\r\n\r\nhello", b"\r\nX Y: 1\r\nA: \x01\r\n", "status line"),
+    ],
+)
+def test_p12_what_clients_live_with_is_sent_on_well_formed_and_recorded_as_it_came(
+    recorder: RecorderProcess, http_origin: Origin, answer: bytes, sent: bytes, note: str
+) -> None:
+    http_origin.script("/odd", answer, then="close")
+    with socket.create_connection(recorder.address, timeout=30) as client:
+        request = (
+            f"GET {http_origin.url('/odd')} HTTP/1.1\r\nHost: {http_origin.authority}\r\nConnection: close\r\n\r\n"
+        )
+        client.sendall(request.encode())
+        got = b""
+        while data := client.recv(65536):
+            got += data
+    assert sent in got
+    exchange = only(recorder)
+    assert (exchange.state, recorder.body(exchange)) == ("complete", b"hello")
+    assert exchange.response is not None
+    assert answer.startswith(exchange.response.head)
+    recorder.close()
+    with Catalogue(recorder.root).open("last") as session:
+        detail = session.exchange(exchange.seq)
+    assert detail.response is not None
+    assert (detail.response.status_code, detail.response.body) == (200, "hello")
+    assert len(detail.notes) == 1
+    assert note in detail.notes[0]
