@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.serving import wait_gone
+from wiretape.channel.blocking import BlockingChannel
 from wiretape.daemon import client
 from wiretape.daemon.lock import RootLock
 from wiretape.daemon.paths import SOCKET_PATH_MAX, socket_path
@@ -56,9 +57,10 @@ def test_two_that_start_a_daemon_at_once_get_the_same_one(root: Path) -> None:
         thread.join()
     pids = set()
     for connection in connections:
-        with connection, connection.makefile("rwb") as stream:
-            client.greet(stream, {"wiretape": "control"})
-            pids.add(client.call(stream, {"cmd": "status"})["pid"])
+        with connection:
+            channel = BlockingChannel(connection)
+            client.greet(channel, {"wiretape": "control"})
+            pids.add(channel.call({"cmd": "status"})["pid"])
     assert len(connections) == 3
     assert len(pids) == 1
 
@@ -84,12 +86,8 @@ def test_what_the_daemon_does_not_understand_is_answered_with_what_it_does(root:
     with pytest.raises(UsageError, match="'dance'") as unknown:
         client.request(root, {"cmd": "dance"})
     assert "status" in unknown.value.hint
-    with (
-        client.connect(root) as connection,
-        connection.makefile("rwb") as stream,
-        pytest.raises(UsageError, match="'web'"),
-    ):
-        client.greet(stream, {"wiretape": "web"})
+    with client.connect(root) as connection, pytest.raises(UsageError, match="'web'"):
+        client.greet(BlockingChannel(connection), {"wiretape": "web"})
     odd = b'{"wiretape": "mcp", "toolsets": 5}\n'
     for line in (b"garbage\n", b"[1]\n", b"\xff\xfe\n", b'{"wiretape": 7}\n', odd):
         with client.connect(root) as connection, connection.makefile("rwb") as stream:

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from wiretape.daemon.listen import bind, exposed
-from wiretape.daemon.options import Address
 from wiretape.errors import BusyError, UsageError
+from wiretape.settings import Address
 
 
 def test_port_zero_picks_a_free_one_that_accepts() -> None:

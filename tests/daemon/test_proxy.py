@@ -14,23 +14,20 @@ import pytest
 
 from tests.support.wait import DEADLINE
 from wiretape.daemon.listen import bind
-from wiretape.daemon.options import Address
 from wiretape.daemon.proxy import Capture
-from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.errors import DaemonError
 from wiretape.session.catalogue import Catalogue
+from wiretape.settings import Address, RecordTarget, UpstreamSettings
 
 
 def capture_for(root: Path, *, upstream_ca: Path | None = None, workers: int = 1) -> Capture:
-    config = RecorderConfig(root=root, stream=0, streams=workers, upstream_ca=upstream_ca, insecure=False)
-    return Capture(bind(Address(host="127.0.0.1", port=0)), config)
+    upstream = UpstreamSettings(workers=workers, ca=upstream_ca)
+    return Capture(bind(Address(host="127.0.0.1", port=0)), root, upstream)
 
 
 def target(root: Path, name: str) -> RecordTarget:
     folder = Catalogue(root).create(name)
-    return RecordTarget(
-        session_id=folder.session_id, dir=folder.path, profile="full", durability="group", max_disk=None, on_full="pass"
-    )
+    return RecordTarget(session_id=folder.session_id, dir=folder.path)
 
 
 def run(capture: Callable[[], Capture], use: Callable[[Capture], Awaitable[None]], to: RecordTarget | None) -> None:

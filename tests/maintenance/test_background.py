@@ -18,11 +18,12 @@ from tests.support.serving import Daemon
 from tests.support.wait import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.log.scan import SegmentScan, scan_segment
-from wiretape.maintenance.background import SCRUB_HOURS, Follower, Pace, Work, retention, scrub_seconds
+from wiretape.maintenance.background import Commands, Follower, Pace, Work
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index
 from wiretape.session.pin import set_pin
 from wiretape.session.recovery.heal import unprotected, want_parity
+from wiretape.settings import MaintenanceSettings, to_wire
 
 ALWAYS = "0.0001"
 """Hours between two readings of a segment: a third of a second."""
@@ -34,15 +35,19 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WIRETAPE_BACKGROUND", "eager")
 
 
+EAGER = MaintenanceSettings(eager=True)
+
+
 class Background:
     """The process, and what it says."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: MaintenanceSettings = EAGER) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wiretape.maintenance.background", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.tell({"cmd": "configure", "settings": to_wire(settings)})
 
     def tell(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
@@ -66,14 +71,13 @@ def background(root: Path, eager: None) -> Iterator[Background]:
 
 
 def test_it_reports_recovery_first_and_ends_with_its_daemon(background: Background) -> None:
-    assert background.hears() == {"recovered": []}
-    assert background.hears() == {"doing": "following"}
+    assert background.hears() == {"event": "doing", "doing": "following", "done": 0, "total": 0}
 
 
 def test_it_follows_the_session_that_it_is_told_while_it_is_recorded(root: Path, background: Background) -> None:
     made = new_session(root)
     recording = Recording(made)
-    background.tell({"follow": made.session_id})
+    background.tell({"cmd": "follow", "sessionId": made.session_id})
     for number in range(50):
         recording.exchange(f"http://example.com/{number}")
     index = Index(made.path, made.session_id)
@@ -102,7 +106,7 @@ def test_a_quiet_log_is_not_read_again_and_again(root: Path) -> None:
     folder = catalogue.create("quiet")
     (folder.path / "log").mkdir(exist_ok=True)
     (folder.path / "log" / "small").write_bytes(b"x")
-    problems: list[dict[str, Any]] = []
+    problems: list[str] = []
     follower = Follower(catalogue, problems.append)
     follower.look(folder.session_id)
     index = folder.path / "index.sqlite"
@@ -113,7 +117,7 @@ def test_a_quiet_log_is_not_read_again_and_again(root: Path) -> None:
 
 
 def test_a_session_deleted_while_it_is_followed_is_reported_and_given_up(root: Path) -> None:
-    problems: list[dict[str, Any]] = []
+    problems: list[str] = []
     catalogue = Catalogue(root)
     folder = catalogue.create("gone")
     (folder.path / "log").mkdir(exist_ok=True)
@@ -123,14 +127,23 @@ def test_a_session_deleted_while_it_is_followed_is_reported_and_given_up(root: P
     shutil.rmtree(folder.path)
     follower.look(folder.session_id)
     follower.look(folder.session_id)
-    assert len([message["problem"] for message in problems if folder.session_id in message["problem"]]) == 1
+    assert len([sentence for sentence in problems if folder.session_id in sentence]) == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "hours"), [(None, SCRUB_HOURS), ("0", 0), ("1.5", 1.5), ("x", SCRUB_HOURS), ("-1", 0)]
-)
-def test_how_often_is_a_setting(text: str | None, hours: float) -> None:
-    assert scrub_seconds(text) == hours * 3600
+def test_what_is_told_of_many_sessions_comes_in_events_of_a_bounded_size(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wiretape.maintenance.background.ITEMS", 2)
+    made = [new_session(root) for _ in range(5)]
+    for session in made:
+        Recording(session).kill()
+    told: list[dict[str, Any]] = []
+    commands = Commands()
+    monkeypatch.setattr(commands, "wait", lambda _: None)
+    Work(Catalogue(root), told.append, MaintenanceSettings(), commands).recover()
+    named = [event["items"] for event in told if event["event"] == "recovered"]
+    assert [len(items) for items in named] == [2, 2, 1]
+    assert sorted(item for items in named for item in items) == sorted(session.session_id for session in made)
 
 
 def test_p4_rot_in_an_old_session_is_found_by_the_running_daemon_and_named(
@@ -183,29 +196,18 @@ def test_p4_rot_in_a_session_that_is_being_recorded_is_found_in_its_finished_seg
     assert segment(made).read_bytes() == before
 
 
-def test_sessions_go_when_the_settings_say_so_and_pinned_ones_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_go_when_the_settings_say_so_and_pinned_ones_stay(root: Path) -> None:
     old, pinned = closed_session(root, name="old"), closed_session(root, name="pinned")
     set_pin(pinned.path, pinned=True)
-    monkeypatch.setenv("WIRETAPE_RETAIN_TOTAL", "1")
-    process = Background(root)
+    process = Background(root, MaintenanceSettings(retain_total=1, eager=True))
     try:
         message = process.hears()
-        while "pruned" not in message:
+        while message["event"] != "pruned":
             message = process.hears()
     finally:
         process.process.communicate(timeout=DEADLINE)
-    assert old.session_id in message["pruned"]
+    assert old.session_id in message["sentence"]
     assert Catalogue(root).ids() == [pinned.session_id]
-
-
-def test_settings_that_cannot_be_read_delete_nothing_and_say_so() -> None:
-    said: list[dict[str, Any]] = []
-    assert retention({"WIRETAPE_RETAIN_DAYS": "many"}, said.append).empty
-    assert "no session is deleted" in said[0]["problem"]
-    assert retention({}, said.append).empty
-    rules = retention({"WIRETAPE_RETAIN_DAYS": "1.5", "WIRETAPE_RETAIN_TOTAL": "2GB"}, said.append)
-    assert (rules.older_than, rules.max_total) == (1.5 * 86400, 2_000_000_000)
-    assert len(said) == 1
 
 
 def test_a_damaged_segment_without_parity_is_read_once_and_not_at_every_look(
@@ -223,7 +225,7 @@ def test_a_damaged_segment_without_parity_is_read_once_and_not_at_every_look(
         return scan_segment(path, **how)
 
     monkeypatch.setattr("wiretape.session.recovery.heal.scan_segment", reading)
-    work = Work(Catalogue(root), lambda _: None, scrub_every=0)
+    work = Work(Catalogue(root), lambda _: None, MaintenanceSettings(scrub_seconds=0))
     for _ in range(3):
         work.protect()
     assert sorted(read) == sorted([segment(made), segment(sound)])

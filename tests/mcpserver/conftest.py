@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import pytest
 from mcp.client import Client
 
-from wiretape.daemon.service import Service, UpstreamSettings
+from wiretape.daemon.service import Service
 from wiretape.mcpserver.server import make_server
+from wiretape.settings import UpstreamSettings
 
 T = TypeVar("T")
 Ask = Callable[[Client], Awaitable[T]]

@@ -65,8 +65,7 @@ def test_the_log_says_what_the_session_is_called_and_how_it_is_recorded(root: Pa
     before = read_manifest(made.path, made.session_id)
     assert before is not None
     with RecorderProcess(root) as recorder:
-        recorder.send(cmd="record", sessionId=made.session_id, dir=str(made.path))
-        recorder.expect("recording")
+        recorder.record_to(made.session_id, made.path)
     (made.path / "manifest.json").unlink()
     (summary,) = Catalogue(root).list()
     assert (summary.name, summary.profile, summary.durability) == ("checkout", "preview", "always")
@@ -80,12 +79,12 @@ def test_an_exchange_belongs_to_the_session_in_which_it_began(recorder: Recorder
         client.send(request_bytes("GET", http_origin.url("/bytes/9"), host=http_origin.authority))
         hold.wait_reached()
         recorder.record("two")
-        recorder.send(cmd="close", sessionId="20260101T000000-00000a")
+        recorder.send(id="later", cmd="close", sessionId="20260101T000000-00000a")
         with RawClient.plain(recorder.address) as other:
             other.get(http_origin.url("/bytes/1"), host=http_origin.authority)
         hold.release()
         assert client.read_response().body == body_for("/bytes/9", 9)
-    recorder.expect("closed")
+    recorder.expect(number="later")
     assert [len(recorder.body(exchange)) for exchange in recorder.exchanges("one")] == [9]
     assert [len(recorder.body(exchange)) for exchange in recorder.exchanges("two")] == [1]
 
@@ -108,7 +107,7 @@ def test_p10_traffic_goes_on_when_the_log_cannot_grow_and_the_loss_is_counted(ro
 def test_p10_a_session_s_cap_holds_also_for_a_body_that_began_below_it(root: Path, http_origin: Origin) -> None:
     root.mkdir()
     with RecorderProcess(root) as process:
-        process.record(maxDisk=1_000_000)
+        process.record(max_disk=1_000_000)
         with RawClient.plain(process.address) as client:
             target = http_origin.url("/bytes/3000000")
             assert client.get(target, host=http_origin.authority).body == body_for("/bytes/3000000", 3_000_000)
@@ -129,14 +128,14 @@ def test_p10_a_session_s_cap_holds_over_all_its_recorders(root: Path, http_origi
     cap, answered = 1_000_000, 0
     with RecorderProcess(root) as process:
         for _ in range(4):
-            process.record(maxDisk=cap)
+            process.record(max_disk=cap)
             with RawClient.plain(process.address) as client:
                 for _ in range(10):
                     target = http_origin.url("/bytes/30000")
                     answered += client.get(target, host=http_origin.authority).body == body_for("/bytes/30000", 30_000)
             process.kill()
             process.respawn()
-        process.record(maxDisk=cap)
+        process.record(max_disk=cap)
         process.close()
         size = sum(path.stat().st_size for path in (process.folder("one") / "log").glob("*.wlog"))
         whole = [exchange for exchange in process.exchanges() if exchange.state == "complete"]
@@ -150,7 +149,7 @@ def test_a_malformed_command_is_answered_and_the_recorder_goes_on(root: Path, li
     root.mkdir()
     with RecorderProcess(root) as process:
         process.send_raw(line)
-        process.expect("error")
+        process.expect(ok=False)
         assert process.stats()["inFlight"] == 0
 
 

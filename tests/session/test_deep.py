@@ -109,8 +109,7 @@ def test_what_a_real_recorder_writes_agrees_while_it_is_written_and_after(
     made = Catalogue(root).create()
     paths = ["/bytes/0", "/bytes/300", "/bytes/700000", "/chunked/5000?trailers=1", "/gzip/9000", "/until-close/70000"]
     with RecorderProcess(root) as recorder:
-        recorder.send(cmd="record", sessionId=made.session_id, dir=str(made.path), profile=profile)
-        recorder.expect("recording")
+        recorder.record_to(made.session_id, made.path, profile=profile)
         for path in [*paths, "/short/500", "/early-hints", "/status/204"]:
             with RawClient.plain(recorder.address) as client:
                 client.send(request_bytes("GET", http_origin.url(path), host=http_origin.authority))

@@ -9,8 +9,6 @@ with RecorderProcess(root) as recorder:
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -19,10 +17,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.wait import DEADLINE, wait_until
+from wiretape.channel.blocking import BlockingChannel
 from wiretape.log import Exchange, open_session
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
+from wiretape.settings import RecorderSettings, RecordTarget, SessionSettings, UpstreamSettings, to_wire
 
 _IDS = {"one": "20260101T000000-00000a", "two": "20260101T000000-00000b"}
 
@@ -58,40 +58,36 @@ class RecorderProcess:
         mine, theirs = socket.socketpair()
         mine.settimeout(DEADLINE)
         listening = self._listening.fileno()
-        command = [sys.executable, "-m", "wiretape.recorder.worker", str(theirs.fileno())]
+        command = [sys.executable, "-m", "wiretape.recorder.worker", str(theirs.fileno()), self._loop]
         if self._limits:
             command = ["sh", "-c", f'{self._limits}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno(), listening],
-            env={**os.environ, "WIRETAPE_LOOP": self._loop},
         )
         theirs.close()
         self._control = mine
-        self._lines = mine.makefile("rb")
-        self.send(
-            cmd="config",
-            root=str(self.root),
-            listenFd=listening,
-            upstreamCa=str(self._upstream_ca) if self._upstream_ca else None,
-            insecure=self._insecure,
-        )
-        self.expect("configured")
-        self.send(cmd="accept")
-        self.expect("accepting")
+        self._channel = BlockingChannel(mine)
+        upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca)
+        self.ask("configure", **to_wire(RecorderSettings(root=self.root, listen_fd=listening, upstream=upstream)))
+        self.ask("accept")
+
+    def ask(self, cmd: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        return self._channel.call({"cmd": cmd, **fields})
 
     def send(self, **command: Any) -> None:
-        """Send a command."""
-        self._control.sendall(json.dumps(command).encode() + b"\n")
+        """Send a command that is answered later, if at all; ``id`` names it."""
+        self._channel.send(command)
 
     def send_raw(self, line: bytes) -> None:
         """Send bytes that may be no command."""
         self._control.sendall(line)
 
-    def expect(self, event: str) -> dict[str, Any]:
-        """Give the next answer, which must be ``event``."""
-        answer: dict[str, Any] = json.loads(self._lines.readline())
-        assert answer["event"] == event, answer
+    def expect(self, *, ok: bool = True, number: object = None) -> dict[str, Any]:
+        """Return the next answer, which must say that it was done or was not, to the request of that id."""
+        answer = self._channel.receive()
+        assert (answer["ok"], answer["id"]) == (ok, number), answer
         return answer
 
     def folder(self, name: str) -> Path:
@@ -102,18 +98,20 @@ class RecorderProcess:
         """Record what begins from now on in this session."""
         folder = self.folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        self.send(cmd="record", sessionId=_IDS[name], dir=str(folder), **{**self._options, **options})
-        self.expect("recording")
+        self.record_to(_IDS[name], folder, **options)
+
+    def record_to(self, session_id: str, folder: Path, **options: Any) -> None:
+        """Record what begins from now on in a session of this folder."""
+        settings = SessionSettings(**{**self._options, **options})
+        self.ask("record", **to_wire(RecordTarget(session_id=session_id, dir=folder, settings=settings)))
 
     def close(self, name: str = "one") -> None:
         """End a session and wait until it is sealed."""
-        self.send(cmd="close", sessionId=_IDS[name])
-        assert self.expect("closed")["sessionId"] == _IDS[name]
+        self.ask("close", sessionId=_IDS[name])
 
     def stats(self) -> dict[str, Any]:
         """Ask for the counters."""
-        self.send(cmd="stats")
-        return self.expect("stats")
+        return self.ask("stats")
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -122,13 +120,11 @@ class RecorderProcess:
 
     def respawn(self) -> None:
         """Start a successor on the same listening socket."""
-        self._lines.close()
         self._control.close()
         self._spawn()
 
     def stop(self) -> int:
         """Stop as a daemon does by closing the control socket; gives the exit status."""
-        self._lines.close()
         self._control.close()
         return self.process.wait(DEADLINE)
 
@@ -158,7 +154,6 @@ class RecorderProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._lines.close()
         self._control.close()
         self._listening.close()
 

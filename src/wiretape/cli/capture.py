@@ -14,11 +14,10 @@ from pathlib import Path
 
 from wiretape.cli.output import note, print_json
 from wiretape.daemon.listen import bind
-from wiretape.daemon.options import Address
 from wiretape.daemon.proxy import Capture
-from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.errors import NotFoundError
 from wiretape.session.catalogue import Catalogue
+from wiretape.settings import Address, RecordTarget, SessionSettings, UpstreamSettings, loop_from
 from wiretape.tls.authority import CertificateAuthority
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -94,22 +93,10 @@ def run_recorded(options: RunOptions) -> int:
 async def _run(options: RunOptions, program: str) -> int:
     authority = CertificateAuthority.load_or_create(options.root)
     made = Catalogue(options.root).create(options.name, profile="full", durability="group", max_disk=None)
-    target = RecordTarget(
-        session_id=made.session_id,
-        dir=made.path,
-        profile="full",
-        durability="group",
-        max_disk=None,
-        on_full="pass",
-    )
-    config = RecorderConfig(
-        root=options.root,
-        stream=0,
-        streams=1,
-        upstream_ca=options.upstream_ca,
-        insecure=options.insecure_upstream,
-    )
-    capture = Capture(bind(Address(host="127.0.0.1", port=0)), config)
+    target = RecordTarget(session_id=made.session_id, dir=made.path, settings=SessionSettings(name=options.name))
+    upstream = UpstreamSettings(insecure=options.insecure_upstream, ca=options.upstream_ca)
+    listener = bind(Address(host="127.0.0.1", port=0))
+    capture = Capture(listener, options.root, upstream, loop=loop_from(os.environ))
     try:
         await capture.start(target)
         variables = environment(

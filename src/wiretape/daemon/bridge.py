@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wiretape.daemon.client import START_TIMEOUT, ensure_daemon, error_from
+from wiretape.channel.messages import error_from
+from wiretape.daemon.client import START_TIMEOUT, ensure_daemon
 from wiretape.errors import DaemonError, WiretapeError
 
 _BLOCK = 1 << 16

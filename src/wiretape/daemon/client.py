@@ -3,14 +3,13 @@
 The first line that a client sends says what it wants of the connection; the daemon answers it with one line,
 ``{"wiretape": "ok"}`` or ``{"wiretape": "error", "error": {...}}``.
 
-- ``{"wiretape": "control"}``: one JSON request per line, ``{"cmd": ...}``, one JSON answer per line.
+- ``{"wiretape": "control"}``: requests and answers of a channel, see wiretape.channel.
 - ``{"wiretape": "mcp", "toolsets": [...] | null, "readOnly": false}``: MCP messages, one per line.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import subprocess
@@ -20,17 +19,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wiretape.channel.blocking import BlockingChannel
+from wiretape.channel.messages import error_from
 from wiretape.daemon.paths import is_private, lock_path, log_path, socket_path
-from wiretape.errors import DaemonError, NotFoundError, StorageError, UsageError, WiretapeError
+from wiretape.errors import DaemonError, NotFoundError, StorageError
 
 START_TIMEOUT = 30.0
 """Seconds that a daemon may take to answer on its socket: imports on a loaded machine, not work."""
-
-_KINDS: Mapping[str, type[WiretapeError]] = {
-    "usage": UsageError,
-    "not-found": NotFoundError,
-    "storage": StorageError,
-}
 
 
 def connect(root: Path) -> socket.socket:
@@ -74,42 +69,28 @@ def request(root: Path, message: Mapping[str, Any], *, timeout: float = 60.0) ->
     """
     with connect(root) as connection:
         connection.settimeout(timeout)
-        with connection.makefile("rwb") as stream:
-            try:
-                greet(stream, {"wiretape": "control"})
-                return call(stream, message)
-            except OSError as error:
-                raise DaemonError(
-                    f"the daemon of {root} did not answer {message.get('cmd')!r} within {timeout:g} s: {error}",
-                    hint=f"its messages are in {log_path(root)}",
-                ) from error
+        try:
+            channel = BlockingChannel(connection)
+            greet(channel, {"wiretape": "control"})
+            return channel.call(message)
+        except OSError as error:
+            raise DaemonError(
+                f"the daemon of {root} did not answer {message.get('cmd')!r} within {timeout:g} s: {error}",
+                hint=f"its messages are in {log_path(root)}",
+            ) from error
 
 
-def greet(stream: Any, hello: Mapping[str, Any]) -> None:
+def greet(channel: BlockingChannel, hello: Mapping[str, Any]) -> None:
     """Say what the connection is for and read the daemon's word on it.
 
     Raises:
         WiretapeError: the daemon refuses.
         DaemonError: it ended instead of answering.
     """
-    _send(stream, hello)
-    answer = _receive(stream)
+    channel.send(hello)
+    answer = channel.receive()
     if answer.get("wiretape") != "ok":
         raise error_from(answer.get("error"))
-
-
-def call(stream: Any, message: Mapping[str, Any]) -> dict[str, Any]:
-    """Send one request over a greeted control connection and give its answer.
-
-    Raises:
-        WiretapeError: what the daemon answered.
-        DaemonError: it ended instead of answering.
-    """
-    _send(stream, message)
-    answer = _receive(stream)
-    if not answer.pop("ok", False):
-        raise error_from(answer.get("error"))
-    return answer
 
 
 def ensure_daemon(root: Path, *, timeout: float = START_TIMEOUT) -> socket.socket:
@@ -171,30 +152,6 @@ def start_daemon(root: Path) -> subprocess.Popen[bytes]:
             f"the root {root} cannot be used: {error.strerror}",
             hint="give a folder that you can write with --root DIR or WIRETAPE_ROOT",
         ) from error
-
-
-def error_from(value: object) -> WiretapeError:
-    """Make the exception that a daemon's ``{"code", "message", "hint"}`` stands for."""
-    fields = value if isinstance(value, dict) else {}
-    code = str(fields.get("code", "daemon"))
-    kind = _KINDS.get(code, DaemonError)
-    message = str(fields.get("message", "the daemon refused without saying why"))
-    return kind(message, hint=str(fields.get("hint", "")), code=code)
-
-
-def _send(stream: Any, message: Mapping[str, Any]) -> None:
-    stream.write(json.dumps(message).encode() + b"\n")
-    stream.flush()
-
-
-def _receive(stream: Any) -> dict[str, Any]:
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        raise DaemonError("the daemon ended before it answered", hint="ask again; its log says why it ended")
-    answer = json.loads(line)
-    if not isinstance(answer, dict):
-        raise DaemonError("the daemon gave an answer that is not an object", hint="are both of the same version?")
-    return answer
 
 
 def _starting(root: Path) -> bool:

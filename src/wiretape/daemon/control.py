@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -12,19 +11,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from wiretape.channel.messages import LINE_MAX, decode, encode
+from wiretape.channel.peer import Peer, Request
 from wiretape.daemon.faces import Face
-from wiretape.daemon.options import Address
 from wiretape.daemon.paths import is_private, socket_path
-from wiretape.daemon.service import Service, SessionSettings
-from wiretape.errors import StorageError, UsageError, WiretapeError
+from wiretape.daemon.service import Service
+from wiretape.errors import DaemonError, StorageError, UsageError, WiretapeError
 from wiretape.model import to_json
+from wiretape.settings import Address, SessionSettings, from_wire
 
 log = logging.getLogger(__name__)
 
-LINE_MAX = 16 << 20
-"""Bytes of one line at most, an MCP message or a command."""
-
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def _answer(handler: Handler, request: Request) -> None:
+    """Do what was asked and say so, or why not."""
+    try:
+        request.answer(**await handler(request.fields))
+    except WiretapeError as error:
+        request.refuse(error)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        request.refuse(UsageError(f"unreadable command: {error}"))
+    except Exception:
+        log.exception("the command %s failed", request.cmd)
+        request.refuse(DaemonError(f"the daemon failed at {request.cmd!r}", hint="its messages have the cause"))
 
 
 class ControlServer:
@@ -124,25 +135,25 @@ class ControlServer:
             self._service.idle_since()
 
     async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            try:
-                message = await _read_object(reader)
-                if message is None:
-                    return
-                handler = self._commands.get(str(message.get("cmd")))
-                if handler is None:
-                    raise UsageError(
-                        f"the daemon has no command {message.get('cmd')!r}", hint=f"it has {', '.join(self._commands)}"
-                    )
-                answer = {"ok": True, **await handler(message)}
-            except WiretapeError as error:
-                answer = {"ok": False, "error": error.to_json()}
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                answer = {
-                    "ok": False,
-                    "error": {"code": "usage", "message": f"unreadable command: {error}", "hint": ""},
-                }
-            await _write(writer, answer)
+        """Answer a command's requests, each when it is done, until the command leaves."""
+        running: set[asyncio.Task[None]] = set()
+
+        def begin(request: Request) -> None:
+            handler = self._commands.get(request.cmd)
+            if handler is None:
+                raise UsageError(
+                    f"the daemon has no command {request.cmd!r}", hint=f"it has {', '.join(self._commands)}"
+                )
+            task = asyncio.create_task(_answer(handler, request))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        peer = Peer(reader, writer, name="a command", on_request=begin)
+        try:
+            await peer.run()
+        finally:
+            # Whoever asked may have left; what was begun is finished all the same.
+            await asyncio.gather(*running, return_exceptions=True)
 
     # -- commands -----------------------------------------------------------------------------------------------
 
@@ -183,13 +194,7 @@ def _names(value: object) -> list[str] | None:
 
 def _session_settings(message: dict[str, Any]) -> SessionSettings:
     """Read ``name``, ``profile``, ``durability``, ``maxDisk`` and ``onFull`` of a command."""
-    return SessionSettings(
-        name=message.get("name"),
-        profile=message.get("profile", "full"),
-        durability=message.get("durability", "group"),
-        max_disk=message.get("maxDisk"),
-        on_full=message.get("onFull", "pass"),
-    )
+    return from_wire(SessionSettings, message)
 
 
 def _private_folder(path: Path) -> None:
@@ -211,17 +216,9 @@ async def _read_object(reader: asyncio.StreamReader) -> dict[str, Any] | None:
         line = await reader.readline()
     except ValueError as error:
         raise UsageError(f"a line is longer than {LINE_MAX} bytes") from error
-    if not line:
-        return None
-    try:
-        message = json.loads(line)
-    except ValueError as error:
-        raise UsageError("the line is no JSON", hint='send {"wiretape": "control"} first') from error
-    if not isinstance(message, dict):
-        raise UsageError("the line is no JSON object", hint='send {"wiretape": "control"} first')
-    return message
+    return decode(line) if line else None
 
 
 async def _write(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-    writer.write(json.dumps(message).encode() + b"\n")
+    writer.write(encode(message))
     await writer.drain()

@@ -8,8 +8,8 @@ import socket
 import time
 from typing import Any
 
-from wiretape.daemon.options import Address
 from wiretape.errors import BusyError, NetworkError, UsageError
+from wiretape.settings import Address
 
 BACKLOG = 4096
 """Connections that wait while recorders are busy or one is being replaced (the kernel caps it at somaxconn)."""

@@ -19,12 +19,12 @@ from wiretape.daemon.faces import Face, MakeFace
 from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.lock import RootLock
 from wiretape.daemon.messages import OneLine
-from wiretape.daemon.options import Address, ServeOptions
 from wiretape.daemon.paths import info_path
-from wiretape.daemon.service import Service, SessionSettings, UpstreamSettings
+from wiretape.daemon.service import Service
 from wiretape.daemon.token import load_or_create
 from wiretape.errors import StorageError
 from wiretape.model import to_json
+from wiretape.settings import Address, ServeOptions
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ def run_serve(options: ServeOptions, make_face: MakeFace | None = None) -> int:
 
 
 async def _serve(options: ServeOptions, make_face: MakeFace | None) -> None:
-    upstream = UpstreamSettings(workers=options.workers, insecure=options.insecure_upstream, ca=options.upstream_ca)
-    service = await asyncio.to_thread(Service, options.root, upstream)
+    service = await asyncio.to_thread(
+        lambda: Service(options.root, options.upstream, options.maintenance, loop=options.loop)
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, service.stop_requested.set)
@@ -89,7 +90,7 @@ async def _run(
     await control.start()
     http = asyncio.create_task(_serve_http(face, listener))
     try:
-        await service.housekeeper.start()
+        await service.maintenance.start()
         service.follow()
         await _announce(options, service)
         await _until_stopped(service, options.idle_exit)
@@ -102,15 +103,8 @@ async def _run(
 
 
 async def _start_proxy(options: ServeOptions, service: Service) -> None:
-    settings = SessionSettings(
-        name=options.session,
-        profile=options.profile,
-        durability=options.durability,
-        max_disk=options.max_disk,
-        on_full=options.on_full,
-    )
     if options.proxy is not None:
-        await service.proxy_start(options.proxy, settings if options.record else None)
+        await service.proxy_start(options.proxy, options.session)
 
 
 async def _serve_http(face: Face | None, listener: socket.socket | None) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import logging
 import socket
 import time
-from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
-from wiretape.daemon.options import Address
-from wiretape.daemon.recorder_process import RecorderConfig, RecorderProcess, RecordTarget
+import msgspec
+
+from wiretape.daemon.recorder_process import RecorderProcess
 from wiretape.errors import DaemonError
+from wiretape.settings import Address, RecorderSettings, RecordTarget, UpstreamSettings, to_wire
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ BACKOFF_FIRST, BACKOFF_MAX = 0.05, 5.0
 """Seconds between restarts of a recorder that ends again and again; the first restart is immediate."""
 
 CLOSE_WAIT = 2.0
-"""Seconds that closing a session waits for the exchanges still running in it; they are finished behind that."""
+"""Seconds that closing a session waits for the exchanges still running in it; they are finished after that."""
 
 COUNTS = ("inFlight", "connections", "exchanges", "dropped", "unreported", "blocked")
 """What recorders count; ``blocked`` are sessions that cannot be recorded at the moment."""
@@ -47,16 +48,30 @@ class Capture:
 
     Args:
         listener: the listening socket; it is closed with the capture.
-        config: how its recorders are configured; ``stream`` is set here.
+        root: the folder with the CA.
+        upstream: how servers are trusted, and by how many recorders they are asked.
+        api: where the daemon's API listens, if it does.
+        loop: the recorders' event loop, ``uvloop`` or ``asyncio``.
     """
 
-    def __init__(self, listener: socket.socket, config: RecorderConfig) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        root: Path,
+        upstream: UpstreamSettings,
+        *,
+        api: Address | None = None,
+        loop: str = "uvloop",
+    ) -> None:
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self.address = Address(host=host, port=port)
         self.target: RecordTarget | None = None
-        self._config = config
-        self._workers = [_Worker() for _ in range(config.streams)]
+        self._loop = loop
+        self._settings = RecorderSettings(
+            root=root, listen_fd=listener.fileno(), streams=upstream.workers, upstream=upstream, api=api
+        )
+        self._workers = [_Worker() for _ in range(upstream.workers)]
         self._keepers: list[asyncio.Task[None]] = []
         self._closings: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -112,7 +127,7 @@ class Capture:
             if worker.recorder is None:
                 continue
             with contextlib.suppress(DaemonError):
-                event = await worker.recorder.ask("stats", "stats", within=2)
+                event = await worker.recorder.ask("stats", within=2)
                 for key in total:
                     total[key] += int(event.get(key) or 0)
         return total
@@ -133,12 +148,12 @@ class Capture:
         """Start one recorder: configured, recording, accepting; a successor also while its disk is full (P10)."""
         worker = self._workers[index]
         async with worker.lock:
-            recorder = await RecorderProcess.spawn(replace(self._config, stream=index), self._listener)
+            settings = msgspec.structs.replace(self._settings, stream=index)
+            recorder = await RecorderProcess.spawn(settings, loop=self._loop)
             try:
                 if self.target is not None:
-                    command = {**self.target.command(), "resume": resume}
-                    await recorder.ask("record", "recording", session_id=self.target.session_id, **command)
-                await recorder.ask("accept", "accepting")
+                    await recorder.ask("record", **to_wire(msgspec.structs.replace(self.target, resume=resume)))
+                await recorder.ask("accept")
             except BaseException:
                 recorder.kill()
                 await recorder.ended()
@@ -173,7 +188,7 @@ class Capture:
             if recorder is None:
                 return
             try:
-                await recorder.ask("record", "recording", session_id=target.session_id, **target.command())
+                await recorder.ask("record", **to_wire(target))
             except DaemonError:
                 # One that died in between is replaced, and its successor starts with the new target.
                 if recorder.alive:
@@ -184,8 +199,7 @@ class Capture:
 
         async def close(recorder: RecorderProcess) -> None:
             with contextlib.suppress(DaemonError):
-                fields: dict[str, Any] = {"sessionId": target.session_id}
-                await recorder.ask("close", "closed", session_id=target.session_id, within=86_400, **fields)
+                await recorder.ask("close", within=86_400, sessionId=target.session_id)
 
         tasks = {asyncio.create_task(close(worker.recorder)) for worker in self._workers if worker.recorder is not None}
         self._closings |= tasks

@@ -6,19 +6,15 @@ import asyncio
 import logging
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from wiretape import __version__
 from wiretape.daemon.listen import bind, exposed
-from wiretape.daemon.maintenance_process import Housekeeper
-from wiretape.daemon.options import Address
+from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
 from wiretape.daemon.proxy import COUNTS, Capture
-from wiretape.daemon.recorder_process import RecorderConfig, RecordTarget
 from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.token import ApiToken
@@ -26,6 +22,7 @@ from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted,
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
 from wiretape.session.ids import split_exchange_id
+from wiretape.settings import Address, MaintenanceSettings, RecordTarget, SessionSettings, UpstreamSettings
 from wiretape.tls.authority import CertificateAuthority
 
 log = logging.getLogger(__name__)
@@ -34,41 +31,30 @@ PATIENCE = 3.0
 """Seconds to wait for a port that the recorders of a killed daemon may still hold: their grace is two."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSettings:
-    """How a session is recorded. ``max_disk`` is bytes; ``keep`` False drops the session when the proxy stops."""
-
-    name: str | None = None
-    profile: Literal["full", "preview"] = "full"
-    durability: Literal["os", "group", "always"] = "group"
-    max_disk: int | None = None
-    on_full: Literal["pass", "refuse"] = "pass"
-    keep: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamSettings:
-    """How servers are trusted, and by how many recorders they are asked."""
-
-    workers: int = 1
-    insecure: bool = False
-    ca: Path | None = None
-
-
 class Service:
     """The daemon of one root.
 
     Args:
         root: the folder with CA and sessions.
         upstream: settings for every proxy that is started.
+        maintenance: what is done in the background.
+        loop: the recorders' event loop, ``uvloop`` or ``asyncio``.
     """
 
-    def __init__(self, root: Path, upstream: UpstreamSettings) -> None:
+    def __init__(
+        self,
+        root: Path,
+        upstream: UpstreamSettings,
+        maintenance: MaintenanceSettings = MaintenanceSettings(),  # noqa: B008  it is frozen
+        *,
+        loop: str = "uvloop",
+    ) -> None:
         self.root = root
         self.upstream = upstream
         self.authority = CertificateAuthority.load_or_create(root)
         self.library = Library(root)
-        self.housekeeper = Housekeeper(root)
+        self.maintenance = Maintenance(root, maintenance)
+        self._loop = loop
         self.api: Address | None = None
         self.token: ApiToken | None = None
         # A daemon that ends takes this file away: one that is still there was killed.
@@ -114,7 +100,7 @@ class Service:
             bridges=self.bridges,
             version=__version__,
             started_at=self._started_at,
-            background=self.housekeeper.state,
+            background=self.maintenance.state,
             unreported=counts["unreported"],
             disk_free=disk.free if disk else None,
             disk_total=disk.total if disk else None,
@@ -125,7 +111,7 @@ class Service:
                     disk,
                     dropped=counts["dropped"],
                     blocked=counts["blocked"] > 0,
-                    refuses=self._target is not None and self._target.on_full == "refuse",
+                    refuses=self._target is not None and self._target.settings.on_full == "refuse",
                 ),
             ],
         )
@@ -138,7 +124,7 @@ class Service:
 
     def follow(self) -> None:
         """Have the index of the session being recorded follow its log in the background."""
-        self.housekeeper.follow(self._target.session_id if self._target else None)
+        self.maintenance.follow(self._target.session_id if self._target else None)
 
     def idle_since(self) -> float | None:
         """Give the monotonic time since when nobody needs the daemon; None while somebody does."""
@@ -154,7 +140,7 @@ class Service:
                 capture, self._capture = self._capture, None
                 await capture.stop()
                 await self._drop_unwanted()
-        await self.housekeeper.stop()
+        await self.maintenance.stop()
         await self.library.close()
 
     # -- the proxy ----------------------------------------------------------------------------------------------
@@ -182,17 +168,9 @@ class Service:
                     pid=os.getpid(),
                 )
             upstream = upstream or self.upstream
-            config = RecorderConfig(
-                root=self.root,
-                stream=0,
-                streams=upstream.workers,
-                upstream_ca=upstream.ca,
-                insecure=upstream.insecure,
-                api=self.api,
-            )
             # The port first: one that is in use must not leave an empty session behind.
             listener = await asyncio.to_thread(bind, address, patience=PATIENCE if self._after_kill else 0.0)
-            capture = Capture(listener, config)
+            capture = Capture(listener, self.root, upstream, api=self.api, loop=self._loop)
             prepared = self._target
             try:
                 if settings is not None and (prepared is None or settings.name is not None):
@@ -342,14 +320,7 @@ class Service:
         self._last_session = folder.session_id
         if not settings.keep:
             self._unwanted.add(folder.session_id)
-        return RecordTarget(
-            session_id=folder.session_id,
-            dir=folder.path,
-            profile=settings.profile,
-            durability=settings.durability,
-            max_disk=settings.max_disk,
-            on_full=settings.on_full,
-        )
+        return RecordTarget(session_id=folder.session_id, dir=folder.path, settings=settings)
 
     async def _uncreate(self, prepared: RecordTarget | None) -> None:
         """Remove the session of a proxy that did not start; one that was there before stays."""

@@ -27,10 +27,12 @@ class ProxyStopped(Value, frozen=True):
 
 
 class Background(Value, frozen=True):
-    """What runs behind everything else: recovering unclean sessions, following the live log, reading old ones again.
+    """What runs in the background: recovering unclean sessions, following the live log, reading old ones again.
 
     ``done`` and ``total`` are bytes of the logs under recovery; both 0 when none is. ``damage`` is what was found since
-    the daemon started in segments that were sound when they were written, a sentence for each range.
+    the daemon started in segments that were sound when they were written, a sentence for each range. ``recovered``,
+    ``problems`` and ``damage`` name the newest hundred; ``recovered_total`` counts all. ``pid`` is None while no
+    process does it; ``restarts`` counts those that ended by themselves and were replaced.
     """
 
     doing: str
@@ -39,6 +41,9 @@ class Background(Value, frozen=True):
     recovered: list[str] = msgspec.field(default_factory=list)
     problems: list[str] = msgspec.field(default_factory=list)
     damage: list[str] = msgspec.field(default_factory=list)
+    recovered_total: int = 0
+    pid: int | None = None
+    restarts: int = 0
 
 
 class DaemonStatus(Value, frozen=True):

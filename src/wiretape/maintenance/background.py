@@ -1,38 +1,37 @@
-"""What a daemon does behind everything else, as a process of its own: recover unclean sessions, follow the log that is
+"""What a daemon does besides everything else, as a process of its own: recover unclean sessions, follow the log that is
 being recorded, and read again what was written long ago.
 
 Run as ``python -m wiretape.maintenance.background ROOT``. It is a process because this work is pure computing: in the
 daemon it would take turns with the answers, and on a machine with one core it must not take the recorder's time. So
 it runs at the lowest priority and rests between small transactions, longer the less time it is given: an index
 transaction that the scheduler starves would hold up a query that wants the same index. Nobody depends on it; a query
-follows the log itself before it answers. On a machine that has the time to spare, WIRETAPE_BACKGROUND=eager gives it
-everybody's priority.
+follows the log itself before it answers.
 
-Commands on stdin, one JSON object per line: ``{"follow": sessionId | null}``; it ends with stdin. On stdout, one per
-line: ``{"doing", "done", "total"}``, ``{"recovered": [...]}``, ``{"damage": [...]}``,
-``{"pruned": ...}`` or ``{"problem": ...}``.
+Stdin and stdout are a channel (see wiretape.channel). Commands: ``configure`` first, with the settings, then ``follow``
+with ``sessionId`` or null; it ends with stdin. Events: ``doing`` (``doing``, ``done``, ``total``), ``recovered`` and
+``damage`` (``items``, at most a hundred at a time), ``pruned`` and ``problem`` (``sentence``).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wiretape.config import parse_age, parse_size
-from wiretape.errors import NotFoundError, UsageError, WiretapeError
-from wiretape.model import Gap
+from wiretape.channel.messages import Lines, decode, encode
+from wiretape.errors import NotFoundError, WiretapeError
+from wiretape.model import Gap, RecoveredSession, SkippedSession
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.prune import PruneRules, prune
 from wiretape.session.recovery.heal import protect_session, unprotected, want_parity, wants_parity
 from wiretape.session.recovery.scrub import Scrubber
 from wiretape.session.session import Session
+from wiretape.settings import MaintenanceSettings, from_wire
 
 TICK = 0.5
 """Seconds between two looks at the log."""
@@ -50,16 +49,13 @@ SLICE = 0.02
 LONGEST_REST = 2.0
 REPORT_EVERY = 0.2
 
-SCRUB_HOURS = 24.0
-"""How often every finished segment is read again; the environment's WIRETAPE_SCRUB_HOURS says otherwise, 0 never."""
 LOOK_EVERY = 60.0
 PROTECT_EVERY = 5.0
-PARITY = "WIRETAPE_PARITY"
-"""In the environment: what is recorded from now on gets parity."""
 RETAIN_EVERY = 600.0
-RETAIN_DAYS = "WIRETAPE_RETAIN_DAYS"
-RETAIN_TOTAL = "WIRETAPE_RETAIN_TOTAL"
-"""The environment's settings of automatic retention; without them nothing is deleted."""
+ITEMS = 100
+"""Names or sentences in one event at most."""
+SENTENCE = 1000
+"""Characters of one sentence at most."""
 BIG = 64 << 20
 """Bytes to read from which the status says that it scrubs."""
 
@@ -67,15 +63,15 @@ Tell = Callable[[dict[str, Any]], None]
 
 
 def main(argv: list[str]) -> int:
-    """Work until stdin ends."""
-    if os.environ.get("WIRETAPE_BACKGROUND") != "eager":
-        give_way()
-    tell = _Teller()
-    catalogue = Catalogue(Path(argv[1]))
+    """Work on the root ``argv[1]`` until stdin ends."""
+    commands = Commands()
     with suppress(_Ended):
-        work = Work(catalogue, tell, scrub_every=scrub_seconds(os.environ.get("WIRETAPE_SCRUB_HOURS")))
-        work.rules = retention(os.environ, tell)
-        work.parity = os.environ.get(PARITY, "") not in {"", "0"}
+        settings = commands.settings()
+        if not settings.eager:
+            give_way()
+        work = Work(Catalogue(Path(argv[1])), _tell, settings, commands)
+        for problem in settings.problems:
+            work.problem(problem)
         work.run()
     return 0
 
@@ -95,39 +91,53 @@ def give_way() -> None:
             Path("/proc/self/autogroup").write_text("19")
 
 
-def scrub_seconds(hours: str | None) -> float:
-    """Read the setting; what is no number of hours means the default."""
-    try:
-        return max(0.0, float(hours)) * 3600 if hours is not None else SCRUB_HOURS * 3600
-    except ValueError:
-        return SCRUB_HOURS * 3600
-
-
-def retention(environ: Mapping[str, str], tell: Tell) -> PruneRules:
-    """Read the settings of automatic retention; what cannot be read is told, and nothing is deleted by it."""
-    days, total = environ.get(RETAIN_DAYS), environ.get(RETAIN_TOTAL)
-    try:
-        return PruneRules(
-            older_than=parse_age(f"{days}d") if days else None, max_total=parse_size(total) if total else None
-        )
-    except UsageError as error:
-        tell({"problem": f"no session is deleted automatically: {error}"})
-        return PruneRules()
-
-
 class _Ended(Exception):  # noqa: N818 -- the end of the input is no error
     """The daemon is gone."""
 
 
-class _Teller:
-    """Writes messages to the daemon; one that is gone is no reason to fail."""
+def _tell(event: dict[str, Any]) -> None:
+    """Write an event to the daemon; one that is gone is no reason to fail."""
+    try:
+        sys.stdout.buffer.write(encode(event))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os._exit(0)
 
-    def __call__(self, message: dict[str, Any]) -> None:
-        try:
-            sys.stdout.write(json.dumps(message) + "\n")
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os._exit(0)
+
+class Commands:
+    """What the daemon says on stdin.
+
+    Attributes:
+        follow: the session whose log is to be followed, None for none.
+    """
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._settings: MaintenanceSettings | None = None
+        self.follow: str | None = None
+
+    def settings(self) -> MaintenanceSettings:
+        """Wait for the settings, which come first."""
+        while self._settings is None:
+            self._read()
+        return self._settings
+
+    def wait(self, seconds: float) -> None:
+        """Take the commands that come in this time; the end of the input ends the work."""
+        until = time.monotonic() + seconds
+        while select.select([0], [], [], max(0.0, until - time.monotonic()))[0]:
+            self._read()
+
+    def _read(self) -> None:
+        block = os.read(0, 65536)
+        if not block:
+            raise _Ended
+        for line in self._lines.feed(block):
+            message = decode(line or b"")
+            if message.get("cmd") == "configure":
+                self._settings = from_wire(MaintenanceSettings, message["settings"])
+            elif message.get("cmd") == "follow":
+                self.follow = message["sessionId"]
 
 
 class Pace:
@@ -153,24 +163,38 @@ class Pace:
 class Work:
     """Everything that the process does, in turns."""
 
-    def __init__(self, catalogue: Catalogue, tell: Tell, *, scrub_every: float) -> None:
+    def __init__(
+        self, catalogue: Catalogue, tell: Tell, settings: MaintenanceSettings, commands: Commands | None = None
+    ) -> None:
         self._catalogue = catalogue
         self._tell = tell
-        self._scrub_every = scrub_every
+        self._settings = settings
+        self._scrub_every = settings.scrub_seconds
+        self._commands = commands or Commands()
         self._reported = 0.0
         self._looked = 0.0
-        self._input = b""
-        self._follower = Follower(catalogue, tell, self._wait)
-        self._session_id: str | None = None
+        self._follower = Follower(catalogue, self.problem, self._commands.wait)
         self._failed: set[tuple[str, str]] = set()
         self._damaged: set[tuple[str, str, int]] = set()
-        self.rules = PruneRules()
-        self.parity = False
+        self._recovered: list[str] = []
+        self._rules = PruneRules(older_than=settings.retain_seconds, max_total=settings.retain_total)
+
+    def problem(self, sentence: str) -> None:
+        """Tell what did not work."""
+        self._tell({"event": "problem", "sentence": sentence[:SENTENCE]})
+
+    def _doing(self, what: str, done: int = 0, total: int = 0) -> None:
+        self._tell({"event": "doing", "doing": what, "done": done, "total": total})
+
+    def _tell_all(self, event: str, items: Sequence[str]) -> None:
+        """Tell many things in events of a bounded size."""
+        for start in range(0, len(items), ITEMS):
+            self._tell({"event": event, "items": [item[:SENTENCE] for item in items[start : start + ITEMS]]})
 
     def run(self) -> None:
         """Work until stdin ends, which raises ``_Ended``."""
-        self._recover()
-        self._tell({"doing": "following"})
+        self.recover()
+        self._doing("following")
         scrub_at = retain_at = protect_at = 0.0
         while True:
             self._turn(TICK)
@@ -188,37 +212,32 @@ class Work:
 
     def _turn(self, seconds: float) -> None:
         """Give other work its turn: commands, and the log that is being recorded."""
-        self._wait(seconds)
-        if self._session_id is not None and time.monotonic() - self._looked >= TICK:
-            self._follower.look(self._session_id)
+        self._commands.wait(seconds)
+        if self._commands.follow is not None and time.monotonic() - self._looked >= TICK:
+            self._follower.look(self._commands.follow)
             self._looked = time.monotonic()
-
-    def _wait(self, seconds: float) -> None:
-        """Wait, and take the commands that come meanwhile."""
-        until = time.monotonic() + seconds
-        while True:
-            ready, _, _ = select.select([0], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return
-            block = os.read(0, 65536)
-            if not block:
-                raise _Ended
-            *lines, self._input = (self._input + block).split(b"\n")
-            for line in lines:
-                self._session_id = json.loads(line)["follow"]
 
     # -- recovery -----------------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
         """Recover every session that was left unclean (P13); what fails is reported and stops nothing."""
         try:
-            report = self._catalogue.recover_unclean(progress=self._progress)
+            self._catalogue.recover_unclean(progress=self._progress, each=self._settled)
         except WiretapeError as error:
-            self._tell({"problem": str(error)})
+            self.problem(str(error))
+        self._name_recovered()
+
+    def _settled(self, session: RecoveredSession | SkippedSession) -> None:
+        if isinstance(session, SkippedSession):
+            self.problem(f"session {session.session_id} was not recovered: {session.reason}")
             return
-        self._tell({"recovered": [session.session_id for session in report.recovered]})
-        for skipped in report.skipped:
-            self._tell({"problem": f"session {skipped.session_id} was not recovered: {skipped.reason}"})
+        self._recovered.append(session.session_id)
+        if len(self._recovered) >= ITEMS:
+            self._name_recovered()
+
+    def _name_recovered(self) -> None:
+        self._tell_all("recovered", self._recovered)
+        self._recovered.clear()
 
     def _progress(self, done: int, total: int) -> None:
         """Report bytes done and in all, not more often than somebody can look; queries get their turn meanwhile."""
@@ -226,21 +245,22 @@ class Work:
         now = time.monotonic()
         if now - self._reported >= REPORT_EVERY:
             self._reported = now
-            self._tell({"doing": "recovering", "done": done, "total": total})
+            self._doing("recovering", done, total)
 
     # -- retention ----------------------------------------------------------------------------------------------
 
     def retain(self) -> None:
         """Delete what the user's settings name, and say so."""
-        if self.rules.empty:
+        if self._rules.empty:
             return
         try:
-            report = prune(self._catalogue.root, self.rules)
+            report = prune(self._catalogue.root, self._rules)
         except WiretapeError as error:
-            self._tell({"problem": f"no session was deleted automatically: {error}"})
+            self.problem(f"no session was deleted automatically: {error}")
             return
         for session in report.pruned:
-            self._tell({"pruned": f"{session.session_id} ({session.name}): it {session.reason}"})
+            sentence = f"{session.session_id} ({session.name}): it {session.reason}"
+            self._tell({"event": "pruned", "sentence": sentence[:SENTENCE]})
 
     # -- parity -------------------------------------------------------------------------------------------------
 
@@ -250,7 +270,7 @@ class Work:
 
     def _protect_session(self, session_id: str) -> None:
         folder = self._catalogue.folder / session_id
-        if self.parity and session_id == self._session_id:
+        if self._settings.parity and session_id == self._commands.follow:
             want_parity(folder)
         if not wants_parity(folder):
             return
@@ -272,7 +292,7 @@ class Work:
         try:
             sessions = self._catalogue.ids()
         except WiretapeError as error:
-            self._tell({"problem": str(error)})
+            self.problem(str(error))
             return
         for session_id in sessions:
             try:
@@ -282,7 +302,7 @@ class Work:
             except WiretapeError as error:
                 if (session_id, otherwise) not in self._failed:
                     self._failed.add((session_id, otherwise))
-                    self._tell({"problem": f"session {session_id} {otherwise}: {error}"})
+                    self.problem(f"session {session_id} {otherwise}: {error}")
 
     def _scrub_session(self, session_id: str) -> None:
         pace = Pace(self._turn, SCRUB_SHARE)
@@ -292,14 +312,13 @@ class Work:
             return
         big = sum(ref.size for ref in due) >= BIG
         if big:
-            self._tell({"doing": f"scrubbing {session_id}"})
+            self._doing(f"scrubbing {session_id}")
         try:
             found = scrubber.run(self._scrub_every)
         finally:
             if big:
-                self._tell({"doing": "following"})
-        if found:
-            self._tell({"damage": [_sentence(session_id, gap) for gap in found[:100]]})
+                self._doing("following")
+        self._tell_all("damage", [_sentence(session_id, gap) for gap in found[:ITEMS]])
 
 
 def _sentence(session_id: str, gap: Gap) -> str:
@@ -310,9 +329,11 @@ def _sentence(session_id: str, gap: Gap) -> str:
 class Follower:
     """Keeps the index of the session being recorded close to its log's end."""
 
-    def __init__(self, catalogue: Catalogue, tell: Tell, rest: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, catalogue: Catalogue, problem: Callable[[str], None], rest: Callable[[float], None] = time.sleep
+    ) -> None:
         self._catalogue = catalogue
-        self._tell = tell
+        self._problem = problem
         self._pace = Pace(rest, FOLLOW_SHARE)
         self._given_up: str | None = None
         self._seen: tuple[str, int] | None = None
@@ -329,7 +350,7 @@ class Follower:
                 self._pace.begin()
                 session.follow(self._pace)
         except WiretapeError as error:
-            self._tell({"problem": f"the index of {session_id} could not be kept up: {error}"})
+            self._problem(f"the index of {session_id} could not be kept up: {error}")
             self._given_up = session_id
 
     def _log_size(self, session_id: str) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-from wiretape.daemon.options import Address, ServeOptions
 from wiretape.errors import WiretapeError
 from wiretape.mcpserver.main import run_serve
+from wiretape.settings import Address, ServeOptions, loop_from, maintenance_from
 
 IDLE_EXIT = 600.0
 """Seconds without a bridge and without a proxy after which it ends by itself."""
@@ -19,7 +20,16 @@ def main(argv: list[str]) -> int:
     api = Address(host="127.0.0.1", port=0)
     try:
         return run_serve(
-            ServeOptions(root=Path(argv[1]), proxy=None, api=api, record=False, json=True, idle_exit=idle_exit)
+            ServeOptions(
+                root=Path(argv[1]),
+                proxy=None,
+                api=api,
+                session=None,
+                maintenance=maintenance_from(os.environ),
+                json=True,
+                idle_exit=idle_exit,
+                loop=loop_from(os.environ),
+            )
         )
     except WiretapeError as error:
         print(f"wiretape: {error}", file=sys.stderr)  # noqa: T201  it is the daemon's log

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wiretape.daemon.faces import Face
 from wiretape.daemon.main import run_serve as run_daemon
-from wiretape.daemon.options import ServeOptions
 from wiretape.daemon.service import Service
+from wiretape.settings import ServeOptions
 
 
 def run_serve(options: ServeOptions) -> int:

@@ -1,7 +1,7 @@
-"""A recorder process: ``python -m wiretape.recorder.worker CONTROL_FD``, started and steered by the daemon.
+"""A recorder process: ``python -m wiretape.recorder.worker CONTROL_FD [LOOP]``, started and steered by the daemon.
 
-Commands and answers are lines of JSON on the control socket. When that closes the daemon is gone: the recorder seals
-its segments and ends.
+The control socket is a channel (see wiretape.channel): ``configure``, ``record``, ``accept``, ``stats``, ``close`` and
+``stop``. When it closes the daemon is gone: the recorder seals its segments and ends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import secrets
 import signal
@@ -17,10 +16,12 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wiretape import __version__
-from wiretape.errors import UsageError, WiretapeError
+from wiretape.channel.messages import LINE_MAX
+from wiretape.channel.peer import Peer, Request
+from wiretape.errors import StorageError, UsageError
 from wiretape.log.format import Event, FrameType
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
@@ -33,6 +34,7 @@ from wiretape.recorder.pool import Pool
 from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
 from wiretape.session.metadata import SESSION_EVENT, facts_of
+from wiretape.settings import RecorderSettings, RecordTarget, from_wire
 from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import ServerContexts, UpstreamContexts
 
@@ -52,92 +54,87 @@ class Worker:
         self._streams = 1
         self._run = secrets.randbits(63)
         self._stopping = asyncio.Event()
-        self._writer: asyncio.StreamWriter | None = None
 
     async def main(self) -> None:
         """Serve the control socket until it closes or says stop."""
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._control)
+        reader, writer = await asyncio.open_unix_connection(sock=self._control, limit=LINE_MAX)
+        daemon = Peer(reader, writer, name="the daemon", on_request=self._obey)
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the daemon decides
-        listening = self._loop.create_task(self._listen(reader))
+        listening = self._loop.create_task(daemon.run())
+        # However listening ends: a recorder must never outlive its daemon.
+        listening.add_done_callback(lambda _: self._stopping.set())
         await self._stopping.wait()
-        listening.cancel()
         await self._finish()
+        with contextlib.suppress(OSError):
+            await daemon.drain()
+        daemon.close()
+        listening.cancel()
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    def _obey(self, request: Request) -> None:
+        """Carry out what the daemon asks; what cannot be done is the answer."""
         try:
-            while line := await reader.readline():
-                try:
-                    await self._obey(json.loads(line))
-                except WiretapeError as error:
-                    self._say({"event": "error", **error.to_json()})
-                except OSError as error:
-                    self._say({"event": "error", "code": "storage", "message": str(error), "hint": ""})
-                except (ValueError, KeyError, TypeError) as error:
-                    self._say({"event": "error", "code": "usage", "message": f"bad command: {error!r}", "hint": ""})
-        finally:
-            self._stopping.set()  # however listening ended: a recorder must never outlive its daemon
+            self._carry_out(request)
+        except OSError as error:
+            raise StorageError(f"the recorder cannot {request.cmd}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"bad command {request.cmd!r}: {error!r}") from error
 
-    def _say(self, message: dict[str, Any]) -> None:
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
+    def _carry_out(self, request: Request) -> None:
+        match request.cmd:
+            case "configure":
+                self._configure(from_wire(RecorderSettings, request.fields))
+                request.answer()
+            case "record":
+                self._record(from_wire(RecordTarget, request.fields), request)
+            case "close":
+                self._close(str(request.fields["sessionId"]), request)
+            case "accept":
+                if self._listener is not None:
+                    self._listener.start()
+                request.answer()
+            case "stats":
+                for tape in self._tapes.values():
+                    tape.report_dropped()
+                # After the write: what is said to be in the log is.
+                self._loop.call_soon(lambda: request.answer(**self._stats()))
+            case "stop":
+                self._stopping.set()
+            case _:
+                raise UsageError(f"the recorder knows no command {request.cmd!r}")
 
-    async def _obey(self, command: dict[str, Any]) -> None:
-        kind = command["cmd"]
-        if kind == "config":
-            self._configure(command)
-        elif kind == "record":
-            self._record(command)
-        elif kind == "close":
-            self._close(command["sessionId"])
-        elif kind == "accept":
-            if self._listener is not None:
-                self._listener.start()
-            self._say({"event": "accepting"})
-        elif kind == "stats":
-            for tape in self._tapes.values():
-                tape.report_dropped()
-            # Behind the write: what is said to be in the log is.
-            self._loop.call_soon(lambda: self._say({"event": "stats", **self._stats()}))
-        elif kind == "stop":
-            self._stopping.set()
-        else:
-            raise UsageError(f"the recorder knows no command {kind!r}")
-
-    def _configure(self, command: dict[str, Any]) -> None:
-        self._stream, self._streams = command.get("stream", 0), command.get("streams", 1)
-        extra = command.get("upstreamCa")
-        upstream = UpstreamContexts(bool(command.get("insecure")), Path(extra) if extra else None)
-        authority = CertificateAuthority.load_or_create(Path(command["root"]))
-        pool = Pool(self._loop)
-        listening = socket.socket(fileno=command["listenFd"])
-        api = command.get("api")
-        ourselves = Ourselves([listening.getsockname()[:2], *([(api[0], api[1])] if api else [])])
+    def _configure(self, settings: RecorderSettings) -> None:
+        self._stream, self._streams = settings.stream, settings.streams
+        upstream = UpstreamContexts(settings.upstream.insecure, settings.upstream.ca)
+        authority = CertificateAuthority.load_or_create(settings.root)
+        listening = socket.socket(fileno=settings.listen_fd)
+        api = [(settings.api.host, settings.api.port)] if settings.api else []
+        ourselves = Ourselves([listening.getsockname()[:2], *api])
         self._context = Context(
             self._loop,
-            pool,
+            Pool(self._loop),
             Connector(self._loop, upstream, ourselves),
             ServerContexts(authority),
             ourselves=ourselves,
         )
         self._listener = Listener(self._context, listening)
-        self._say({"event": "configured"})
 
-    def _record(self, command: dict[str, Any]) -> None:
+    def _record(self, target: RecordTarget, request: Request) -> None:
         context = self._ready()
-        session_id = command["sessionId"]
-        if session_id not in self._tapes:
-            self._tapes[session_id] = self._open(session_id, command)
-        context.tape = self._tapes[session_id]
+        tape = self._tapes.get(target.session_id)
+        if tape is None:
+            tape = self._tapes[target.session_id] = self._open(target)
+        context.tape = tape
         # Said once it is true: the segment and what the session is called are written.
-        self._tapes[session_id].release(self._say, {"event": "recording", "sessionId": session_id})
+        tape.release(lambda _: request.answer(), None)
 
-    def _open(self, session_id: str, command: dict[str, Any]) -> Tape:
-        log_dir = Path(command["dir"]) / "log"
+    def _open(self, target: RecordTarget) -> Tape:
+        settings = target.settings
+        log_dir = target.dir / "log"
         log_dir.mkdir(mode=0o700, exist_ok=True)
         number, seq = resume_point(log_dir, self._stream, self._streams)
         identity = StreamIdentity(
-            session_id=session_id,
+            session_id=target.session_id,
             stream=self._stream,
             streams=self._streams,
             run=self._run,
@@ -145,7 +142,7 @@ class Worker:
             boot_id=_boot_id(),
             program=f"wiretape {__version__}",
         )
-        room = self._room(log_dir, command.get("maxDisk"))
+        room = self._room(log_dir, settings.max_disk)
         writer = LogWriter(
             log_dir,
             identity,
@@ -153,19 +150,19 @@ class Worker:
             next_number=number,
             next_seq=seq,
             reserve=Reserve(reserve_path(log_dir, self._stream)),
-            patient=bool(command.get("resume")),
+            patient=target.resume,
         )
         tape = Tape(
             self._loop,
             writer,
-            session_id,
-            durability=command.get("durability", "group"),
-            profile=command.get("profile", "full"),
+            target.session_id,
+            durability=settings.durability,
+            profile=settings.profile,
             max_disk=room,
-            on_full=command.get("onFull", "pass"),
+            on_full=settings.on_full,
         )
         # In the log, what only the manifest knows otherwise: a lost manifest costs nothing.
-        facts = facts_of(Path(command["dir"]), session_id)
+        facts = facts_of(target.dir, target.session_id)
         if facts is not None:
             tape.append(FrameType.EVENT, 0, Event(time.time_ns(), SESSION_EVENT, facts))
         return tape
@@ -180,18 +177,18 @@ class Worker:
         written = sum(ref.size for ref in list_segments(log_dir) if ref.stream == self._stream)
         return cap // self._streams - written
 
-    def _close(self, session_id: str) -> None:
+    def _close(self, session_id: str, request: Request) -> None:
         context = self._ready()
         tape = self._tapes.pop(session_id, None)
         if tape is None:
-            self._say({"event": "closed", "sessionId": session_id})
+            request.answer()
             return
         if context.tape is tape:
             context.tape = NullTape()
 
         def sealed() -> None:
             tape.close()
-            self._say({"event": "closed", "sessionId": session_id})
+            request.answer()
 
         tape.when_drained(sealed)
 
@@ -233,13 +230,8 @@ class Worker:
         deadline = self._loop.time() + GRACE_SECONDS
         while any(tape.syncing for tape in self._tapes.values()) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        for session_id, tape in self._tapes.items():
+        for tape in self._tapes.values():
             tape.close()
-            self._say({"event": "closed", "sessionId": session_id})
-        if self._writer is not None:
-            with contextlib.suppress(ConnectionError, OSError):
-                await self._writer.drain()
-            self._writer.close()
 
     def _busy(self, context: Context) -> bool:
         return any(tape.in_flight for tape in self._tapes.values()) or any(not c.idle for c in context.clients)
@@ -252,9 +244,9 @@ def _boot_id() -> str:
         return ""
 
 
-def new_loop() -> asyncio.AbstractEventLoop:
-    """Give a loop: uvloop where there is one, unless WIRETAPE_LOOP=asyncio asks for the plain one."""
-    if os.environ.get("WIRETAPE_LOOP") != "asyncio":
+def new_loop(name: str = "uvloop") -> asyncio.AbstractEventLoop:
+    """Return a loop: uvloop where it is installed, unless ``name`` is ``asyncio``."""
+    if name != "asyncio":
         try:
             import uvloop  # noqa: PLC0415 -- optional
         except ImportError:
@@ -265,10 +257,10 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def main(argv: list[str]) -> int:
-    """Run a recorder on the control socket whose descriptor is ``argv[1]``."""
+    """Run a recorder on the control socket whose descriptor is ``argv[1]``, on the loop that ``argv[2]`` names."""
     control = socket.socket(fileno=int(argv[1]))
     control.setblocking(False)
-    loop = new_loop()
+    loop = new_loop(*argv[2:3])
     asyncio.set_event_loop(loop)
     # An exchange leaves no cycles behind; the collector's young generation would run every 350 exchanges for nothing.
     gc.freeze()

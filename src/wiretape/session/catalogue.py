@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -308,11 +308,17 @@ class Catalogue:
             done += size
             progress(done, total)
 
-    def recover_unclean(self, *, progress: Progress | None = None) -> RecoverReport:
+    def recover_unclean(
+        self,
+        *,
+        progress: Progress | None = None,
+        each: Callable[[RecoveredSession | SkippedSession], None] = lambda _: None,
+    ) -> RecoverReport:
         """Recover the sessions that were left unclean since they were last looked at (P13), newest first.
 
         Args:
             progress: called with (bytes done, bytes in all).
+            each: called with what became of each session, when that is known.
         """
         self._sweep()
         recovered: builtins.list[RecoveredSession] = []
@@ -325,9 +331,11 @@ class Catalogue:
                     report = session.settle(share)
                 except WiretapeError as error:
                     skipped.append(SkippedSession(session_id=session_id, reason=str(error)))
+                    each(skipped[-1])
                     continue
             if report is not None:
                 recovered.append(report)
+                each(report)
         return RecoverReport(recovered=recovered, skipped=skipped)
 
 

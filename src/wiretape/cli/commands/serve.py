@@ -10,7 +10,17 @@ import click
 
 from wiretape.cli.options import json_option, root_option
 from wiretape.config import parse_address, parse_size
-from wiretape.daemon.options import Address, ServeOptions
+from wiretape.settings import (
+    PARITY,
+    RETAIN_DAYS,
+    RETAIN_TOTAL,
+    Address,
+    ServeOptions,
+    SessionSettings,
+    UpstreamSettings,
+    loop_from,
+    maintenance_from,
+)
 
 EXAMPLES = """\b
 Examples:
@@ -114,28 +124,29 @@ def command(
 
     The MCP address and the page want the token that is in the file `token` of the root; the address `ui` carries it.
     """
-    # The process that does it reads its settings there, as it does under a daemon that an agent has started.
+    given: dict[str, str] = {}
     if retain_days is not None:
-        os.environ["WIRETAPE_RETAIN_DAYS"] = f"{retain_days:f}"
+        given[RETAIN_DAYS] = f"{retain_days:f}"
     if parity:
-        os.environ["WIRETAPE_PARITY"] = "1"
+        given[PARITY] = "1"
     if retain_total is not None:
-        os.environ["WIRETAPE_RETAIN_TOTAL"] = str(retain_total)
+        given[RETAIN_TOTAL] = str(retain_total)
     options = ServeOptions(
         root=root,
         proxy=proxy,
         api=api,
-        record=not no_record,
-        session=session,
-        profile=profile,
-        durability=durability,
-        max_disk=max_disk,
-        on_full=on_full,
-        workers=workers,
-        insecure_upstream=insecure_upstream,
-        upstream_ca=None if upstream_ca is None else upstream_ca.absolute(),
+        session=None
+        if no_record
+        else SessionSettings(name=session, profile=profile, durability=durability, max_disk=max_disk, on_full=on_full),
+        upstream=UpstreamSettings(
+            workers=workers,
+            insecure=insecure_upstream,
+            ca=None if upstream_ca is None else upstream_ca.absolute(),
+        ),
+        maintenance=maintenance_from({**os.environ, **given}),
         json=as_json,
         idle_exit=idle_exit,
+        loop=loop_from(os.environ),
     )
     from wiretape.mcpserver.main import run_serve  # noqa: PLC0415
 

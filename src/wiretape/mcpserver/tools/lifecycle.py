@@ -8,13 +8,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
-from wiretape.daemon.options import Address
-from wiretape.daemon.service import SessionSettings, UpstreamSettings
 from wiretape.daemon.values import DaemonStatus, ProxyStarted, ProxyStopped
 from wiretape.errors import UsageError
 from wiretape.mcpserver.arguments import CaptureProfile, MaxDisk, SessionName, StorageDir, max_bytes, refuse_storage_dir
 from wiretape.mcpserver.results import Certificate
 from wiretape.mcpserver.tool import Call, Hints, tool
+from wiretape.settings import Address, SessionSettings, UpstreamSettings
 
 _CA_HINT: Final = "give the path of a PEM file"
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wiretape.daemon.service import SessionSettings
 from wiretape.daemon.values import Deleted, Recording
 from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
@@ -15,6 +14,7 @@ from wiretape.mcpserver.results import OneSession, SessionList
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
 from wiretape.session.ids import split_exchange_id
+from wiretape.settings import SessionSettings
 
 
 @tool("Start a session", Hints())

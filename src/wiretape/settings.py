@@ -1,0 +1,221 @@
+"""What can be set, as values that go unchanged from the command line or a tool to the process that acts on them.
+
+``to_wire`` and ``from_wire`` carry them over a channel as JSON. Environment variables are read here, when a program
+begins, and nowhere else: see ``maintenance_from``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from wiretape.config import parse_age, parse_size
+from wiretape.errors import UsageError
+
+Profile = Literal["full", "preview"]
+Durability = Literal["os", "group", "always"]
+OnFull = Literal["pass", "refuse"]
+
+SCRUB_HOURS: Final = 24.0
+"""How often every finished segment is read again."""
+
+LOOP: Final = "WIRETAPE_LOOP"
+BACKGROUND: Final = "WIRETAPE_BACKGROUND"
+SCRUB: Final = "WIRETAPE_SCRUB_HOURS"
+PARITY: Final = "WIRETAPE_PARITY"
+RETAIN_DAYS: Final = "WIRETAPE_RETAIN_DAYS"
+RETAIN_TOTAL: Final = "WIRETAPE_RETAIN_TOTAL"
+"""The environment's variables."""
+
+S = TypeVar("S", bound="Setting")
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A value that can be set."""
+
+
+class Address(Setting, frozen=True):
+    """A host and port to listen on; port 0 picks a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class SessionSettings(Setting, frozen=True):
+    """How a session is recorded.
+
+    Attributes:
+        name: what it is called, or None.
+        profile: bodies whole, or their first 4 KiB.
+        durability: what a power cut may cost.
+        max_disk: bytes the log may take, None for no cap.
+        on_full: what happens to traffic that cannot be recorded.
+        keep: False drops the session when the proxy stops.
+    """
+
+    name: str | None = None
+    profile: Profile = "full"
+    durability: Durability = "group"
+    max_disk: int | None = None
+    on_full: OnFull = "pass"
+    keep: bool = True
+
+
+class UpstreamSettings(Setting, frozen=True):
+    """How servers are trusted, and by how many recorders they are asked.
+
+    Attributes:
+        workers: recorder processes.
+        insecure: do not verify the servers' certificates.
+        ca: a PEM file of further roots to trust.
+    """
+
+    workers: int = 1
+    insecure: bool = False
+    ca: Path | None = None
+
+
+class MaintenanceSettings(Setting, frozen=True):
+    """What the background process does besides following and recovering.
+
+    Attributes:
+        retain_seconds: sessions that ended longer ago are deleted; None never.
+        retain_total: the oldest are deleted while all together take more bytes; None never.
+        parity: what is recorded from now on gets parity.
+        scrub_seconds: how often every finished segment is read again; 0 never.
+        eager: work at everybody's priority.
+        problems: sentences about settings that could not be read, and are not followed.
+    """
+
+    retain_seconds: float | None = None
+    retain_total: int | None = None
+    parity: bool = False
+    scrub_seconds: float = SCRUB_HOURS * 3600
+    eager: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class RecorderSettings(Setting, frozen=True):
+    """What a recorder is told first.
+
+    Attributes:
+        root: the folder with the CA.
+        listen_fd: the listening socket that it inherited.
+        stream: the log stream that it alone writes, of ``streams``.
+        upstream: how servers are trusted.
+        api: where the daemon's API listens: what leads there is refused, so that no recording has its token (P14).
+    """
+
+    root: Path
+    listen_fd: int
+    stream: int = 0
+    streams: int = 1
+    upstream: UpstreamSettings = UpstreamSettings()
+    api: Address | None = None
+
+
+class RecordTarget(Setting, frozen=True):
+    """The session that new exchanges are recorded to.
+
+    Attributes:
+        session_id: its id.
+        dir: its folder.
+        settings: how it is recorded.
+        resume: a recorder has written it before and was replaced.
+    """
+
+    session_id: str
+    dir: Path
+    settings: SessionSettings = SessionSettings()
+    resume: bool = False
+
+
+class ServeOptions(Setting, frozen=True):
+    """How a daemon starts.
+
+    Attributes:
+        root: the folder that holds the CA and the sessions; made when it is not there.
+        proxy: where the recording proxy listens; None starts none until a client asks (`proxy_start`).
+        api: where MCP over Streamable HTTP is served; None serves the Unix socket alone.
+        session: the session to open at once; None passes traffic on unrecorded until a session is started.
+        upstream: how servers are trusted.
+        maintenance: what is done in the background.
+        json: print the one line of JSON when connections are accepted, and nothing else, on stdout.
+        idle_exit: end after this many seconds without a bridge and without a proxy; None never.
+        loop: the recorders' event loop; uvloop only where it is installed.
+    """
+
+    root: Path
+    proxy: Address | None = Address(host="127.0.0.1", port=8080)
+    api: Address | None = Address(host="127.0.0.1", port=8081)
+    session: SessionSettings | None = SessionSettings()
+    upstream: UpstreamSettings = UpstreamSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+    json: bool = False
+    idle_exit: float | None = None
+    loop: Literal["uvloop", "asyncio"] = "uvloop"
+
+
+def to_wire(setting: Setting) -> dict[str, Any]:
+    """Return a setting as JSON has it."""
+    fields = msgspec.to_builtins(setting, enc_hook=str)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def from_wire(kind: type[S], fields: object) -> S:
+    """Read a setting that came as JSON.
+
+    Raises:
+        UsageError: it is none of that kind; the sentence names the key.
+    """
+    try:
+        return msgspec.convert(fields, kind, dec_hook=lambda wanted, value: wanted(value))
+    except (msgspec.ValidationError, TypeError) as error:
+        raise UsageError(f"settings that cannot be read: {error}", hint="are both of the same version?") from error
+
+
+def loop_from(environ: Mapping[str, str]) -> Literal["uvloop", "asyncio"]:
+    """Read which event loop recorders run on."""
+    return "asyncio" if environ.get(LOOP) == "asyncio" else "uvloop"
+
+
+def maintenance_from(environ: Mapping[str, str]) -> MaintenanceSettings:
+    """Read the environment's settings. What cannot be read is told in ``problems``; nothing is deleted by it."""
+    problems: list[str] = []
+    days, total = environ.get(RETAIN_DAYS), environ.get(RETAIN_TOTAL)
+    retain_seconds, retain_total = None, None
+    try:
+        retain_seconds = parse_age(f"{days}d") if days else None
+        retain_total = parse_size(total) if total else None
+    except UsageError as error:
+        retain_seconds = retain_total = None
+        problems.append(f"no session is deleted automatically: {error}")
+    return MaintenanceSettings(
+        retain_seconds=retain_seconds,
+        retain_total=retain_total,
+        parity=environ.get(PARITY, "") not in {"", "0"},
+        scrub_seconds=_scrub_seconds(environ.get(SCRUB), problems),
+        eager=environ.get(BACKGROUND) == "eager",
+        problems=tuple(problems),
+    )
+
+
+def _scrub_seconds(hours: str | None, problems: list[str]) -> float:
+    if hours is None:
+        return SCRUB_HOURS * 3600
+    try:
+        seconds = float(hours) * 3600
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds):
+        return max(0.0, seconds)
+    problems.append(f"{SCRUB}={hours[:40]!r} is no number of hours: every {SCRUB_HOURS:g} hours it is")
+    return SCRUB_HOURS * 3600
