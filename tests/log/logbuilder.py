@@ -153,7 +153,6 @@ class SegmentBuilder:
             done=self.done_count,
             first_seq=self.first_seq,
             next_seq=self.next_seq,
-            digest=crc32c(bytes(self.buffer)),
         )
         return self.add(FrameType.SEAL, 0, record, flags=Flag.FINAL if final else 0)
 

@@ -11,15 +11,20 @@ import pytest
 import wiretape.log.format as log_format
 from tests.log.logbuilder import SegmentBuilder
 from wiretape.log.format import (
+    EVENT_KEYS,
     FORMAT_VERSION,
     HEADER,
     HEADER_CRC,
     HEADER_SIZE,
     MARK,
+    MAX_CERTIFICATES,
     MAX_CHUNK,
+    MAX_HEAD,
+    MAX_PARTIAL,
     MAX_PAYLOAD,
     RECORDS,
     SEGMENT_BYTES,
+    DoneFlag,
     EndState,
     Flag,
     FrameType,
@@ -70,12 +75,11 @@ def worked_example() -> str:
     return "\n\n".join(parts)
 
 
-def rows(heading: str) -> list[list[str]]:
-    """Give the cells of the first table behind a heading."""
+def rows(heading: str, number: int = 0) -> list[list[str]]:
+    """Give the cells of a table behind a heading, by default of the first."""
     section = document().split(f"\n{heading}\n", 1)[1]
-    table = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
-    assert table is not None
-    lines = table[0].strip().splitlines()[2:]
+    table = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[number]
+    lines = table.strip().splitlines()[2:]
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 
 
@@ -129,6 +133,16 @@ def test_the_flags_are_all_described() -> None:
     assert listed == {name: value for name, value in vars(Flag).items() if name.isupper()}
 
 
+def test_the_table_of_events_has_every_kind_with_its_keys() -> None:
+    listed = {row[0]: tuple(key.strip().strip("`") for key in row[1].split(",")) for row in rows("### Events")}
+    assert listed == EVENT_KEYS
+
+
+def test_the_bits_of_dones_flags_are_all_described() -> None:
+    listed = {row[1]: int(row[0], 16) for row in rows("## Records", 1)}
+    assert listed == {name: value for name, value in vars(DoneFlag).items() if name.isupper()}
+
+
 def test_the_limits_and_names_are_the_documents() -> None:
     text = document()
     assert f"{SEGMENT_BYTES // 2**20} MiB" in text
@@ -138,6 +152,9 @@ def test_the_limits_and_names_are_the_documents() -> None:
     assert MARK.hex(" ") in text
     assert segment_name(0, 1) in text
     assert lock_name(0) in text
+    assert f"| {MAX_HEAD:,} bytes |" in text
+    assert f"| {MAX_PARTIAL:,} seqs |" in text
+    assert f"| certificates | {MAX_CERTIFICATES // 1024} KiB |" in text
     for state in EndState:
         assert f"{state.value} {state.name.lower()}" in text
 

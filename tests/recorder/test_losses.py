@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,11 +15,13 @@ import pytest
 from tests.recorder.test_session_stream import ME, make
 from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
-from wiretape.log.format import Done, EndState, FrameType
+from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
 from wiretape.log.stream_writer import LogWriter
 from wiretape.log.verify import verify_log
+from wiretape.model import Durability
 from wiretape.recorder.session_stream import Tape
 
+LOG = Path("/log")
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -41,8 +45,8 @@ def test_p10_a_report_of_drops_that_the_full_disk_refuses_is_made_again(tmp_path
         files.room = 100_000
         tape.append(FrameType.DONE, 3, DONE)  # meets no segment, begins the next one
         await written(tape)
-        tape.report_dropped()
         files.room = 0
+        tape.report_dropped()
         await written(tape)
         files.room = None
         tape.append(FrameType.DONE, 4, DONE)
@@ -225,3 +229,73 @@ def test_p9_a_tape_closed_in_the_middle_of_a_sync_that_fails_loses_nothing() -> 
     for seed in range(20):
         report = verify_log(folder, ME.session_id, files=MemoryFiles(disk.after_power_cut(Random(seed))))
         assert report.done == 1
+
+
+class Forgetful(FailingFiles):
+    """Files of which a failed sync takes everything since the last one that succeeded: it reads as zeros."""
+
+    def __init__(self, memory: MemoryFiles) -> None:
+        super().__init__(memory)
+        memory.forget = True
+        self.memory = memory
+
+    def fdatasync(self, fd: int) -> None:
+        """Sync, or fail."""
+        if self.sync_errors > 0:
+            self.sync_errors -= 1
+            self.memory.failing = 1
+        super().fdatasync(fd)
+
+
+def exchange(tape: Tape) -> None:
+    """Record a small exchange."""
+    tape.begin()
+    seq = tape.take_seq()
+    tape.append(FrameType.OPENED, seq, Opened(1, 1, "http", "a", 80, "c", 0), flags=Flag.REQUEST_COMPLETE)
+    tape.append(FrameType.DONE, seq, DONE)
+    tape.end(seq=seq)
+
+
+@pytest.mark.parametrize(
+    ("ends", "durability", "streams"),
+    [(13_500, "group", 1), (13_500, "os", 3), (101_000, "os", 1)],
+)
+def test_p10_however_many_ends_a_failed_sync_takes_they_are_counted_and_the_session_is_sealed(
+    ends: int, durability: Durability, streams: int
+) -> None:
+    disk = MemoryDisk()
+    disk.make_folder(LOG)
+    files = Forgetful(MemoryFiles(disk))
+    me = replace(ME, streams=streams)
+
+    async def run() -> tuple[int, int]:
+        writer = LogWriter(LOG, me, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        tape = Tape(asyncio.get_running_loop(), writer, ME.session_id, durability=durability)
+        exchange(tape)
+        await written(tape)
+        files.sync_errors = 1
+        for number in range(ends):
+            exchange(tape)
+            if number % 5_000 == 0:
+                await written(tape)
+        await written(tape)
+        if durability == "group":
+            await wait_for(lambda: not files.sync_errors and not tape.syncing)
+        tape.close()
+        return tape.dropped, tape.unreported
+
+    dropped, unreported = asyncio.run(run())
+    report = verify_log(LOG, ME.session_id, files=files)
+    assert unreported == 0
+    assert report.dropped == dropped > 0.9 * ends
+    assert report.closed_cleanly
+    assert len(report.partial) == min(dropped, 100_000)
+    recorded = report.done
+    assert recorded + dropped == ends + 1
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something is so."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)

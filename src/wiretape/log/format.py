@@ -29,6 +29,10 @@ MAX_CHUNK: Final = 256 * 1024
 MAX_HEAD: Final = 0xFFFF
 MAX_PAYLOAD: Final = 2 * 1024 * 1024
 """No frame's payload is longer; a header that says so is damaged even if its CRC agrees."""
+MAX_CERTIFICATES: Final = 256 * 1024
+"""Bytes of a server's certificates in one TLS frame."""
+MAX_PARTIAL: Final = 4_000
+"""Seqs in one report of what was dropped: nine bytes each, at most, in a head."""
 
 
 class FrameType(IntEnum):
@@ -46,6 +50,7 @@ class FrameType(IntEnum):
     MARKED = 10
     EVENT = 11
     SEAL = 12
+    SENT = 13
 
 
 class Flag:
@@ -53,9 +58,19 @@ class Flag:
 
     REQUEST_COMPLETE: Final = 0x01  # OPENED: the whole request body is inline
     INTERIM: Final = 0x01  # RESPONSE_HEAD: a 1xx answer, another head follows
-    RESPONSE: Final = 0x01  # TRAILERS, MESSAGE: of the response / from the server
+    RESPONSE: Final = 0x01  # TRAILERS, MESSAGE: of the response / from the server; SENT: to the client
     HAS_RESPONSE: Final = 0x01  # DONE: response head and body are inline
     FINAL: Final = 0x01  # SEAL: the stream ends here, the session was closed cleanly
+    LAST: Final = 0x02  # MESSAGE, SENT: no more of this message follows
+
+
+class DoneFlag:
+    """Bits of DONE's ``flags`` field."""
+
+    RETRIED: Final = 0x01  # the request was sent a second time, on a fresh connection
+    REUSED: Final = 0x02  # the connection to the server had served an exchange before
+    REQUEST_WHOLE: Final = 0x04  # the client sent its whole request
+    CHANGED: Final = 0x08  # a rule changed the request or the response
 
 
 class EndState(IntEnum):
@@ -94,7 +109,9 @@ class Opened(Record, frozen=True):
     """Head of OPENED; the data is the raw request head (``head_size`` bytes) and the first bytes of the body.
 
     ``connection`` names the client connection (see TlsSeen); ``source`` is how it came: ``explicit``, ``connect``,
-    ``transparent``, ``replay``, ``import``.
+    ``transparent``, ``replay``, ``import``. ``client`` is the client's address and ``accepted_at`` the one it had
+    connected to, both ``HOST:PORT``. ``protocol`` is ``h2`` or ``h3``, empty for HTTP/1; ``stream`` is the number of
+    its stream there. ``process`` is the client's, ``PID NAME``.
     """
 
     wall_ns: int
@@ -105,12 +122,20 @@ class Opened(Record, frozen=True):
     client: str
     head_size: int
     source: str = "explicit"
+    protocol: str = ""
+    stream: int = 0
+    process: str = ""
+    accepted_at: str = ""
 
 
 class BodyChunk(Record, frozen=True):
-    """Head of REQUEST_BODY and RESPONSE_BODY: where in the body these bytes belong."""
+    """Head of REQUEST_BODY and RESPONSE_BODY: where in the body these bytes belong, and when they had arrived.
+
+    ``elapsed_ns`` counts from the exchange's beginning, -1 where it is not known.
+    """
 
     position: int
+    elapsed_ns: int = -1
 
 
 class ResponseBegun(Record, frozen=True):
@@ -132,7 +157,9 @@ class Done(Record, frozen=True):
 
     Sizes count body bytes on the wire, transfer coding removed; CRCs are CRC-32C of those bytes; ``*_recorded`` is how
     many of them the log holds (fewer than the size in the preview profile). Times are nanoseconds, -1 where there was
-    no such part.
+    no such part. ``server`` is the server's address, ``sent_from`` our own on that connection, both ``HOST:PORT``;
+    ``upstream_connection`` names it (see TlsSeen), 0 for none. ``messages`` counts those of an upgraded or streaming
+    exchange, ``flags`` are the bits of DoneFlag.
     """
 
     elapsed_ns: int
@@ -155,13 +182,45 @@ class Done(Record, frozen=True):
     upstream_connection: int = 0
     error_code: str = ""
     error: str = ""
+    messages: int = 0
+    flags: int = 0
+    sent_from: str = ""
+
+
+class MessageSeen(Record, frozen=True):
+    """Head of MESSAGE; the data are bytes of the message from ``position`` on; the frame with the flag LAST ends it.
+
+    ``number`` counts the messages of one side from 1; ``opcode`` is WebSocket's, 0 elsewhere; ``event`` is the type of
+    a server-sent event, empty elsewhere; ``size`` is the whole message's, -1 while nobody knows.
+    """
+
+    elapsed_ns: int
+    number: int
+    opcode: int = 0
+    event: str = ""
+    size: int = -1
+    position: int = 0
+
+
+class SentOn(Record, frozen=True):
+    """Head of SENT: what went on where the rule named ``rule`` changed a message.
+
+    The data of the first frame are the raw head (``head_size`` bytes), then bytes of the body; further frames have more
+    of the body from ``position`` on, and the last one the flag LAST.
+    """
+
+    elapsed_ns: int
+    rule: str
+    head_size: int = 0
+    position: int = 0
 
 
 class TlsSeen(Record, frozen=True):
-    """Head of TLS: one handshake; the data is the raw ClientHello where it was seen.
+    """Head of TLS: one handshake; the data is the client's raw ClientHello where it was seen, or the certificates.
 
     ``side`` is ``client`` (towards us) or ``server`` (ours towards the server); ``error_code`` is empty when
-    it succeeded.
+    it succeeded. ``verified`` is empty where no server was verified, ``ok``, ``off``, or why it is not trusted;
+    ``certificates`` is how many the server sent.
     """
 
     wall_ns: int
@@ -175,14 +234,12 @@ class TlsSeen(Record, frozen=True):
     cipher: str
     error_code: str = ""
     error: str = ""
+    verified: str = ""
+    certificates: int = 0
 
 
 class Event(Record, frozen=True):
-    """Head of EVENT: something that happened to the recording itself.
-
-    Kinds: ``dropped`` (detail: exchanges, bytes, reason, fromTs, toTs, partial: list of seq), ``suspect`` (detail:
-    segment, offset), ``note``.
-    """
+    """Head of EVENT: something that happened to the recording itself; EVENT_KEYS has the kinds."""
 
     wall_ns: int
     kind: str
@@ -199,8 +256,8 @@ class Marked(Record, frozen=True):
 class Seal(Record, frozen=True):
     """Head of SEAL, the last frame of a finished segment.
 
-    ``digest`` is CRC-32C over all bytes of the segment before this frame; ``opened``/``done`` count those frames;
-    ``next_seq`` is the seq the stream gives next.
+    ``opened``/``done`` count those frames; ``next_seq`` is the seq the stream gives next. ``digest`` is 0; earlier
+    releases summed the segment's bytes there.
     """
 
     wall_ns: int
@@ -209,7 +266,7 @@ class Seal(Record, frozen=True):
     done: int
     first_seq: int
     next_seq: int
-    digest: int
+    digest: int = 0
 
 
 RECORDS: Final[dict[FrameType, type[Record]]] = {
@@ -220,11 +277,22 @@ RECORDS: Final[dict[FrameType, type[Record]]] = {
     FrameType.RESPONSE_BODY: BodyChunk,
     FrameType.TRAILERS: TrailersSeen,
     FrameType.DONE: Done,
+    FrameType.MESSAGE: MessageSeen,
     FrameType.TLS: TlsSeen,
     FrameType.MARKED: Marked,
     FrameType.EVENT: Event,
     FrameType.SEAL: Seal,
+    FrameType.SENT: SentOn,
 }
+
+EVENT_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "session": ("name", "createdNs", "profile", "durability", "maxDisk"),
+    "dropped": ("exchanges", "partial", "fromTs", "toTs", "reason"),
+    "suspect": ("segment", "cause", "rewritten"),
+    "refused": ("client", "error", "code", "head"),
+    "import": ("from", "exchanges", "imported", "skipped", "damaged"),
+}
+"""Every kind of EVENT, and the keys that its detail may have."""
 
 
 def segment_name(stream: int, number: int) -> str:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from google_crc32c import value as crc32c
 
-from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC
+from wiretape.errors import LogError
+from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAX_HEAD, MAX_PAYLOAD
 
 _pack = HEADER.pack
 _pack_crc = HEADER_CRC.pack
@@ -36,7 +37,15 @@ def encode_frame(kind: int, flags: int, offset: int, seq: int, salt: int, head: 
         offset: absolute offset in the segment at which the frame will stand.
         head: the record, msgpack encoded, at most MAX_HEAD bytes.
         data: raw bytes that follow it.
+
+    Raises:
+        LogError: it does not fit into a frame; nothing that is recorded is as long as that (FORMAT.md, Bounds).
     """
+    if len(head) > MAX_HEAD or len(head) + len(data) > MAX_PAYLOAD:
+        raise LogError(
+            f"a frame of kind {kind} cannot hold a record of {len(head)} bytes and {len(data)} bytes of data",
+            code="too-long",
+        )
     payload = head + data if data else head
     header = _pack(MAGIC, kind, flags, len(head), len(payload), offset, seq, salt, crc32c(payload))
     return header + _pack_crc(crc32c(header)) + payload

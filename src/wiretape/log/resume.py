@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wiretape.errors import LogError
+from wiretape.errors import DamagedError, LogError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import HEADER_SIZE, FrameType, Seal, SegmentHead
-from wiretape.log.items import Damage
-from wiretape.log.scan import scan_segment
+from wiretape.log.items import Damage, Frame
+from wiretape.log.scan import read_frame, scan_segment
 from wiretape.log.store import SegmentRef, list_segments
 
 _SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, before anything else
@@ -35,6 +35,15 @@ def resume_point(log_dir: Path, stream: int, streams: int, files: Files = REAL) 
     return number, following + skipped
 
 
+def _sealed_seq(ref: SegmentRef, seal: Frame, salt: int | None, files: Files) -> int:
+    """Give the seq that a seal says comes next, 0 where its bytes do not check: after a power cut they may be zeros."""
+    try:
+        record = read_frame(ref.path, seal.offset, salt or 0, files).record()
+    except DamagedError:
+        return 0
+    return record.next_seq if isinstance(record, Seal) else 0
+
+
 def _most_frames(size: int) -> int:
     """Give how many seqs ``size`` unreadable bytes can have held at most: none of them may be given again (P5)."""
     return size // HEADER_SIZE
@@ -45,7 +54,8 @@ def _next_seq(ref: SegmentRef, streams: int, files: Files) -> tuple[int | None, 
     following: int | None = None
     begins = False
     try:
-        for item in scan_segment(ref.path, verify_data=False, files=files):
+        scan = scan_segment(ref.path, verify_data=False, files=files)
+        for item in scan:
             if isinstance(item, Damage):
                 # A torn tail was never acted upon; damage in front of good frames was, and those say how far it went.
                 hidden = 0 if item.is_tail else _most_frames(item.length) * streams
@@ -55,8 +65,7 @@ def _next_seq(ref: SegmentRef, streams: int, files: Files) -> tuple[int | None, 
                 if isinstance(head, SegmentHead):
                     following, begins = max(following or 0, head.first_seq), True
             elif item.kind == FrameType.SEAL:
-                seal = item.record()
-                following = seal.next_seq if isinstance(seal, Seal) else following
+                following = max(following or 0, _sealed_seq(ref, item, scan.salt, files))
             elif item.seq:
                 following = max(following or 0, item.seq + streams)
     except LogError:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from google_crc32c import extend as crc32c_extend
 
 from wiretape.errors import StorageError
+from wiretape.log.bounds import fitted
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import (
     HEADER,
     HEADER_SIZE,
+    MAX_HEAD,
     SEGMENT_BYTES,
     Flag,
     FrameType,
@@ -26,6 +27,7 @@ from wiretape.log.frames import encode_frame
 from wiretape.log.identity import StreamIdentity
 from wiretape.log.locks import take_lock
 from wiretape.log.reserve import END_BYTES, FULL, RESERVE_BYTES, Reserve
+from wiretape.log.seqs import Seqs
 from wiretape.log.unsynced import Inherited, Unsynced
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -42,6 +44,7 @@ class Appender:
     Attributes:
         epoch: grows with every failed write; frames of an exchange begun in an earlier epoch may be missing.
         lost: (type, seq) of each frame that a failed write dropped; the caller empties it.
+        gone: exchanges whose end was written and that a failed sync took; likewise.
         position: offset in the current segment at which the next frame will stand.
         in_reserve: the disk is full, and what is appended goes to the reserve: only ends and reports should.
         unsynced: descriptors of finished segments that the next ``sync_job`` saves.
@@ -89,10 +92,10 @@ class Appender:
         self.position = 0
         self.epoch = 0
         self.unsynced: list[int] = []
-        self._unsynced = Unsynced((next_number, 0))
-        self._note_end = self._unsynced.ends.append
+        self._unsynced = Unsynced((next_number, 0), identity.streams)
+        self._note_end = self._unsynced.ends.note
         self.folder_dirty = False
-        self._digest = 0
+        self.gone = Seqs(identity.streams)
         self.lost: list[tuple[int, int]] = []
         self._reset_counts()
         self._lock_fd = take_lock(log_dir, identity.stream, identity.note(), files)
@@ -128,6 +131,11 @@ class Appender:
         return self._seq
 
     @property
+    def step(self) -> int:
+        """The difference between two seqs of this stream that follow each other."""
+        return self._step
+
+    @property
     def size(self) -> int:
         """Bytes of all this writer's segments, gathered frames included."""
         return self._earlier + self.position
@@ -145,8 +153,22 @@ class Appender:
     # -- frames -------------------------------------------------------------------------------------------------
 
     def append(self, kind: int, seq: int, record: Record | bytes, data: bytes = b"", flags: int = 0) -> None:
-        """Gather one frame; it is in the log when ``flush`` has returned True."""
-        head = record if type(record) is bytes else _encode(record)
+        """Gather one frame; it is in the log when ``flush`` has returned True.
+
+        A record that is longer than a frame's head holds is cut (see ``fitted``).
+
+        Raises:
+            LogError: head and data are longer than a frame; nothing was gathered.
+        """
+        if isinstance(record, bytes):
+            head = record
+        else:
+            try:
+                head = _encode(record)
+            except (UnicodeEncodeError, OverflowError, TypeError):
+                head = fitted(record)
+            if len(head) > MAX_HEAD:
+                head = fitted(record)
         frame = encode_frame(kind, flags, self.position, seq, self.salt, head, data)
         self.position += len(frame)
         self._pending.append(frame)
@@ -162,13 +184,16 @@ class Appender:
         """Whether frames are gathered that no flush has written."""
         return bool(self._pending)
 
-    def flush(self) -> bool:
-        """Write all gathered frames; False when some could not be written: ``lost`` then names them, ``epoch`` grew."""
+    def flush(self, *, last: bool = False) -> bool:
+        """Write all gathered frames; False when some could not be written: ``lost`` then names them, ``epoch`` grew.
+
+        ``last`` may use the part of a reserve that is kept for the account of what was dropped.
+        """
         if self._fd < 0:
             self._lose()
             self.begin_new_segment()
             return False
-        if self.in_reserve and self.position > RESERVE_BYTES - END_BYTES:
+        if self.in_reserve and not last and self.position > RESERVE_BYTES - END_BYTES:
             self._lose()
             return False
         try:
@@ -196,7 +221,6 @@ class Appender:
             self._count_lost(refused)
             raise
         self._pending = []
-        self._digest = crc32c_extend(self._digest, batch)
 
     def _take_back(self, taken: int) -> list[bytes]:
         """Give the gathered frames that are not in the log: those that end after the first ``taken`` bytes."""
@@ -254,7 +278,6 @@ class Appender:
     # -- segments -----------------------------------------------------------------------------------------------
 
     def _reset_counts(self) -> None:
-        self._digest = 0
         self._frames = self._opened = self._done = 0
         self._first_seq = self._seq
 
@@ -292,7 +315,6 @@ class Appender:
             done=self._done,
             first_seq=self._first_seq,
             next_seq=self._seq,
-            digest=self._digest,
         )
         self.append(FrameType.SEAL, 0, seal, flags=Flag.FINAL if final else 0)
         fd = self._fd

@@ -71,26 +71,25 @@ class LogWriter(Appender):
         """After a failed fsync: leave the suspect segment and write its unsynced frames again to a new one (P9).
 
         The frames are read back and only taken when their checksums agree; their copies carry the same seq, so readers
-        see each once. Where the kernel no longer has all of them, ``lost`` names the ends that are gone and ``epoch``
+        see each once. Where the kernel no longer has all of them, ``gone`` names the ends that it lost and ``epoch``
         grows. False when the copies cannot be written: to be tried again, or given up with ``leave_unsynced``.
         """
         if not self.begin_new_segment():
             return False
         suspects, self.unsynced = self.unsynced, []
         unsynced, begun = self._unsynced, self._number
-        epoch, lost, ends = self.epoch, list(self.lost), list(unsynced.ends)
+        epoch, lost, ends = self.epoch, list(self.lost), unsynced.take_ends()
         back = ReadBack(self._inherited.spans() + unsynced.spans(begun, self._path), self._files)
-        unsynced.ends.clear()  # the copies are noted instead
         if not self._copy(back):
             self.epoch, self.lost = epoch, lost
-            unsynced.ends.clear()
-            unsynced.ends.extend(ends)
+            unsynced.ends.clear()  # those of copies
+            unsynced.ends.add(ends)
             self.unsynced = suspects + self.unsynced
             return False
         self._drop(suspects)
         self._inherited.suspects.clear()
         if not back.whole:
-            self.lost.extend((int(FrameType.DONE), seq) for seq in set(ends).difference(unsynced.ends))
+            self.gone.add(ends.without(unsynced.ends))
             self.epoch += 1
         unsynced.restart(begun)
         return True
@@ -107,7 +106,7 @@ class LogWriter(Appender):
         self.begin_new_segment()
         self._drop(self.unsynced)
         self.unsynced = []
-        self._unsynced.ends.clear()
+        self._unsynced.take_ends()
         self._unsynced.restart(self._number)
 
     def _drop(self, descriptors: list[int]) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from wiretape.errors import WiretapeError
 from wiretape.log.files import Files
 from wiretape.log.format import FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
-
-_ENDS: Final = 100_000  # nobody takes them out where nobody syncs
+from wiretape.log.seqs import Seqs
 
 Place = tuple[int, int]
 """A segment's number and an offset in it."""
@@ -33,35 +31,40 @@ class Unsynced:
     """The part of one stream that a loss of power may take.
 
     Attributes:
-        ends: seqs of the exchanges that ended in it, oldest first.
+        ends: the exchanges that ended in it, without those whose sync runs.
     """
 
-    def __init__(self, begin: Place) -> None:
-        self.ends: deque[int] = deque(maxlen=_ENDS)
+    def __init__(self, begin: Place, step: int = 1) -> None:
+        self.ends = Seqs(step)
+        self._syncing = Seqs(step)
         self._from = begin
         self._left: dict[int, tuple[int, int]] = {}
-        self._in_sync = 0
 
     def leave(self, number: int, end: int, salt: int) -> None:
         """Note where a segment's frames end that is not written any more."""
         self._left[number] = (end, salt)
+        self.ends.fold()  # where nobody syncs, nobody else does
 
     def lose(self, seq: int) -> None:
         """Take back an end that could not be written."""
-        if seq in self.ends:
-            self.ends.remove(seq)
+        self.ends.discard(seq)
+        self._syncing.discard(seq)
 
     def begin_sync(self, gathered: int) -> None:
-        """Note that a sync begins; ``gathered`` ends are not written yet and no part of it."""
-        self._in_sync = len(self.ends) - gathered
+        """Note that a sync begins; the last ``gathered`` ends are not written yet and no part of it."""
+        self._syncing.add(self.ends.take(keep_noted=gathered))
 
     def end_sync(self, until: Place) -> None:
         """Note that everything before ``until`` is on the disk."""
         self._from = max(self._from, until)
         self._left = {number: left for number, left in self._left.items() if number >= until[0]}
-        for _ in range(min(self._in_sync, len(self.ends))):
-            self.ends.popleft()
-        self._in_sync = 0
+        self._syncing.clear()
+
+    def take_ends(self) -> Seqs:
+        """Give all ends, and forget them."""
+        taken = self.ends.take()
+        taken.add(self._syncing.take())
+        return taken
 
     def spans(self, before: int, path: Callable[[int], Path]) -> list[Span]:
         """Give where it lies in the segments with a lower number than ``before``."""

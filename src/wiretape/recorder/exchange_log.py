@@ -134,9 +134,10 @@ class Tap:
             self._cut = True
             return 0
         piece = piece[:room] if room < len(piece) else piece
+        elapsed = _clock() - self.timer.started
         for at in range(0, len(piece), MAX_CHUNK):
             part = piece[at : at + MAX_CHUNK] if len(piece) > MAX_CHUNK else piece
-            self.tape.append(kind, self.seq, BodyChunk(position + at), part)
+            self.tape.append(kind, self.seq, BodyChunk(position + at, elapsed), part)
         return len(piece)
 
     def count_request(self, size: int) -> None:

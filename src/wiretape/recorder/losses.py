@@ -6,8 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from wiretape.log.format import Event
+from wiretape.log.format import MAX_PARTIAL, Event
+from wiretape.log.seqs import Seqs
 
+_LISTED: Final = 100_000
+"""Seqs that all reports together list; readers of a log take no more, what is beyond is counted."""
 _KEPT: Final = 1000  # reports that no sync has confirmed; nobody confirms them where nobody syncs
 
 
@@ -26,36 +29,50 @@ class Drops:
         unreported: those of them of which the log says nothing yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = 1) -> None:
+        """Begin; ``step`` is the difference between two seqs of the stream that follow each other."""
         self.total = 0
         self.unreported = 0
-        self._seqs: list[int] = []
+        self._step = step
+        self._seqs = Seqs(step)
+        self._room = _LISTED
         self._since_ms = 0
         self._writing: _Report | None = None
         self._unsynced: list[Event] = []
         self._in_sync = 0
 
-    def add(self, count: int, seqs: list[int]) -> None:
+    def add(self, count: int, seqs: Seqs | None = None) -> None:
         """Count exchanges; ``seqs`` are those of them that had been given a number, and may be in the log in part."""
         if not self.unreported:
             self._since_ms = time.time_ns() // 1_000_000
         self.total += count
         self.unreported += count
-        self._seqs.extend(seqs)
+        if seqs is not None:
+            self._seqs.add(seqs)
 
-    def report(self) -> Event:
-        """Give the event that says what is unreported; ``written`` or ``refused`` tells what became of it."""
+    def report(self, *, brief: bool = False) -> Event:
+        """Give an event that says of what is unreported as much as fits; ``written`` or ``refused`` tells its end.
+
+        What has no number, and numbers beyond those that readers list, are counted in the last event. Where there is
+        little room, ``brief`` makes one event do.
+        """
         now = time.time_ns()
+        seqs = self._seqs.take_first(min(MAX_PARTIAL, self._room))
+        self._room -= len(seqs)
+        more = not brief and self._room > 0 and len(self._seqs) > self._seqs.unlisted
+        count = len(seqs) if more else self.unreported
+        if not more:
+            self._seqs.clear()
         detail = {
-            "exchanges": self.unreported,
-            "partial": self._seqs,
+            "exchanges": count,
+            "partial": seqs,
             "fromTs": self._since_ms,
             "toTs": now // 1_000_000,
             "reason": "the log could not be written",
         }
         event = Event(now, "dropped", detail)
-        self._writing = _Report(self.unreported, self._seqs, event)
-        self.unreported, self._seqs = 0, []
+        self._writing = _Report(count, seqs, event)
+        self.unreported -= count
         return event
 
     def written(self) -> None:
@@ -71,7 +88,8 @@ class Drops:
             if not self.unreported:
                 self._since_ms = report.event.detail["fromTs"]
             self.unreported += report.count
-            self._seqs.extend(report.seqs)
+            self._room += len(report.seqs)
+            self._seqs.add(Seqs(self._step, report.seqs))
 
     # -- durability ----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from wiretape.log.format import Event, FrameType, Record
+from wiretape.log.seqs import Seqs
 from wiretape.log.stream_writer import LogWriter
 from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
 from wiretape.recorder.losses import Drops
@@ -52,7 +53,8 @@ class Tape:
         self.session_id = session_id
         self.keep = PREVIEW_BYTES if profile == "preview" else 1 << 62
         self.in_flight = 0
-        self._drops = Drops()
+        self._step = writer.step
+        self._drops = Drops(writer.step)
         self.take_seq = writer.take_seq
         self._always = durability == "always"
         self._group = durability == "group"
@@ -143,23 +145,20 @@ class Tape:
         """Count an exchange as ended; ``dropped`` when it is not in the log whole."""
         self.in_flight -= 1
         if dropped:
-            self._count_dropped(1, [seq] if seq else [])
+            self._count_dropped(1, Seqs(self._step, [seq] if seq else []))
         self._check_drained()
 
     def count_unrecorded(self) -> None:
         """Count an exchange that began while nothing could be recorded."""
-        self._count_dropped(1, [])
+        self._count_dropped(1)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         self._scheduled = False
         writer = self._writer
-        if writer.pending:
-            if writer.flush():
-                self._drops.written()
-            else:
-                self._note_loss()
+        if writer.pending and not writer.flush():
+            self._note_loss()
         released, self._released = self._released, []
         if self._closed:
             pass  # what is written now is synced by ``close``
@@ -178,19 +177,18 @@ class Tape:
                 self._loop.call_exception_handler({"message": "a release failed", "exception": error})
 
     def _note_loss(self) -> None:
-        if not self._writer.lost:
-            self._drops.written()
+        """Count what the writer could not write, or a failed sync took."""
+        writer = self._writer
+        if not writer.lost and not writer.gone:
             return
         self._blocked_until = self._loop.time() + RETRY_SECONDS
-        done = [seq for kind, seq in self._writer.lost if kind == FrameType.DONE]
-        if any(kind == FrameType.EVENT for kind, _ in self._writer.lost):
-            self._drops.refused()
-        else:
-            self._drops.written()
-        self._writer.lost.clear()
+        done = Seqs(self._step, [seq for kind, seq in writer.lost if kind == FrameType.DONE])
+        done.add(writer.gone)
+        writer.lost.clear()
+        writer.gone.clear()
         self._count_dropped(len(done), done)
 
-    def _count_dropped(self, count: int, seqs: list[int]) -> None:
+    def _count_dropped(self, count: int, seqs: Seqs | None = None) -> None:
         self._drops.add(count, seqs)
         if self._report_timer is None and not self._closed:
             delay = CAPPED_REPORT_SECONDS if self.full else RETRY_SECONDS
@@ -211,8 +209,18 @@ class Tape:
         if self._report_timer is not None:
             self._report_timer.cancel()
             self._report_timer = None
-        if self._drops.unreported and self._writer.fd >= 0:
-            self.append(FrameType.EVENT, 0, self._drops.report())
+        writer, drops = self._writer, self._drops
+        if not drops.unreported or writer.fd < 0:
+            return
+        if writer.pending and not writer.flush():  # what else is gathered has an end of its own
+            self._note_loss()
+        while drops.unreported and writer.fd >= 0:
+            writer.append(FrameType.EVENT, 0, drops.report(brief=writer.in_reserve))
+            if not writer.flush(last=self._closed):
+                drops.refused()
+                self._note_loss()
+                return
+            drops.written()
 
     # -- durability ----------------------------------------------------------------------------------------------
 

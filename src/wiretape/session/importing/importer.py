@@ -38,6 +38,8 @@ STAGING: Final = ".importing"
 IMPORT_EVENT: Final = "import"
 _NS: Final = 1_000_000
 _BATCH: Final = 500
+_NAMED: Final = 10_000
+"""Characters of foreign ids in one event: with 500 numbers and four bytes each they fit into its head."""
 _WARNINGS: Final = 100
 _MAX_HEAD: Final = 512 * 1024
 _MAX_HOST: Final = 1024
@@ -210,6 +212,7 @@ class _Writer:
         self._source = source
         self._now = 0
         self._names: list[list[Any]] = []
+        self._named = 0
         self._log: LogWriter | None = None
         self._made = made
 
@@ -301,14 +304,15 @@ class _Writer:
 
     def _name(self, seq: int, exchange: ForeignExchange) -> None:
         self._names.append([seq, exchange.number, exchange.ident])
-        if len(self._names) >= _BATCH:
+        self._named += len(exchange.ident or "")
+        if len(self._names) >= _BATCH or self._named >= _NAMED:
             self._write_names()
 
     def _write_names(self) -> None:
         if self._names:
             detail = {"from": self._source, "exchanges": self._names}
             self._begun().append(FrameType.EVENT, 0, Event(self._now, IMPORT_EVENT, detail))
-            self._names = []
+            self._names, self._named = [], 0
 
     def finish(self, skipped: int, damaged: int) -> None:
         """Write down where everything came from."""
