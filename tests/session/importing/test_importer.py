@@ -18,7 +18,7 @@ from wiretape.session.importing.importer import import_recording
 from wiretape.session.importing.recordings import recordings_at
 from wiretape.session.session import Session
 
-FIXTURES = Path(__file__).parent.parent / "formats" / "fixtures" / "proxy-mcp-sessions"
+FIXTURES = Path(__file__).parents[2] / "formats" / "fixtures" / "proxy-mcp-sessions"
 FULL, PREVIEW = FIXTURES / "20261123035604_ngk6cukk", FIXTURES / "20261123035611_awv3xfe3"
 
 

@@ -23,7 +23,7 @@ from wiretape.session.catalogue import Catalogue
 from wiretape.session.importing.importer import ImportReport, import_recording
 from wiretape.session.importing.recordings import recordings_at
 
-MITMPROXY = Path(__file__).parent.parent / "formats" / "fixtures" / "har" / "mitmproxy.har"
+MITMPROXY = Path(__file__).parents[2] / "formats" / "fixtures" / "har" / "mitmproxy.har"
 """Written by mitmproxy 11.0.2, from requests to the test origin."""
 
 
