@@ -16,25 +16,30 @@ from tests.support.clients import needs
 from tests.support.origin import Origin
 from tests.support.testca import OriginCA
 from tests.support.wait import wait_until
-from wiretape.cli.capture import BUNDLE_VARIABLES, EXTRA_VARIABLES, PROXY_VARIABLES, environment
+from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES, PROXY_VARIABLES, Trust, environment
 
 SESSION = re.compile(rb"^wiretape: session (\d{8}T\d{6}-[0-9a-f]{6})$", re.MULTILINE)
+
+TRUST = Trust(bundle=Path("/bundle.pem"), extra=Path("/extra.pem"), wgetrc=Path("/wgetrc"))
 
 
 def test_the_environment_sends_everything_through_the_proxy_and_trusts_the_ca() -> None:
     base = {"PATH": "/bin", "no_proxy": "localhost", "NO_PROXY": "*", "http_proxy": "http://other"}
-    made = environment(base, proxy="http://127.0.0.1:1", ca=Path("/ca.pem"), bundle=Path("/bundle.pem"))
+    made = environment(base | {"NPM_CONFIG_CAFILE": "/old.pem"}, proxy="http://127.0.0.1:1", trust=TRUST)
     assert made["PATH"] == "/bin"
     assert {made[name] for name in PROXY_VARIABLES} == {"http://127.0.0.1:1"}
     assert {made[name] for name in BUNDLE_VARIABLES} == {"/bundle.pem"}
-    assert {made[name] for name in EXTRA_VARIABLES} == {"/ca.pem"}
+    assert {made[name] for name in EXTRA_VARIABLES} == {"/extra.pem"}
+    assert "NPM_CONFIG_CAFILE" not in made
+    assert made["WGETRC"] == "/wgetrc"
+    assert "CURL_HOME" not in made
     assert "no_proxy" not in made
     assert "NO_PROXY" not in made
     assert base["http_proxy"] == "http://other"
 
 
 def test_exceptions_from_the_proxy_can_be_kept() -> None:
-    made = environment({"NO_PROXY": "x"}, proxy="p", ca=Path("c"), bundle=Path("b"), keep_no_proxy=True)
+    made = environment({"NO_PROXY": "x"}, proxy="p", trust=TRUST, keep_no_proxy=True)
     assert made["NO_PROXY"] == "x"
 
 

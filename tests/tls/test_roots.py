@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import certifi
 import pytest
 
 from tests.support.testca import OriginCA
@@ -23,19 +24,33 @@ def test_the_bundle_holds_the_systems_roots_and_ours(
     comment = "# kommentar: \u00fc\n".encode()
     other = origin_ca.pem.read_bytes()
     (tmp_path / "roots.pem").write_bytes(comment + other + origin_ca.issue().key.read_bytes())
+    system = b"".join(trust.machine_roots())
+    trusted = trust.certificates_in([tmp_path / "roots.pem"])
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "roots.pem"))
-    bundle = ca.bundle_path()
-    assert bundle.read_bytes() == other + ca.cert_pem
+    assert trust.system_roots() == trusted == [other]
+    plain, bundle = ca.bundle_path(), ca.bundle_path(trusted)
+    assert plain.read_bytes() == system + ca.cert_pem
+    assert bundle.read_bytes() == system + other + ca.cert_pem
+    assert bundle != plain
     written = bundle.stat().st_mtime_ns
-    assert ca.bundle_path().stat().st_mtime_ns == written
-    # `wiretape run` inside `wiretape run`: the bundle is the system's file now, and must not grow from itself.
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    assert ca.bundle_path().read_bytes().count(ca.cert_pem) == 1
+    assert ca.bundle_path(trusted).stat().st_mtime_ns == written
+    # `wiretape run` inside `wiretape run`: what was trusted before is the bundle, and it must not grow from itself.
+    assert ca.bundle_path(trust.certificates_in([bundle])) == bundle
+    assert ca.bundle_path([ca.cert_pem]) == plain
+
+
+def test_a_system_without_roots_gets_those_of_certifi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(trust, "_ROOT_FILES", ())
+    found = trust.system_roots()
+    assert len(found) > 50
+    assert found == trust.certificates_in([Path(certifi.where())])
 
 
 def test_the_bundle_follows_the_systems_roots(ca: CertificateAuthority) -> None:
     count = ca.bundle_path().read_bytes().count(b"-----BEGIN CERTIFICATE-----")
-    assert count == len(trust.system_roots()) + 1
+    assert count == len(trust.machine_roots()) + 1
     ca.bundle_path().write_bytes(b"out of date")
     assert ca.bundle_path().read_bytes().count(b"-----BEGIN CERTIFICATE-----") == count
 

@@ -5,39 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from wiretape.cli.environment import Trust, environment
 from wiretape.cli.output import note, print_json
+from wiretape.cli.trusted import (
+    CURL_SETTING,
+    WGET_SETTING,
+    curl_settings,
+    read_settings,
+    trusted_before,
+    wget_settings,
+)
 from wiretape.daemon.listen import bind
 from wiretape.daemon.proxy import Capture
 from wiretape.errors import NotFoundError
 from wiretape.session.catalogue import Catalogue
 from wiretape.settings import Address, RecordTarget, SessionSettings, UpstreamSettings, loop_from
 from wiretape.tls.authority import CertificateAuthority
-
-PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-"""curl reads only the lower-case ``http_proxy``, most others either; all are set so that none is missed."""
-
-BUNDLE_VARIABLES = (
-    "SSL_CERT_FILE",  # OpenSSL and what is built on it: Python's ssl, Ruby, PHP; Go
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "PIP_CERT",
-    "AWS_CA_BUNDLE",
-    "CARGO_HTTP_CAINFO",
-    "COMPOSER_CAFILE",
-    "HTTPLIB2_CA_CERTS",
-)
-"""Variables whose file replaces the system's roots: they get roots and our CA together."""
-
-EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
-"""Variables whose file is trusted besides the system's roots: our CA alone."""
+from wiretape.tls.contexts import read_extra
+from wiretape.tls.roots import machine_roots, pem_certificates, write_roots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,30 +45,6 @@ class RunOptions:
     upstream_ca: Path | None
     keep_no_proxy: bool
     as_json: bool
-
-
-def environment(
-    base: Mapping[str, str], *, proxy: str, ca: Path, bundle: Path, keep_no_proxy: bool = False
-) -> dict[str, str]:
-    """Give the command's environment: everything through the proxy, our CA trusted.
-
-    Args:
-        base: the environment to start from.
-        proxy: the proxy's URL.
-        ca: our CA's certificate.
-        bundle: the system's roots and our CA in one file.
-        keep_no_proxy: leave the exceptions alone; without it even localhost is recorded.
-    """
-    made = dict(base)
-    made |= dict.fromkeys(PROXY_VARIABLES, proxy)
-    made |= dict.fromkeys(BUNDLE_VARIABLES, str(bundle))
-    made |= dict.fromkeys(EXTRA_VARIABLES, str(ca))
-    # Node looks at the proxy variables since version 24, and only when told to.
-    made["NODE_USE_ENV_PROXY"] = "1"
-    if not keep_no_proxy:
-        made.pop("no_proxy", None)
-        made.pop("NO_PROXY", None)
-    return made
 
 
 def run_recorded(options: RunOptions) -> int:
@@ -92,20 +62,20 @@ def run_recorded(options: RunOptions) -> int:
 
 async def _run(options: RunOptions, program: str) -> int:
     authority = CertificateAuthority.load_or_create(options.root)
+    known = {*machine_roots(), authority.cert_pem}
+    trusted = [block for block in trusted_before(os.environ, options.words, Path.cwd()) if block not in known]
     made = Catalogue(options.root).create(options.name, profile="full", durability="group", max_disk=None)
     target = RecordTarget(session_id=made.session_id, dir=made.path, settings=SessionSettings(name=options.name))
-    upstream = UpstreamSettings(insecure=options.insecure_upstream, ca=options.upstream_ca)
+    roots = _upstream_roots(authority, trusted, options.upstream_ca)
+    upstream = UpstreamSettings(insecure=options.insecure_upstream, ca=roots)
     listener = bind(Address(host="127.0.0.1", port=0))
     capture = Capture(listener, options.root, upstream, loop=loop_from(os.environ))
+    settings = Path(tempfile.mkdtemp(prefix="wiretape-run-"))
     try:
         await capture.start(target)
-        variables = environment(
-            os.environ,
-            proxy=f"http://{capture.address}",
-            ca=authority.cert_path,
-            bundle=authority.bundle_path(),
-            keep_no_proxy=options.keep_no_proxy,
-        )
+        trust = _write_trust(authority, trusted, settings)
+        proxy = f"http://{capture.address}"
+        variables = environment(os.environ, proxy=proxy, trust=trust, keep_no_proxy=options.keep_no_proxy)
         note(f"wiretape: session {made.session_id}")
         with _signals_to_command() as command:
             output = sys.stderr.fileno() if options.as_json else None
@@ -114,10 +84,47 @@ async def _run(options: RunOptions, program: str) -> int:
             status = await process.wait()
     finally:
         await capture.stop()
+        shutil.rmtree(settings, ignore_errors=True)
     status = status if status >= 0 else 128 - status
     if options.as_json:
         print_json({"sessionId": made.session_id, "exitStatus": status})
     return status
+
+
+def _upstream_roots(authority: CertificateAuthority, trusted: list[bytes], given: Path | None) -> Path | None:
+    """Return the file of roots that the recorder trusts besides the system's: what the command trusted, and ``given``.
+
+    Raises:
+        UsageError: ``given`` has no certificates.
+    """
+    if not trusted:
+        return given
+    blocks = trusted if given is None else [*trusted, *pem_certificates(read_extra(given).encode())]
+    return write_roots(authority.folder, "upstream", blocks)
+
+
+def _write_trust(authority: CertificateAuthority, trusted: list[bytes], settings: Path) -> Trust:
+    """Write the files that tell the command's programs what to trust; those in ``settings`` end with the command."""
+    bundle = authority.bundle_path(trusted)
+    extra = write_roots(authority.folder, "extra", [*trusted, authority.cert_pem]) if trusted else authority.cert_path
+    wgetrc = settings / "wgetrc"
+    _write_settings(wgetrc, read_settings(wget_settings(os.environ)), WGET_SETTING, f"ca_certificate = {bundle}")
+    curl = read_settings(curl_settings(os.environ))
+    if not CURL_SETTING.search(curl):
+        return Trust(bundle=bundle, extra=extra, wgetrc=wgetrc)
+    _write_settings(settings / ".curlrc", curl, CURL_SETTING, f'cacert = "{bundle}"')
+    return Trust(bundle=bundle, extra=extra, wgetrc=wgetrc, curl_home=settings)
+
+
+def _write_settings(path: Path, text: str, named: re.Pattern[str], line: str) -> None:
+    """Write a program's settings with ``line``, which names the bundle, in the place of what named something else."""
+    kept = named.sub("", text)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=_open_private) as file:
+        file.write(f"{kept}\n{line}\n" if kept else f"{line}\n")
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ nothing here ever replaces key material that is present, however broken it looks
     <root>/ca/            0700
         ca.key            0600, PKCS #8 PEM, ECDSA P-256
         ca.pem            the certificate to trust
-        bundle.pem        the system's roots and ours, for programs that take one file only (see trust.py)
+        bundle.pem        the system's roots and ours, for programs that take one file only (see roots.py);
+                          bundle-*, extra-* and upstream-*.pem the same with what a command trusted before
         lock              held while one of these is written
 
 The key is published before the certificate, each by rename: whoever sees ``ca.pem`` sees the key it belongs to. A
@@ -19,6 +20,7 @@ import base64
 import datetime as dt
 import hashlib
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -119,14 +121,17 @@ class CertificateAuthority:
         )
         return base64.b64encode(hashlib.sha256(spki).digest()).decode("ascii")
 
-    def bundle_path(self) -> Path:
-        """Write ``bundle.pem``, the system's roots and this authority, if it is not up to date, and give its path.
+    def bundle_path(self, trusted: Sequence[bytes] = ()) -> Path:
+        """Write the system's roots, ``trusted`` and this authority to one file, if need be, and return its path.
+
+        That is ``bundle.pem``; with ``trusted`` (PEM blocks) it is a file of their own, so that what one command trusts
+        is never trusted by another.
 
         Raises:
             StorageError: the file cannot be written.
             BusyError: another process held the folder's lock for too long.
         """
-        return trust.write_bundle(self.folder, self.cert_pem)
+        return trust.write_bundle(self.folder, self.cert_pem, trusted)
 
     def leaf(self, host: str) -> Leaf:
         """Sign a server certificate for ``host``: a DNS name, or an IPv4 or IPv6 address.

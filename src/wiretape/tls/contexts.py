@@ -141,7 +141,7 @@ class UpstreamContexts:
         self._context: ssl.SSLContext | None = None
         self._insecure = insecure
         # Read now: a mistake on the command line is told at the start, not at the first request.
-        self._extra = _read_extra(extra_ca) if extra_ca is not None else ""
+        self._extra = read_extra(extra_ca) if extra_ca is not None else ""
 
     def context(self) -> ssl.SSLContext:
         """Give the context; the first call loads the roots (20 ms), later ones are free."""
@@ -202,7 +202,12 @@ class _ClientContext(ssl.SSLContext):
         return wrapped
 
 
-def _read_extra(path: Path) -> str:
+def read_extra(path: Path) -> str:
+    """Return the certificates of a PEM file, or of a folder of them, as one text.
+
+    Raises:
+        UsageError: it is missing, unreadable or holds no certificate (code ``upstream-ca``).
+    """
     hint = "give --upstream-ca a PEM file, or a folder with .pem, .crt or .cer files"
     try:
         files = [path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import ssl
@@ -122,24 +123,35 @@ def pem_certificates(data: bytes) -> list[bytes]:
     return [block + b"\n" for block in _PEM_CERTIFICATE.findall(data)]
 
 
-def system_roots(without: Iterable[Path] = ()) -> list[bytes]:
-    """Give the roots this machine trusts, as PEM blocks; SSL_CERT_FILE and SSL_CERT_DIR are honoured.
-
-    Args:
-        without: files that do not count, such as a bundle of our own that SSL_CERT_FILE names.
+def system_roots() -> list[bytes]:
+    """Return the roots this machine trusts, as PEM blocks; SSL_CERT_FILE and SSL_CERT_DIR are honoured.
 
     Returns:
-        The certificates of the first place that has any; ``[]`` where none was found.
+        The certificates of the first place that has any; certifi's where the system has none.
     """
     defaults = ssl.get_default_verify_paths()
-    ours = {os.path.realpath(path) for path in without}
-    for name in (defaults.cafile, *_ROOT_FILES):
-        if name and os.path.realpath(name) not in ours and (found := _certificates_in([Path(name)])):
+    return _first_with_roots(defaults.cafile, defaults.capath)
+
+
+def machine_roots() -> list[bytes]:
+    """Return the roots that this machine trusts whatever the environment says, as ``system_roots`` does."""
+    defaults = ssl.get_default_verify_paths()
+    return _first_with_roots(defaults.openssl_cafile, defaults.openssl_capath)
+
+
+def _first_with_roots(file: str | None, folder: str | None) -> list[bytes]:
+    for name in (file, *_ROOT_FILES):
+        if name and (found := certificates_in([Path(name)])):
             return found
-    return _certificates_in(sorted(Path(defaults.capath).glob("*"))) if defaults.capath else []
+    if folder and Path(folder).is_dir() and (found := certificates_in(sorted(Path(folder).glob("*")))):
+        return found
+    import certifi  # noqa: PLC0415 - nearly every system has roots of its own
+
+    return certificates_in([Path(certifi.where())])
 
 
-def _certificates_in(files: Iterable[Path]) -> list[bytes]:
+def certificates_in(files: Iterable[Path]) -> list[bytes]:
+    """Return the certificates in PEM files, in their order and without doubles; what cannot be read has none."""
     found: dict[bytes, None] = {}  # keeps the order, drops the doubles that hash links make
     for file in files:
         with contextlib.suppress(OSError):
@@ -147,17 +159,31 @@ def _certificates_in(files: Iterable[Path]) -> list[bytes]:
     return list(found)
 
 
-def write_bundle(folder: Path, own: bytes) -> Path:
-    """Write ``folder``/bundle.pem, the system's roots and ``own`` (PEM), unless it already says that.
+def write_bundle(folder: Path, own: bytes, trusted: Iterable[bytes] = ()) -> Path:
+    """Write the machine's roots, ``trusted`` and ``own`` (PEM) to one file in ``folder``, unless it already says that.
 
     Raises:
         StorageError: it cannot be written.
         BusyError: the folder's lock was held too long.
     """
-    path = folder / "bundle.pem"
-    content = b"".join([*system_roots(without=[path]), own])
+    roots = dict.fromkeys(machine_roots())
+    further = [block for block in dict.fromkeys(trusted) if block not in roots and block != own]
+    if further:
+        return write_roots(folder, "bundle", [*roots, *further, own])
+    return _write_roots(folder / "bundle.pem", [*roots, own])
+
+
+def write_roots(folder: Path, name: str, blocks: Iterable[bytes]) -> Path:
+    """Write certificates to a file in ``folder`` that ``name`` and their digest name; raises as write_bundle."""
+    blocks = list(dict.fromkeys(blocks))
+    digest = hashlib.sha256(b"".join(blocks)).hexdigest()[:16]
+    return _write_roots(folder / f"{name}-{digest}.pem", blocks)
+
+
+def _write_roots(path: Path, blocks: Iterable[bytes]) -> Path:
+    content = b"".join(blocks)
     if not _holds(path, content):
-        with exclusive(folder):
+        with exclusive(path.parent):
             write_file(path, content, mode=0o644)
     return path
 
