@@ -20,6 +20,7 @@ import pytest
 from tests.support.serving import wait_gone
 from tests.support.unmeasured import unmeasured_environment
 from tests.support.wait import DEADLINE, wait_until
+from wiretape.channel.messages import LINE_MAX
 from wiretape.daemon.client import request
 from wiretape.errors import NotFoundError
 
@@ -112,6 +113,39 @@ def test_lines_that_are_no_messages_are_answered_and_the_rest_goes_on(root: Path
     assert answers[None]["error"]["code"] == -32700
     assert answers[2]["result"] == {}
     assert piped(root, initialize(), '{"jsonrpc": "1.0"}')[None]["error"]["code"] == -32600
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "code"),
+    [
+        ('{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
+        ('{"jsonrpc":"2.0","id":1.5,"method":"ping"}', None, -32600),
+        ('{"jsonrpc":"2.0","id":true,"method":"ping"}', None, -32600),
+        ('{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}', None, -32600),
+        ('{"jsonrpc":"2.0","id":17,"method":"ping","params":[]}', 17, -32600),
+        ('{"jsonrpc":"2.0","id":"18","method":123}', "18", -32600),
+        ('{"jsonrpc":"2.0","id":19,"method":"tools/call","params":{"name":"\\ud800","arguments":{}}}', 19, -32600),
+        ("[" * 100_000 + "]" * 100_000, None, -32700),
+        ('{"jsonrpc":"2.0","id":40,"method":"ping","x":"' + "a" * (LINE_MAX + 1) + '"}', None, -32600),
+    ],
+    ids=["null", "fraction", "boolean", "object", "parameters", "method", "half a character", "nested", "too long"],
+)
+def test_a_request_that_is_none_is_answered_under_its_id_where_it_can_be_told(
+    root: Path, line: str, number: object, code: int
+) -> None:
+    answers = piped(root, initialize(), line, call(2, "ping"))
+    assert answers.keys() == {1, number, 2}
+    assert answers[number]["error"]["code"] == code
+    assert ("too long" in answers[number]["error"]["message"]) == (len(line) > LINE_MAX)
+    assert answers[2]["result"] == {}
+
+
+@pytest.mark.parametrize("params", ["[1]", "null", '"x"', "{}", '{"requestId":{"a":[]}}', "7"])
+def test_a_cancellation_of_nothing_is_answered_with_silence_or_an_error(root: Path, params: str) -> None:
+    cancelled = f'{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}'
+    answers = piped(root, initialize(), cancelled, call(2, "ping"))
+    assert answers[2]["result"] == {}
+    assert answers.keys() <= {1, 2, None}
 
 
 def test_a_capture_outlives_the_bridge_that_began_it_and_the_next_one_finds_it(root: Path) -> None:

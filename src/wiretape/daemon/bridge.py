@@ -17,14 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wiretape.channel.messages import error_from
+from wiretape.channel.messages import LINE_MAX, Lines, error_from
 from wiretape.daemon.client import START_TIMEOUT, ensure_daemon
 from wiretape.errors import DaemonError, WiretapeError
 
 _BLOCK = 1 << 16
 _RETRY = 0.01
+_INVALID_REQUEST = -32600
 _INTERNAL_ERROR = -32603
 """JSON-RPC 2.0 section 5.1."""
+_ANSWER_MAX = 1 << 30
+"""Bytes of an answer, which comes from our own daemon; no answer is near it."""
 
 
 def run_bridge(root: Path, *, toolsets: Sequence[str] | None = None, read_only: bool = False) -> int:
@@ -58,8 +61,8 @@ class _Bridge:
         self._root = root
         self._hello = hello
         self._socket: socket.socket | None = None
-        self._from_client = b""
-        self._from_daemon = b""
+        self._from_client = Lines()
+        self._from_daemon = Lines(_ANSWER_MAX)
         self._client_there = True
         self._pending: dict[str, Any] = {}
         self._handshake: list[bytes] = []
@@ -82,11 +85,12 @@ class _Bridge:
 
     def _connect(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
+        rest = b""
         while self._socket is None:
             connection = ensure_daemon(self._root)
             try:
                 connection.sendall(self._hello)
-                self._from_daemon = _accepted(connection)
+                rest = _accepted(connection)
                 # A successor has to hear the handshake; the client has had its answer.
                 connection.sendall(b"".join(self._handshake))
             except ConnectionError as error:
@@ -100,18 +104,18 @@ class _Bridge:
                 time.sleep(_RETRY)
                 continue
             self._socket = connection
+            self._from_daemon = Lines(_ANSWER_MAX)
         if self._handshake:
             self._swallow = _key(json.loads(self._handshake[0])["id"])
+        self._pass_on(rest)
 
     def _read_client(self) -> None:
         block = os.read(0, _BLOCK)
-        *lines, self._from_client = (self._from_client + block).split(b"\n")
-        for line in lines:
-            self._ask(line + b"\n")
+        for line in self._from_client.feed(block):
+            self._ask(line)
         if block:
             return
-        if self._from_client:
-            self._ask(self._from_client + b"\n")
+        self._ask(self._from_client.rest())
         self._client_there = False
         if self._socket is not None:
             try:
@@ -119,23 +123,31 @@ class _Bridge:
             except OSError:
                 self._lost()
 
-    def _ask(self, line: bytes) -> None:
-        """Pass one message on, to a new daemon if the old one is gone."""
+    def _ask(self, line: bytes | None) -> None:
+        """Pass one message on, to a new daemon if the old one is gone; None is one that is too long."""
+        if line is None:
+            self._fail(None, _INVALID_REQUEST, f"Invalid request: the line is too long (over {LINE_MAX >> 20} MiB)")
+            return
+        if not line.strip():
+            return
         message = _object(line)
         method, number = message.get("method"), message.get("id")
         if self._socket is None:
             self._connect()
-        if method is not None and number is not None:
+        # Any other id is refused by the daemon, which cannot answer to it.
+        if method is not None and isinstance(number, str | int) and not isinstance(number, bool):
             self._pending[_key(number)] = number
-        if method == "initialize":
-            self._handshake = [line]
+            if method == "initialize":
+                self._handshake = [line + b"\n"]
         elif method == "notifications/initialized" and self._handshake:
-            self._handshake = [self._handshake[0], line]
+            self._handshake = [self._handshake[0], line + b"\n"]
         elif method == "notifications/cancelled":
-            self._pending.pop(_key((message.get("params") or {}).get("requestId")), None)
+            params = message.get("params")
+            if isinstance(params, dict):
+                self._pending.pop(_key(params.get("requestId")), None)
         assert self._socket is not None
         try:
-            self._socket.sendall(line)
+            self._socket.sendall(line + b"\n")
         except OSError:
             self._lost()
 
@@ -148,9 +160,12 @@ class _Bridge:
         if not block:
             self._lost()
             return
-        # Whole lines only: half an answer of a daemon that is killed must not reach the client.
-        *lines, self._from_daemon = (self._from_daemon + block).split(b"\n")
-        _write(b"".join(line + b"\n" for line in lines if self._is_for_client(line)))
+        self._pass_on(block)
+
+    def _pass_on(self, block: bytes) -> None:
+        """Write answers to the client: whole ones, half an answer of a daemon that is killed must not reach it."""
+        lines = [line for line in self._from_daemon.feed(block) if line is not None and self._is_for_client(line)]
+        _write(b"".join(line + b"\n" for line in lines))
 
     def _is_for_client(self, line: bytes) -> bool:
         """Take note of an answer; False for the one to a handshake that was said again."""
@@ -173,14 +188,19 @@ class _Bridge:
         self._socket = None
         self._swallow = None
         for number in self._pending.values():
-            error = {
-                "code": _INTERNAL_ERROR,
-                "message": "the wiretape daemon ended before it answered; what it recorded is safe. "
+            self._fail(
+                number,
+                _INTERNAL_ERROR,
+                "the wiretape daemon ended before it answered; what it recorded is safe. "
                 "Ask again: another one starts (proxy_status says what runs)",
-            }
-            _write(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}).encode() + b"\n")
+            )
             self._status = 1
         self._pending.clear()
+
+    def _fail(self, number: str | int | None, code: int, message: str) -> None:
+        """Answer a message in the daemon's place."""
+        answer = {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}}
+        _write(json.dumps(answer).encode() + b"\n")
 
 
 def _key(number: object) -> str:
@@ -192,13 +212,13 @@ def _object(line: bytes) -> dict[str, Any]:
     """Read a message as far as the bridge has to; what is none is the daemon's to answer."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
 
 
 def _accepted(connection: socket.socket) -> bytes:
-    """Read the daemon's answer to the greeting; give what came behind it.
+    """Read the daemon's answer to the greeting; return what came after it.
 
     Raises:
         ConnectionError: it ended before it answered. WiretapeError: it refuses.

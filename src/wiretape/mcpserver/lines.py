@@ -1,4 +1,4 @@
-"""MCP over a byte stream, one JSON-RPC message per line: what stdio is, behind the daemon's socket.
+"""MCP over a byte stream, one JSON-RPC message per line: what stdio is, on the daemon's socket.
 
 The SDK ends a connection's requests when its input ends. A client that pipes its requests in and closes is owed the
 answers, so the end of the input is passed on only when everything that was asked is answered.
@@ -7,9 +7,11 @@ answers, so the end of the input is passed on only when everything that was aske
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import anyio
 from mcp.server import MCPServer
@@ -20,6 +22,7 @@ from mcp_types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCMessage,
     JSONRPCNotification,
     JSONRPCRequest,
     JSONRPCResponse,
@@ -27,9 +30,12 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
+from wiretape.channel.messages import LINE_MAX, Lines
 from wiretape.json_lines import one_line
 
 log = logging.getLogger(__name__)
+
+_BLOCK: Final = 1 << 16
 
 
 async def serve_lines(server: MCPServer[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,33 +93,69 @@ async def _read(
     answers: ContextSendStream[SessionMessage],
     pending: _Pending,
 ) -> None:
+    lines = Lines()
     async with into:
         try:
-            while line := await reader.readline():
-                if not line.strip():
-                    continue
-                try:
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValidationError as error:
-                    await answers.send(SessionMessage(_unreadable(error)))
-                    continue
-                pending.asked(message)
-                await into.send(SessionMessage(message))
-        except ValueError:
-            log.warning("a message of a client is too long; its connection is closed")
-            return
+            while block := await reader.read(_BLOCK):
+                for line in lines.feed(block):
+                    await _pass_on(line, into, answers, pending)
+            await _pass_on(lines.rest(), into, answers, pending)
         except (ConnectionError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
         await pending.settled()
 
 
-def _unreadable(error: ValidationError) -> JSONRPCError:
-    """Answer a line that is no message: JSON-RPC 2.0 section 5.1 wants it with the id null."""
-    broken = any(detail["type"] == "json_invalid" for detail in error.errors())
-    text = "Parse error: the line is no JSON" if broken else "Invalid request: the line is no JSON-RPC 2.0 message"
-    return JSONRPCError(
-        jsonrpc="2.0", id=None, error=ErrorData(code=PARSE_ERROR if broken else INVALID_REQUEST, message=text)
-    )
+async def _pass_on(
+    line: bytes | None,
+    into: ContextSendStream[SessionMessage | Exception],
+    answers: ContextSendStream[SessionMessage],
+    pending: _Pending,
+) -> None:
+    """Give a line to the SDK, or answer it where it is no message."""
+    if line is not None and not line.strip():
+        return
+    message = read_message(line)
+    if isinstance(message, Unreadable):
+        await answers.send(SessionMessage(message.answer()))
+        return
+    pending.asked(message)
+    await into.send(SessionMessage(message))
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that is no message, and whom to tell: its id, or None where it cannot be told (JSON-RPC 2.0 section 5)."""
+
+    number: str | int | None
+    code: int
+    why: str
+
+    def answer(self) -> JSONRPCError:
+        """Return what the client is sent."""
+        return JSONRPCError(jsonrpc="2.0", id=self.number, error=ErrorData(code=self.code, message=self.why))
+
+
+def read_message(line: bytes | None) -> JSONRPCMessage | Unreadable:
+    """Read one line; None is one that was too long."""
+    if line is None:
+        return Unreadable(
+            None, INVALID_REQUEST, f"Invalid request: the line is too long ({LINE_MAX >> 20} MiB at most)"
+        )
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return Unreadable(None, PARSE_ERROR, "Parse error: the line is no JSON, or nested too deeply")
+    number = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(number, str | int) or isinstance(number, bool):
+        if isinstance(found, dict) and "id" in found and "method" in found:
+            return Unreadable(None, INVALID_REQUEST, "Invalid request: the id is neither a string nor a whole number")
+        number = None
+    try:
+        return jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        if number is not None and isinstance(number, str):
+            number = number.encode(errors="replace").decode()  # half a character cannot be sent back
+        return Unreadable(number, INVALID_REQUEST, "Invalid request: the line is no JSON-RPC 2.0 message")
 
 
 async def _write(out: ContextReceiveStream[SessionMessage], writer: asyncio.StreamWriter, pending: _Pending) -> None:
