@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -92,3 +93,43 @@ def test_the_page_at_the_root_says_how_to_begin_and_is_for_local_readers_too(mcp
             connection.close()
         assert response.status == status
         assert ("mcpServers" in body) == (status == 200)
+
+
+def test_p8_nothing_of_mcp_is_in_memory_before_its_first_client(tmp_path: Path) -> None:
+    with Daemon(tmp_path / "root", "--no-record", "--proxy", "none") as daemon:
+
+        def loaded() -> set[str]:
+            maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
+            return {name for name in ("pydantic_core", "_rust.abi3", "httptools") if name in maps}
+
+        assert loaded() == set()
+        assert page(daemon)[0] == 200
+        assert "pydantic_core" not in loaded()
+        assert post(daemon.mcp)[0] == 200
+        assert "pydantic_core" in loaded()
+
+
+def page(daemon: Daemon) -> tuple[int, str]:
+    parts = urlsplit(daemon.ready["mcp"])
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=DEADLINE)
+    try:
+        connection.request("GET", "/", headers={"Authorization": f"Bearer {daemon.token}"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("POST", "/", 405), ("HEAD", "/", 200), ("GET", "/mcp/", 404)],
+)
+def test_other_paths_and_methods_have_their_answers(mcp: str, method: str, path: str, status: int) -> None:
+    parts = urlsplit(mcp)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=DEADLINE)
+    try:
+        token = parts.query.removeprefix("token=")
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
+        assert connection.getresponse().status == status
+    finally:
+        connection.close()

@@ -64,10 +64,10 @@ class LocalOnly:
             origins = _all(scope, b"origin")
             if len(hosts) != 1 or not self._ours(_parts(f"http://{hosts[0]}"), hosts[0]):
                 named = ", ".join(map(repr, hosts)) or "none"
-                await _answer(send, 403, f"the Host {named} is not a name of this server")
+                await answer(send, 403, f"the Host {named} is not a name of this server")
                 return
             if any(not self._ours(_parts(origin)) for origin in origins):
-                await _answer(send, 403, f"the Origin {origins[0]!r} may not use this server")
+                await answer(send, 403, f"the Origin {origins[0]!r} may not use this server")
                 return
         await self._app(scope, receive, send)
 
@@ -119,7 +119,7 @@ class TokenOnly:
         elif cookies := _cookies(scope, self._cookie_name):
             right = any(hmac.compare_digest(_digest(cookie), self._cookie) for cookie in cookies)
             if right and _from_another_page(scope):
-                await _answer(send, 403, "a page of another address may not use the cookie of this one")
+                await answer(send, 403, "a page of another address may not use the cookie of this one")
                 return
         else:
             await _unauthorized(send, _SENTENCE)
@@ -142,13 +142,13 @@ class TokenOnly:
             (b"set-cookie", self._set_cookie.encode()),
             (b"referrer-policy", b"no-referrer"),
         ]
-        await _answer(send, 303, "the same page without the token", headers)
+        await answer(send, 303, "the same page without the token", headers)
 
     async def _refuse(self, send: Send) -> None:
         """Answer a wrong token, the later the more of them come."""
         if not await self._wrong.turn():
             again = [(b"retry-after", str(round(WRONG_WAIT_MAX)).encode())]
-            await _answer(send, 429, "too many wrong tokens: try the right one, or wait", again)
+            await answer(send, 429, "too many wrong tokens: try the right one, or wait", again)
             return
         await _unauthorized(send, f"the token is wrong, or older than this start; {_SENTENCE}")
 
@@ -241,10 +241,11 @@ def _anonymous(scope: Scope, query: bytes, cookie: str) -> Scope:
 
 
 async def _unauthorized(send: Send, why: str) -> None:
-    await _answer(send, 401, why, [(b"www-authenticate", b'Bearer realm="wiretape"')])
+    await answer(send, 401, why, [(b"www-authenticate", b'Bearer realm="wiretape"')])
 
 
-async def _answer(send: Send, status: int, why: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def answer(send: Send, status: int, why: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """Answer with a sentence that says why there is nothing else."""
     body = f"wiretape: {why}\n".encode(errors="replace")
     fields = [
         (b"content-type", b"text/plain; charset=utf-8"),

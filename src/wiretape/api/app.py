@@ -1,66 +1,64 @@
-"""MCP over Streamable HTTP, for local clients that know the root's token: see access.py (P14)."""
+"""What the API serves, by path: MCP and the page. Who may ask is access.py's, how it listens server.py's."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
-import uvicorn
-from mcp.server import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from wiretape.api.access import MCP_PATH, LocalOnly, Receive, Scope, Send, TokenOnly, answer
 
-from wiretape.api.access import LocalOnly, TokenOnly
+_TEXT: Final = "text/plain; charset=utf-8"
 
 
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn without its hands on the process's signals: the daemon has an order of its own for the end."""
+class Mounted(Protocol):
+    """An ASGI application that begins with its first request, and is closed at the end."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        ...
+
+    async def close(self) -> None:
+        """End what was begun."""
+        ...
 
 
-async def serve_http(
-    server: MCPServer[Any], listener: socket.socket, page: Callable[[], Awaitable[str]], token: str
-) -> None:
-    """Serve ``/mcp`` on a listening socket until cancelled, and at ``/`` the text that ``page`` gives.
+class Api:
+    """The application of one daemon.
 
     Args:
-        server: what answers MCP.
-        listener: the listening socket.
-        page: gives the text.
+        mcp: what answers MCP.
+        page: returns the text for a person who opens the address.
         token: what every request has to carry.
+        host: where it listens.
+        port: where it listens.
     """
 
-    async def front(_: Request) -> Response:
-        return PlainTextResponse(await page())
+    def __init__(self, mcp: Mounted, page: Callable[[], Awaitable[str]], token: str, host: str, port: int) -> None:
+        self._mcp = mcp
+        self._page = page
+        self._guarded = LocalOnly(TokenOnly(self._route, token, port), frozenset({host}))
 
-    server.custom_route("/", methods=["GET"])(front)
-    host, port = listener.getsockname()[:2]
-    # Checked by LocalOnly, for every path and with ports or without; the SDK's own check covers its one path.
-    app = server.streamable_http_app(
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    )
-    config = uvicorn.Config(
-        LocalOnly(TokenOnly(app, token, int(port)), frozenset({str(host)})),
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    running = _Uvicorn(config)
-    serving = asyncio.create_task(running.serve(sockets=[listener]))
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        # Cancelled, it would leave its connections and its lifespan half ended; asked, it ends them in order.
-        running.should_exit = True
-        await serving
-        raise
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._guarded(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == MCP_PATH:
+            await self._mcp(scope, receive, send)
+        elif scope["path"] != "/":
+            await answer(send, 404, f"there is nothing here: MCP is at {MCP_PATH}, the page at /")
+        elif scope["method"] not in {"GET", "HEAD"}:
+            await answer(send, 405, "the page can only be read", [(b"allow", b"GET, HEAD")])
+        else:
+            await _send_text(send, await self._page(), with_body=scope["method"] == "GET")
+
+
+async def _send_text(send: Send, text: str, *, with_body: bool) -> None:
+    body = text.encode()
+    headers = [
+        (b"content-type", _TEXT.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body if with_body else b""})

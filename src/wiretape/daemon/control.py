@@ -115,7 +115,7 @@ class ControlServer:
                 return
             kind = hello.get("wiretape")
             if kind == "mcp" and self._face is not None:
-                self._face.check(_names(hello.get("toolsets")))
+                await self._face.check(_names(hello.get("toolsets")))
             elif kind != "control":
                 raise UsageError(f"the daemon does not know the kind of connection {kind!r}", hint="control or mcp")
         except WiretapeError as error:

@@ -17,7 +17,7 @@ class Face(Protocol):
         """Serve HTTP on a listening socket until cancelled."""
         ...
 
-    def check(self, toolsets: Sequence[str] | None) -> None:
+    async def check(self, toolsets: Sequence[str] | None) -> None:
         """Refuse a bridge's wishes that cannot be met.
 
         Raises:

@@ -23,6 +23,7 @@ from wiretape.daemon.paths import info_path
 from wiretape.daemon.service import Service
 from wiretape.daemon.token import load_or_create
 from wiretape.errors import StorageError
+from wiretape.memory import LOOK_EVERY, Trimmer
 from wiretape.model import to_json
 from wiretape.settings import Address, ServeOptions
 
@@ -89,6 +90,7 @@ async def _run(
     control = ControlServer(service, face)
     await control.start()
     http = asyncio.create_task(_serve_http(face, listener))
+    memory = asyncio.create_task(_give_back_memory())
     try:
         await service.maintenance.start()
         service.follow()
@@ -96,7 +98,8 @@ async def _run(
         await _until_stopped(service, options.idle_exit)
     finally:
         http.cancel()
-        await asyncio.gather(http, return_exceptions=True)
+        memory.cancel()
+        await asyncio.gather(http, memory, return_exceptions=True)
         # The socket goes last: `wiretape stop` waits for it, and is then to find a session that is sealed.
         await service.close()
         await control.stop()
@@ -105,6 +108,14 @@ async def _run(
 async def _start_proxy(options: ServeOptions, service: Service) -> None:
     if options.proxy is not None:
         await service.proxy_start(options.proxy, options.session)
+
+
+async def _give_back_memory() -> None:
+    """Give back what the import of the SDK, or a big answer, has left (P8)."""
+    trimmer = Trimmer()
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        trimmer.look()
 
 
 async def _serve_http(face: Face | None, listener: socket.socket | None) -> None:

@@ -23,7 +23,7 @@ from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
 from wiretape.session.ids import split_exchange_id
 from wiretape.settings import Address, MaintenanceSettings, RecordTarget, SessionSettings, UpstreamSettings
-from wiretape.tls.authority import CertificateAuthority
+from wiretape.tls.ca_certificate import load_or_create
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Service:
     ) -> None:
         self.root = root
         self.upstream = upstream
-        self.authority = CertificateAuthority.load_or_create(root)
+        self.authority = load_or_create(root)
         self.library = Library(root)
         self.maintenance = Maintenance(root, maintenance)
         self._loop = loop

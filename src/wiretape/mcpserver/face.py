@@ -1,16 +1,19 @@
-"""The face that the daemon serves MCP with."""
+"""The face that the daemon serves MCP with. The SDK is imported when the first client comes: it takes 35 MiB."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from wiretape.api.app import serve_http
+from wiretape.api.server import serve
 from wiretape.daemon.announce import announcement
 from wiretape.daemon.service import Service
-from wiretape.mcpserver.lines import serve_lines
-from wiretape.mcpserver.server import check_toolsets, make_server
+from wiretape.mcpserver.http import McpOverHttp
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
 
 
 class McpFace:
@@ -19,21 +22,21 @@ class McpFace:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def check(self, toolsets: Sequence[str] | None) -> None:
+    async def check(self, toolsets: Sequence[str] | None) -> None:
         """Refuse toolsets that do not exist.
 
         Raises:
             UsageError: naming those that do.
         """
-        check_toolsets(toolsets)
+        await asyncio.to_thread(_check, toolsets)
 
     async def serve_http(self, listener: socket.socket) -> None:
         """Serve Streamable HTTP until cancelled, to those who know the service's token."""
         assert self._service.token is not None
-        await serve_http(make_server(self._service), listener, self._page, self._service.token.value)
+        await serve(listener, McpOverHttp(self._make), self._page, self._service.token.value)
 
     async def _page(self) -> str:
-        """Give what a person who opens the address in a browser needs to know."""
+        """Return what a person who opens the address in a browser needs to know."""
         return announcement(await self._service.status(), as_json=False)
 
     async def serve_bridge(
@@ -45,4 +48,25 @@ class McpFace:
         read_only: bool,
     ) -> None:
         """Serve one stdio bridge until it has ended and everything is answered."""
-        await serve_lines(make_server(self._service, toolsets=toolsets, read_only=read_only), reader, writer)
+        server = await self._make(toolsets=toolsets, read_only=read_only)
+        from wiretape.mcpserver.lines import serve_lines  # noqa: PLC0415
+
+        await serve_lines(server, reader, writer)
+
+    async def _make(self, *, toolsets: Sequence[str] | None = None, read_only: bool = False) -> MCPServer[Any]:
+        """Make a server; the first one imports the SDK, in a thread, so that the daemon goes on meanwhile."""
+        await asyncio.to_thread(_import)
+        from wiretape.mcpserver.server import make_server  # noqa: PLC0415
+
+        return make_server(self._service, toolsets=toolsets, read_only=read_only)
+
+
+def _import() -> None:
+    import wiretape.mcpserver.lines  # noqa: PLC0415
+    import wiretape.mcpserver.server  # noqa: F401, PLC0415
+
+
+def _check(toolsets: Sequence[str] | None) -> None:
+    from wiretape.mcpserver.server import check_toolsets  # noqa: PLC0415
+
+    check_toolsets(toolsets)

@@ -14,7 +14,7 @@ def run_serve(options: ServeOptions) -> int:
 
 
 def _make_face(service: Service) -> Face:
-    # Imported when the recorders are already starting: the SDK takes longer to import than they take to start.
+    # Imported when the recorders are already starting: they take longest of all.
     from wiretape.mcpserver.face import McpFace  # noqa: PLC0415
 
     return McpFace(service)

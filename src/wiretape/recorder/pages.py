@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from http import HTTPStatus
 
 
@@ -16,6 +15,8 @@ def error_page(status: int, code: str, message: str, hint: str = "", *, body: bo
         hint: what to do next.
         body: False for the answer to HEAD, which must have none (RFC 9110 section 9.3.2) but has the same head.
     """
+    from html import escape  # noqa: PLC0415  0.7 MiB, and most recorders never refuse anything
+
     try:
         reason = HTTPStatus(status).phrase
     except ValueError:

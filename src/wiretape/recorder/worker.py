@@ -27,6 +27,7 @@ from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.memory import LOOK_EVERY, Trimmer
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.ourselves import Ourselves
@@ -39,6 +40,8 @@ from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import ServerContexts, UpstreamContexts
 
 GRACE_SECONDS: Final = 2.0
+CROWD: Final = 100
+"""Connections of clients from which memory is rather kept for the next one than given back."""
 
 
 class Worker:
@@ -62,6 +65,7 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the daemon decides
         listening = self._loop.create_task(daemon.run())
+        self._loop.call_later(LOOK_EVERY, self._give_back, Trimmer())
         # However listening ends: a recorder must never outlive its daemon.
         listening.add_done_callback(lambda _: self._stopping.set())
         await self._stopping.wait()
@@ -70,6 +74,12 @@ class Worker:
             await daemon.drain()
         daemon.close()
         listening.cancel()
+
+    def _give_back(self, trimmer: Trimmer) -> None:
+        """Give back memory that a burst of clients has left; not in the middle of one (P8)."""
+        trimmer.look(busy=self._context is not None and len(self._context.clients) > CROWD)
+        if not self._stopping.is_set():
+            self._loop.call_later(LOOK_EVERY, self._give_back, trimmer)
 
     def _obey(self, request: Request) -> None:
         """Carry out what the daemon asks; what cannot be done is the answer."""

@@ -1,0 +1,56 @@
+"""Memory that a burst has left is given back, and nothing is tried in vain again and again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from wiretape.memory import WORTH, Trimmer, resident_bytes
+
+BURST = """
+import sys
+from wiretape.memory import Trimmer, resident_bytes
+trimmer = Trimmer()
+idle = resident_bytes()
+pieces = [bytearray(3000) for _ in range(60_000)]
+high = resident_bytes()
+kept = pieces[::500]
+pieces.clear()
+assert trimmer.look(busy=True) is False
+trimmer.look()
+print(idle, high, resident_bytes())
+"""
+
+
+def test_p8_what_a_burst_left_in_pieces_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", BURST], capture_output=True, check=True, text=True)
+    idle, high, after = map(int, done.stdout.split())
+    assert high - idle > 150 << 20
+    assert after - idle < 20 << 20
+
+
+def test_it_is_tried_when_the_process_has_grown_and_not_while_it_is_busy() -> None:
+    size = [100 << 20]
+    tried: list[int] = []
+
+    def trim() -> None:
+        tried.append(size[0])
+        size[0] -= 5 << 20
+
+    trimmer = Trimmer(lambda: size[0], trim)
+    assert not trimmer.look()
+    size[0] += WORTH
+    assert not trimmer.look(busy=True)
+    assert trimmer.look()
+    assert not trimmer.look()  # it gave 5 of 16 MiB: what is left is what the process needs
+    size[0] += WORTH
+    assert trimmer.look()
+    size[0] = 50 << 20
+    assert not trimmer.look()
+    size[0] += WORTH
+    assert trimmer.look()
+    assert len(tried) == 3
+
+
+def test_this_process_can_be_measured() -> None:
+    assert resident_bytes() > 1 << 20
