@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prove import big_session, damage, fuzz, kills, live, parity, power_cuts, real_faults, syscalls
+from prove import big_session, damage, fuzz, kills, live, mixing, parity, power_cuts, real_faults, syscalls
 from prove.part import Part
 
 PARTS = (
@@ -27,4 +27,9 @@ PARTS = (
         real_faults.run,
     ),
     Part("live", "Logs that are checked while they are written at full speed; second writers are refused", live.run),
+    Part(
+        "mixing",
+        "Early answers, uploads given up, users that log in: no byte of one exchange on another's, every record true",
+        mixing.run,
+    ),
 )

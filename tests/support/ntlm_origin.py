@@ -12,7 +12,10 @@ import re
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import Self
+
+from tests.support.clients import Address, Answer, RawClient
 
 _CREDENTIALS = re.compile(rb"(?i)\r\nauthorization: (?:ntlm|negotiate) (\S+)")
 
@@ -110,3 +113,38 @@ class NtlmOrigin:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class NtlmClient:
+    """A client of such a server through the recorder that listens at ``proxy`` and has its CA in ``root``."""
+
+    def __init__(self, proxy: Address, root: Path, origin: NtlmOrigin) -> None:
+        self._authority = origin.authority
+        if origin.authority.startswith("127"):
+            self.raw = RawClient.plain(proxy)
+            self._prefix = f"http://{origin.authority}"
+        else:
+            context = ssl.create_default_context(cafile=str(root / "ca" / "ca.pem"))
+            self.raw = RawClient.tunnel(proxy, "localhost", origin.port, tls=context)
+            self._prefix = ""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.raw.close()
+
+    def get(self, path: str = "/secret", token: str = "", scheme: str = "NTLM") -> Answer:
+        """Ask for ``path``, with ``token`` as credentials."""
+        fields = [("Authorization", f"{scheme} {token}")] if token else []
+        return self.raw.get(self._prefix + path, host=self._authority, headers=fields)
+
+    def hello(self, scheme: str = "NTLM") -> str:
+        """Begin the handshake; return the number of the connection that the challenge is for."""
+        answer = self.get(token="HELLO", scheme=scheme)
+        assert answer.status == 401
+        found = re.search(r"CHALLENGE-(\d+)", answer.header("WWW-Authenticate") or "")
+        assert found is not None
+        return found[1]
+
+    def log_in(self, user: str) -> None:
+        """Go through the whole handshake; the connection is ``user``'s then."""
+        assert self.get(token=f"{user}-PROOF-{self.hello()}").body == f"the secret of {user}".encode()
