@@ -22,7 +22,7 @@ from wiretape.recorder.exchange_log import Tap, Timer
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.tunnel import Tunnel
-from wiretape.recorder.upstream import Route
+from wiretape.recorder.upstream import Route, UpstreamConnection
 from wiretape.tls.client_hello import ClientHello, parse_client_hello
 from wiretape.tls.contexts import tls_error, unused_connection_error
 from wiretape.wire.http1 import MAX_HEAD, RequestHead, parse_authority, parse_request_head
@@ -133,9 +133,20 @@ class Arrival:
         try:
             data = await self._peek(lambda seen: classify(seen) is not None, SILENT_TUNNEL_SECONDS)
         except TimeoutError:
-            await self._serve_tunnel(head, host, port)
+            await self._serve_silent(head, host, port)
             return
+        await self._serve_inside(data, head, host, port)
+
+    async def _serve_inside(
+        self, data: bytes, head: RequestHead, host: str, port: int, upstream: UpstreamConnection | None = None
+    ) -> None:
+        """Serve what a client has begun inside its CONNECT; ``upstream`` is for a tunnel, and closed otherwise."""
         kind = classify(data) if data else None
+        if upstream is not None:
+            if kind is not Kind.TLS and kind is not Kind.HTTP1:
+                await self._serve_tunnel(head, host, port, upstream)
+                return
+            upstream.close()
         if kind is Kind.TLS:
             await self._serve_tls(head, Route("https", host, port))
         elif kind is Kind.HTTP1:
@@ -145,6 +156,31 @@ class Arrival:
             self._sock.close()
         else:
             await self._serve_tunnel(head, host, port)
+
+    async def _serve_silent(self, head: RequestHead, host: str, port: int) -> None:
+        """Wait for whoever speaks first: the server (SSH, SMTP), or a client that takes its time to begin TLS."""
+        context = self._context
+        try:
+            upstream = await context.connector.connect(Route("tcp", host, port), context.pool)
+        except NetworkError as error:
+            tap = self._open_connect(ClientConnection(context, self._name, source="connect"), head, host, port)
+            tap.done(EndState.FAILED, 0, code=error.code, error=error.message)
+            self._sock.close()
+            return
+        try:
+            client = asyncio.ensure_future(self._peek(lambda seen: classify(seen) is not None, FIRST_BYTES_SECONDS))
+            server = asyncio.ensure_future(upstream.first_word())
+            try:
+                await asyncio.wait((client, server), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (client, server):
+                    task.cancel()
+                await asyncio.wait((client, server))
+        except BaseException:
+            upstream.close()
+            raise
+        data = b"" if client.cancelled() or client.exception() is not None else client.result()
+        await self._serve_inside(b"" if upstream.spoke_early else data, head, host, port, upstream)
 
     async def _serve(self, client: ClientConnection) -> None:
         await self._context.loop.connect_accepted_socket(lambda: client, self._sock)
@@ -189,24 +225,28 @@ class Arrival:
 
     # -- tunnels -------------------------------------------------------------------------------------------------
 
-    async def _serve_tunnel(self, head: RequestHead, host: str, port: int) -> None:
+    async def _serve_tunnel(
+        self, head: RequestHead, host: str, port: int, upstream: UpstreamConnection | None = None
+    ) -> None:
         context = self._context
         client = ClientConnection(context, self._name, source="connect")
         client.hold()
         tap = self._open_connect(client, head, host, port)
         try:
-            await self._join(client, tap, Route("tcp", host, port))
+            await self._join(client, tap, Route("tcp", host, port), upstream)
         except (OSError, asyncio.CancelledError) as error:
             tap.done(EndState.ABORTED, 0, code="client-left", error=str(error) or "the recorder stopped")
             raise
 
-    async def _join(self, client: ClientConnection, tap: Tap, route: Route) -> None:
+    async def _join(
+        self, client: ClientConnection, tap: Tap, route: Route, upstream: UpstreamConnection | None
+    ) -> None:
         context = self._context
         written: asyncio.Future[None] = context.loop.create_future()
         tap.tape.release(_resolve, written)
         await written
         try:
-            upstream = await context.connector.connect(route, context.pool)
+            upstream = upstream or await context.connector.connect(route, context.pool)
         except NetworkError as error:
             tap.done(EndState.FAILED, 0, code=error.code, error=error.message)
             self._sock.close()
@@ -305,23 +345,24 @@ class Arrival:
 
         SO_RCVLOWAT makes the socket readable only when there is more than was seen, so waiting costs nothing.
         """
-        async with asyncio.timeout(seconds):
-            waited_for = 1
-            while True:
-                try:
-                    data = self._sock.recv(MAX_HEAD + 1, socket.MSG_PEEK)
-                except BlockingIOError:
-                    data = None
-                if data is not None and (not data or enough(data)):
-                    break
-                if data is not None and len(data) < waited_for:
-                    data = b""  # readable without the bytes that were waited for: the client has ended its side
-                    break
-                waited_for = len(data) + 1 if data else 1
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, waited_for)
-                await self._readable()
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        return data
+        waited_for = 1
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        data = self._sock.recv(MAX_HEAD + 1, socket.MSG_PEEK)
+                    except BlockingIOError:
+                        data = None
+                    if data is not None and (not data or enough(data)):
+                        return data
+                    if data is not None and len(data) < waited_for:
+                        return b""  # readable without the bytes that were waited for: the client has ended its side
+                    waited_for = len(data) + 1 if data else 1
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, waited_for)
+                    await self._readable()
+        finally:
+            if waited_for > 1:  # whoever has the socket then may want single bytes
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     async def _readable(self) -> None:
         loop = self._context.loop

@@ -76,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_ended",
         "_error",
         "_spare",
+        "_waiter",
         "closed",
         "idle_since",
         "pool",
@@ -98,6 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self._early = b""
         self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._spare: socket.socket | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -119,6 +121,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:  # the server speaks first, before whoever asked for the connection has it: uvloop reads that soon
             self._early += data
             self.transport.pause_reading()
+            self._wake()
 
     @property
     def spoke_early(self) -> bool:
@@ -144,6 +147,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.receiver is not None:
             return self.receiver.upstream_eof()
         self._ended = not self.reused and self.transport.can_write_eof()
+        self._wake()
         return self._ended
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -163,6 +167,17 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.upstream_lost(exc)
         else:
             self.pool.discard(self)
+            self._wake()
+
+    async def first_word(self) -> None:
+        """Wait until the server, which nobody has asked for anything, has sent something or ended."""
+        if not self.spoke_early and not self.closed:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     @property
     def sent(self) -> bool:
