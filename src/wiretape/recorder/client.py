@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import struct
 import time
 from typing import Any, Final, cast
 
@@ -213,9 +217,12 @@ class ClientConnection(asyncio.Protocol):
         return waiting
 
     def abort(self) -> None:
-        """Break the connection."""
+        """Break the connection with a reset: a body that ends with its connection would seem to end here."""
         self._exchange = None
         if not self._lost:
+            sock = self.transport.get_extra_info("socket")
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
 
     @property

@@ -7,6 +7,7 @@ the last (P1). Everything goes out through ``tape.release``; nothing here writes
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from wiretape.recorder.exchange_log import Tap, Timer
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.recorder.upstream import Receiver, Route, UpstreamConnection
+from wiretape.tls.contexts import tls_error
 from wiretape.wire.connection_auth import challenges_connection
 from wiretape.wire.http1 import (
     CHUNKED,
@@ -39,6 +41,7 @@ MAX_INTERIM: Final = 100
 _SMALL: Final = 16 * 1024
 """A request up to this size goes into a socket's buffer with one write, which cannot fail half-way."""
 _EARLY: Final = "{} answered before it had been given the whole request: the end of the body may not have reached it"
+_AFTER_HANDSHAKE: Final = frozenset({"upstream-wants-certificate", "upstream-refused-certificate"})
 _clock = time.perf_counter_ns
 
 
@@ -207,8 +210,10 @@ class Exchange(Receiver):
         self._timer.server = connection.server
         if self._head.authenticates_connection:
             self._client.keep_to_itself(connection)
-        if not self.request_finished or len(self._outgoing) > _SMALL:
-            self._large = True
+        self._large = not self.request_finished or len(self._outgoing) > _SMALL
+        if (
+            self._large or not connection.reused
+        ):  # a new one may be refused at once: a client certificate, a full server
             connection.keep_spare()
         if not connection.closed:
             connection.transport.write(self._outgoing)
@@ -388,6 +393,11 @@ class Exchange(Receiver):
             self._retried = True
             self._connect()
             return
+        if isinstance(error, ssl.SSLError):  # in TLS 1.3 a server says after the handshake that it wants a certificate
+            reason = tls_error(error, side="server", host=self._route.host)
+            if reason.code in _AFTER_HANDSHAKE:
+                self._fail(reason.code, reason.message, 502, reason.hint)
+                return
         when = "before the response" if untouched else "in the middle of the response"
         cause = f": {error}" if error is not None else ""
         code = "server-reset" if isinstance(error, ConnectionResetError) else "server-closed"

@@ -158,9 +158,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._closing.cancel()
             self._closing = None
         if exc is not None and self.receiver is not None:
-            last_words = self._last_words()
+            last_words, alert = self._last_words()
             if last_words:
                 self.receiver.upstream_data(last_words)
+            exc = alert or exc
         self.drop_spare()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
@@ -185,10 +186,10 @@ class UpstreamConnection(asyncio.Protocol):
         return not self.closed and not self.transport.get_write_buffer_size()
 
     def keep_spare(self) -> None:
-        """Keep a second descriptor of the socket while a large request is sent.
+        """Keep a second descriptor of the socket while a request is sent that the server may not read to its end.
 
-        A server may answer and close before it has read everything (413). Then a write fails, for which the loop closes
-        the socket, and the answer that lies in its buffer would be lost with it.
+        It may say why (413, an alert that it wants a certificate) and close. Then a write fails, for which the loop
+        closes the socket, and what the server said lies in its buffer and would be lost with it.
         """
         if self._spare is None and self.sock is not None and not self.closed:
             with contextlib.suppress(OSError):  # without one only such an answer is in danger
@@ -200,16 +201,19 @@ class UpstreamConnection(asyncio.Protocol):
             self._spare.close()
             self._spare = None
 
-    def _last_words(self) -> bytes:
-        """Return what the server sent before a write to it failed; no more than a socket's buffer holds."""
+    def _last_words(self) -> tuple[bytes, Exception | None]:
+        """Return what the server sent before a write to it failed, and its TLS alert if that was the last of it.
+
+        No more than a socket's buffer holds.
+        """
         if self._spare is None:
-            return b""
+            return b"", None
         raw = bytearray()
         with contextlib.suppress(OSError):
             while data := self._spare.recv(65536):
                 raw += data
         tls = self.transport.get_extra_info("ssl_object")
-        return bytes(raw) if tls is None else tls.decrypt(raw)
+        return (bytes(raw), None) if tls is None else tls.decrypt(raw)
 
     def pause_writing(self) -> None:
         """The server does not read fast enough."""

@@ -31,7 +31,6 @@ that ends in order by uvloop only: it calls ``eof_received`` for a close_notify 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import ssl
 import time
@@ -180,14 +179,18 @@ class _ClientObject(ssl.SSLObject):
 
     incoming: ssl.MemoryBIO
 
-    def decrypt(self, raw: bytes | bytearray) -> bytes:
-        """Return what is in the server's last bytes, up to where they end or make no sense."""
+    def decrypt(self, raw: bytes | bytearray) -> tuple[bytes, ssl.SSLError | None]:
+        """Return what is in the server's last bytes, and the alert or what else makes no sense where that ends."""
         self.incoming.write(raw)
         plain = bytearray()
-        with contextlib.suppress(ssl.SSLError):
+        try:
             while data := self.read(65536):
                 plain += data
-        return bytes(plain)
+        except (ssl.SSLWantReadError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            pass
+        except ssl.SSLError as error:
+            return bytes(plain), error
+        return bytes(plain), None
 
 
 class _ClientContext(ssl.SSLContext):
