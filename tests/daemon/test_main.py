@@ -53,6 +53,18 @@ def test_a_signal_ends_it_with_the_session_sealed(root: Path, http_origin: Origi
     wait_gone(daemon.ready["recorderPids"][0])
 
 
+def test_recorder_and_background_share_the_daemons_session_but_not_what_a_terminal_sends_it(root: Path) -> None:
+    def background() -> int:
+        return int(request(root, {"cmd": "status"})["background"]["pid"] or 0)
+
+    with Daemon(root) as daemon:
+        wait_until(background, what="the background's start")
+        pids: list[int] = [daemon.ready["recorderPids"][0], background()]
+        for pid in pids:
+            assert os.getsid(pid) == os.getsid(daemon.ready["pid"])
+            assert os.getpgid(pid) == pid
+
+
 def test_what_it_prints_for_people_can_be_pasted(root: Path) -> None:
     command = [sys.executable, "-m", "wiretape", "serve", "--root", str(root)]
     with subprocess.Popen(

@@ -90,7 +90,7 @@ class Maintenance:
                 *(sys.executable, "-P", "-m", "wiretape.maintenance.background", str(self._root)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,
                 limit=LINE_MAX,
             )
         except OSError as error:

