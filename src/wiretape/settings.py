@@ -31,6 +31,9 @@ RETAIN_DAYS: Final = "WIRETAPE_RETAIN_DAYS"
 RETAIN_TOTAL: Final = "WIRETAPE_RETAIN_TOTAL"
 """The environment's variables."""
 
+SESSION_GONE: Final = "session-gone"
+"""The code of a recorder's error when the log that it is to go on with has been deleted."""
+
 S = TypeVar("S", bound="Setting")
 
 

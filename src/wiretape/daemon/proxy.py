@@ -11,13 +11,15 @@ import contextlib
 import logging
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from wiretape.daemon.recorder_process import RecorderProcess
-from wiretape.errors import DaemonError
-from wiretape.settings import Address, RecorderSettings, RecordTarget, UpstreamSettings, to_wire
+from wiretape.errors import DaemonError, WiretapeError
+from wiretape.settings import SESSION_GONE, Address, RecorderSettings, RecordTarget, UpstreamSettings, to_wire
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class _Worker:
         self.recorder: RecorderProcess | None = None
         self.lock = asyncio.Lock()
         self.restarts = 0
+        self.recorded: str | None = None
 
 
 class Capture:
@@ -52,6 +55,9 @@ class Capture:
         upstream: how servers are trusted, and by how many recorders they are asked.
         api: where the daemon's API listens, if it does.
         loop: the recorders' event loop, ``uvloop`` or ``asyncio``.
+        on_gone: called with the id of a session whose folder was deleted while it is recorded; it is to call
+            ``record`` with another one.
+        on_note: called with a sentence about the recording that somebody should read.
     """
 
     def __init__(
@@ -62,12 +68,17 @@ class Capture:
         *,
         api: Address | None = None,
         loop: str = "uvloop",
+        on_gone: Callable[[str], Awaitable[None]] | None = None,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self.address = Address(host=host, port=port)
         self.target: RecordTarget | None = None
         self._loop = loop
+        self._on_gone = on_gone
+        self._on_note = on_note
+        self._replacing: set[asyncio.Task[None]] = set()
         self._settings = RecorderSettings(
             root=root, listen_fd=listener.fileno(), streams=upstream.workers, upstream=upstream, api=api
         )
@@ -135,24 +146,24 @@ class Capture:
     async def stop(self) -> None:
         """Stop accepting, let what runs finish for a moment, seal the log, end the recorders."""
         self._stopping = True
-        for task in [*self._keepers, *self._closings]:
+        for task in [*self._keepers, *self._closings, *self._replacing]:
             task.cancel()
-        await asyncio.gather(*self._keepers, *self._closings, return_exceptions=True)
+        await asyncio.gather(*self._keepers, *self._closings, *self._replacing, return_exceptions=True)
         self._listener.close()
         recorders = [worker.recorder for worker in self._workers if worker.recorder is not None]
         for worker in self._workers:
             worker.recorder = None
         await asyncio.gather(*(recorder.stop() for recorder in recorders))
 
-    async def _launch(self, index: int, *, resume: bool = False) -> None:
+    async def _launch(self, index: int) -> None:
         """Start one recorder: configured, recording, accepting; a successor also while its disk is full (P10)."""
         worker = self._workers[index]
         async with worker.lock:
             settings = msgspec.structs.replace(self._settings, stream=index)
-            recorder = await RecorderProcess.spawn(settings, loop=self._loop)
+            recorder = await RecorderProcess.spawn(settings, loop=self._loop, on_event=self._take)
             try:
                 if self.target is not None:
-                    await recorder.ask("record", **to_wire(msgspec.structs.replace(self.target, resume=resume)))
+                    await _record(recorder, worker, self.target)
                 await recorder.ask("accept")
             except BaseException:
                 recorder.kill()
@@ -177,9 +188,33 @@ class Capture:
             delay = min(max(BACKOFF_FIRST, delay * 2), BACKOFF_MAX)
             worker.restarts += 1
             try:
-                await self._launch(index, resume=True)
+                await self._launch(index)
             except DaemonError as error:
+                if error.code == SESSION_GONE and worker.recorded is not None:
+                    await self._gone(worker.recorded)
                 log.error("no recorder could be started for %s: %s", self.address, error)  # noqa: TRY400  a cause, no bug
+
+    def _take(self, event: dict[str, Any]) -> None:
+        """Take note of what a recorder tells unasked."""
+        session_id = str(event.get("sessionId"))
+        if event.get("event") == "gone" and not self._replacing:
+            task = asyncio.create_task(self._gone(session_id))
+            self._replacing.add(task)
+            task.add_done_callback(self._replacing.discard)
+        elif event.get("event") == "segment-gone":
+            self._on_note(
+                f"a segment of session {session_id} was deleted while it was written: what was in it is lost, "
+                "and a new one goes on"
+            )
+
+    async def _gone(self, session_id: str) -> None:
+        """Have a session that was deleted replaced; what fails is said, and tried again when it is told again."""
+        if self._on_gone is None or self._stopping or self.target is None or self.target.session_id != session_id:
+            return
+        try:
+            await self._on_gone(session_id)
+        except WiretapeError as error:
+            log.error("session %s is gone, and no other one can be begun: %s", session_id, error)  # noqa: TRY400
 
     async def _tell_record(self, worker: _Worker, target: RecordTarget) -> None:
         """Have one recorder write new exchanges to ``target``; one that is being replaced learns it at its start."""
@@ -188,7 +223,7 @@ class Capture:
             if recorder is None:
                 return
             try:
-                await recorder.ask("record", **to_wire(target))
+                await _record(recorder, worker, target)
             except DaemonError:
                 # One that died in between is replaced, and its successor starts with the new target.
                 if recorder.alive:
@@ -207,3 +242,10 @@ class Capture:
             task.add_done_callback(self._closings.discard)
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_WAIT)
+
+
+async def _record(recorder: RecorderProcess, worker: _Worker, target: RecordTarget) -> None:
+    """Have a recorder write to a session; one that its predecessor has written, it goes on with."""
+    resume = worker.recorded == target.session_id
+    await recorder.ask("record", **to_wire(msgspec.structs.replace(target, resume=resume)))
+    worker.recorded = target.session_id

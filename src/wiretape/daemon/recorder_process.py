@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from wiretape.channel.messages import LINE_MAX
@@ -30,10 +31,12 @@ class RecorderProcess:
         self._listening = asyncio.create_task(peer.run())
 
     @classmethod
-    async def spawn(cls, settings: RecorderSettings, *, loop: str) -> RecorderProcess:
+    async def spawn(
+        cls, settings: RecorderSettings, *, loop: str, on_event: Callable[[dict[str, Any]], None]
+    ) -> RecorderProcess:
         """Start a recorder, which inherits the listening socket ``settings.listen_fd``, and configure it.
 
-        It does not accept yet.
+        It does not accept yet. ``on_event`` gets what it tells unasked.
 
         Raises:
             DaemonError: it does not start, or refuses its settings.
@@ -57,7 +60,7 @@ class RecorderProcess:
             theirs.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_MAX)
-        recorder = cls(process, Peer(reader, writer, name=f"recorder {process.pid}"))
+        recorder = cls(process, Peer(reader, writer, name=f"recorder {process.pid}", on_event=on_event))
         try:
             await recorder.ask("configure", **to_wire(settings))
         except BaseException:

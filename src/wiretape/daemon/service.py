@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections import deque
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,9 @@ from wiretape.settings import Address, MaintenanceSettings, RecordTarget, Sessio
 from wiretape.tls.ca_certificate import load_or_create
 
 log = logging.getLogger(__name__)
+
+NOTES = 10
+"""Sentences about what happened to the recording that the status keeps, the newest."""
 
 PATIENCE = 3.0
 """Seconds to wait for a port that the recorders of a killed daemon may still hold: their grace is two."""
@@ -67,6 +71,7 @@ class Service:
         self._last_session: str | None = None
         self._unwanted: set[str] = set()
         self._lowest: dict[str, int] = {}
+        self._notes: deque[str] = deque(maxlen=NOTES)
         self._lock = asyncio.Lock()
         self._started_at = time.time_ns() // 1_000_000
 
@@ -106,6 +111,7 @@ class Service:
             disk_total=disk.total if disk else None,
             warnings=[
                 *exposed(capture.address if capture else None, self.api),
+                *self._notes,
                 *([self.token.note] if self.token is not None and self.token.note else []),
                 *warnings(
                     disk,
@@ -170,7 +176,15 @@ class Service:
             upstream = upstream or self.upstream
             # The port first: one that is in use must not leave an empty session behind.
             listener = await asyncio.to_thread(bind, address, patience=PATIENCE if self._after_kill else 0.0)
-            capture = Capture(listener, self.root, upstream, api=self.api, loop=self._loop)
+            capture = Capture(
+                listener,
+                self.root,
+                upstream,
+                api=self.api,
+                loop=self._loop,
+                on_gone=self._replace,
+                on_note=self._note,
+            )
             prepared = self._target
             try:
                 if settings is not None and (prepared is None or settings.name is not None):
@@ -341,6 +355,29 @@ class Service:
             if self._last_session == session_id:
                 self._last_session = None
         return dropped
+
+    async def _replace(self, session_id: str) -> None:
+        """Go on in a new session: the one being recorded was deleted (P10)."""
+        async with self._lock:
+            gone, capture = self._target, self._capture
+            if gone is None or capture is None or gone.session_id != session_id:
+                return
+            self._target = await self._create(gone.settings)
+            try:
+                await capture.record(self._target)
+            except BaseException:
+                await self._uncreate(gone)
+                raise
+            self.follow()
+            self._note(
+                f"the log of session {session_id} was deleted while it was recorded: session "
+                f"{self._target.session_id} goes on, and counts as dropped what the deleted one missed at its end"
+            )
+
+    def _note(self, sentence: str) -> None:
+        """Keep a sentence for the status, and log it."""
+        log.warning("%s", sentence)
+        self._notes.append(sentence)
 
     async def _recording(self, previous: str | None) -> Recording:
         shown = self._target.session_id if self._target else previous

@@ -338,9 +338,10 @@ class Appender:
         self._rotate()
         return self._fd >= 0 and not self.in_reserve
 
-    def begin_new_segment(self) -> bool:
+    def begin_new_segment(self, *, deleted: bool = False) -> bool:
         """Leave the current segment unsealed (its disk is suspect) and go on in a new one; False when that fails.
 
+        ``deleted``: its file is gone. Its number is not used again, so that readers see which one is missing.
         Frames that are gathered belong to the segment they were made for: they go there, or are lost.
         """
         if self._pending and self._fd < 0:
@@ -349,6 +350,7 @@ class Appender:
             with contextlib.suppress(OSError):  # ``lost`` names them
                 self._write_pending()
         self._abandon()
+        self._number += deleted
         try:
             self._begin_segment()
             self._write_pending()

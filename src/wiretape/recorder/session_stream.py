@@ -148,9 +148,21 @@ class Tape:
             self._count_dropped(1, Seqs(self._step, [seq] if seq else []))
         self._check_drained()
 
-    def count_unrecorded(self) -> None:
-        """Count an exchange that began while nothing could be recorded."""
-        self._count_dropped(1)
+    def count_unrecorded(self, count: int = 1) -> None:
+        """Count exchanges that passed while nothing could be recorded."""
+        self._count_dropped(count)
+
+    @property
+    def fd(self) -> int:
+        """The segment that is written, -1 while there is none."""
+        return self._writer.fd
+
+    def leave_segment(self) -> bool:
+        """Go on in a new segment, because the current one is gone from its folder; return whether there is one.
+
+        What was in it is lost. Its numbers are not given again, so readers name what they miss (P5, P11).
+        """
+        return self._writer.begin_new_segment(deleted=True)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -392,5 +404,5 @@ class NullTape:
         """Count."""
         self.in_flight -= 1
 
-    def count_unrecorded(self) -> None:
+    def count_unrecorded(self, count: int = 1) -> None:
         """Nothing is recorded, so nothing is missed."""

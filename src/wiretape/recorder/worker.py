@@ -15,33 +15,50 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wiretape import __version__
+from wiretape import __version__, memory
 from wiretape.channel.messages import LINE_MAX
 from wiretape.channel.peer import Peer, Request
-from wiretape.errors import StorageError, UsageError
+from wiretape.errors import NotFoundError, StorageError, UsageError
 from wiretape.log.format import Event, FrameType
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
-from wiretape.memory import LOOK_EVERY, Trimmer
+from wiretape.recorder import place
 from wiretape.recorder.context import Context
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.ourselves import Ourselves
+from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.session_stream import NullTape, Tape
 from wiretape.recorder.upstream import Connector
 from wiretape.session.metadata import SESSION_EVENT, facts_of
-from wiretape.settings import RecorderSettings, RecordTarget, from_wire
+from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
 from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import ServerContexts, UpstreamContexts
 
 GRACE_SECONDS: Final = 2.0
 CROWD: Final = 100
 """Connections of clients from which memory is rather kept for the next one than given back."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A session's stream that is open.
+
+    Attributes:
+        tape: where its exchanges put their frames.
+        place: where it is written.
+        sure: of all exchanges of this recorder, those that had begun and ended when the place was last seen sound.
+    """
+
+    tape: Tape
+    place: Place
+    sure: int
 
 
 class Worker:
@@ -52,7 +69,7 @@ class Worker:
         self._control = control
         self._context: Context | None = None
         self._listener: Listener | None = None
-        self._tapes: dict[str, Tape] = {}
+        self._streams_open: dict[str, _Stream] = {}
         self._stream = 0
         self._streams = 1
         self._run = secrets.randbits(63)
@@ -65,7 +82,8 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         self._loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to all; the daemon decides
         listening = self._loop.create_task(daemon.run())
-        self._loop.call_later(LOOK_EVERY, self._give_back, Trimmer())
+        self._loop.call_later(memory.LOOK_EVERY, self._give_back, memory.Trimmer())
+        self._loop.call_later(place.LOOK_EVERY, self._look, daemon)
         # However listening ends: a recorder must never outlive its daemon.
         listening.add_done_callback(lambda _: self._stopping.set())
         await self._stopping.wait()
@@ -75,11 +93,31 @@ class Worker:
         daemon.close()
         listening.cancel()
 
-    def _give_back(self, trimmer: Trimmer) -> None:
+    def _look(self, daemon: Peer) -> None:
+        """See whether what is written is still in its place; tell the daemon when it is not (P10).
+
+        A deleted segment is left for a new one. For a deleted folder the daemon begins a new session, and asks for it;
+        until then it is told every second.
+        """
+        for session_id, stream in self._streams_open.items():
+            missing = stream.place.look(stream.tape.fd)
+            if missing is Missing.FOLDER:
+                daemon.event("gone", sessionId=session_id)
+                continue
+            if missing is Missing.SEGMENT:
+                stream.tape.leave_segment()
+                daemon.event("segment-gone", sessionId=session_id)
+            if self._context is not None:
+                # Who was in flight then, or began later, is not in the log if the next look finds it gone.
+                stream.sure = self._context.exchanges - stream.tape.in_flight
+        if not self._stopping.is_set():
+            self._loop.call_later(place.LOOK_EVERY, self._look, daemon)
+
+    def _give_back(self, trimmer: memory.Trimmer) -> None:
         """Give back memory that a burst of clients has left; not in the middle of one (P8)."""
         trimmer.look(busy=self._context is not None and len(self._context.clients) > CROWD)
         if not self._stopping.is_set():
-            self._loop.call_later(LOOK_EVERY, self._give_back, trimmer)
+            self._loop.call_later(memory.LOOK_EVERY, self._give_back, trimmer)
 
     def _obey(self, request: Request) -> None:
         """Carry out what the daemon asks; what cannot be done is the answer."""
@@ -104,7 +142,7 @@ class Worker:
                     self._listener.start()
                 request.answer()
             case "stats":
-                for tape in self._tapes.values():
+                for tape in self._tapes():
                     tape.report_dropped()
                 # After the write: what is said to be in the log is.
                 self._loop.call_soon(lambda: request.answer(**self._stats()))
@@ -131,9 +169,16 @@ class Worker:
 
     def _record(self, target: RecordTarget, request: Request) -> None:
         context = self._ready()
-        tape = self._tapes.get(target.session_id)
-        if tape is None:
-            tape = self._tapes[target.session_id] = self._open(target)
+        stream = self._streams_open.get(target.session_id)
+        if stream is None:
+            tape = self._open(target)
+            stream = _Stream(tape, Place(target.dir / "log"), context.exchanges)
+            self._streams_open[target.session_id] = stream
+        tape = stream.tape
+        for before in self._streams_open.values():
+            if before.tape is context.tape and before.place.look(before.tape.fd) is Missing.FOLDER:
+                # What the deleted session has not kept is said where somebody will look (P11).
+                tape.count_unrecorded(context.exchanges - before.sure)
         context.tape = tape
         # Said once it is true: the segment and what the session is called are written.
         tape.release(lambda _: request.answer(), None)
@@ -141,6 +186,13 @@ class Worker:
     def _open(self, target: RecordTarget) -> Tape:
         settings = target.settings
         log_dir = target.dir / "log"
+        if target.resume and not _has_segments(log_dir, self._stream):
+            # Its numbers would be given a second time (P5).
+            raise StorageError(
+                f"the log of session {target.session_id} is not there any more",
+                hint="record to another session",
+                code=SESSION_GONE,
+            )
         log_dir.mkdir(mode=0o700, exist_ok=True)
         number, seq = resume_point(log_dir, self._stream, self._streams)
         identity = StreamIdentity(
@@ -189,10 +241,11 @@ class Worker:
 
     def _close(self, session_id: str, request: Request) -> None:
         context = self._ready()
-        tape = self._tapes.pop(session_id, None)
-        if tape is None:
+        stream = self._streams_open.pop(session_id, None)
+        if stream is None:
             request.answer()
             return
+        tape = stream.tape
         if context.tape is tape:
             context.tape = NullTape()
 
@@ -207,9 +260,12 @@ class Worker:
             raise UsageError("the recorder was not configured", hint="send config first")
         return self._context
 
+    def _tapes(self) -> list[Tape]:
+        return [stream.tape for stream in self._streams_open.values()]
+
     def _stats(self) -> dict[str, int]:
         context = self._ready()
-        tapes = self._tapes.values()
+        tapes = self._tapes()
         return {
             "inFlight": sum(tape.in_flight for tape in tapes),
             "dropped": sum(tape.dropped for tape in tapes),
@@ -238,13 +294,20 @@ class Worker:
             context.pool.close()
         await asyncio.sleep(0)
         deadline = self._loop.time() + GRACE_SECONDS
-        while any(tape.syncing for tape in self._tapes.values()) and self._loop.time() < deadline:  # noqa: ASYNC110
+        while any(tape.syncing for tape in self._tapes()) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        for tape in self._tapes.values():
+        for tape in self._tapes():
             tape.close()
 
     def _busy(self, context: Context) -> bool:
-        return any(tape.in_flight for tape in self._tapes.values()) or any(not c.idle for c in context.clients)
+        return any(tape.in_flight for tape in self._tapes()) or any(not c.idle for c in context.clients)
+
+
+def _has_segments(log_dir: Path, stream: int) -> bool:
+    try:
+        return any(ref.stream == stream for ref in list_segments(log_dir))
+    except NotFoundError:
+        return False
 
 
 def _boot_id() -> str:
