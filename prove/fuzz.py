@@ -7,6 +7,7 @@ A case is repeated with ``python -m prove.fuzz SEED/NUMBER``; it says what it di
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import shutil
@@ -24,8 +25,13 @@ from prove.part import Figure, Result, Task, all_cores
 from prove.tally import Tally
 from wiretape.errors import LogVersionError, WiretapeError
 from wiretape.log import open_session
+from wiretape.log.format import lock_name
+from wiretape.log.locks import take_lock
+from wiretape.log.scan import segment_info
+from wiretape.log.store import list_segments
 from wiretape.log.verify import LogReport, verify_log
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.index.database import Index
 from wiretape.session.session import Session
 
 CASES = 20_000
@@ -35,6 +41,7 @@ MEMORY = 64
 SECONDS = 60
 """A case takes some milliseconds; one that takes so long hangs."""
 _SHARE = 100
+_MOST_STREAMS = 10
 _TEMPLATES = 200
 _SHOWN = 30
 
@@ -84,16 +91,51 @@ class Case:
             return
         self._alone(session, report)
         self._by_session(session, report.exchanges, trusted=not self.indexed)
+        if not self.indexed:
+            self._audited(session, report, "the index's audit reports something else than verify")
+        self._live(session)
         with Session(session, SESSION) as again:
             first = again.recover()
             if again.recover() != first:
                 self._broken.append("a second recovery says something else")
             self._same("verify --deep counts", again.verify(deep=True).exchanges, report.exchanges)
+        self._audited(session, report, "the index's audit reports something else after a recovery")
         self._by_session(session, report.exchanges, trusted=True)
 
     def _same(self, what: str, found: int, expected: int) -> None:
         if found != expected:
             self._differing.append(f"{what} {found} of {expected} exchanges")
+
+    def _audited(self, session: Path, report: LogReport, otherwise: str) -> None:
+        index = Index(session, SESSION)
+        try:
+            index.follow()
+            if index.report() != report:
+                self._differing.append(otherwise)
+        finally:
+            index.close()
+
+    def _live(self, session: Path) -> None:
+        """While somebody holds a stream, an index that goes on in small steps and a check say the same."""
+        log_dir = session / "log"
+        segments = list_segments(log_dir)
+        if not segments or segments[-1].stream > _MOST_STREAMS:
+            return
+        head = segment_info(segments[-1].path).head
+        run = head.run if head is not None else 1
+        note = {"pid": 1, "bootId": "prove", "nonce": run}
+        fd = take_lock(log_dir, segments[-1].stream, note)
+        try:
+            index = Index(session, SESSION)
+            index.restart()
+            index.follow_gently(3, 1000)
+            index.follow()
+            if index.report() != verify_log(log_dir, SESSION):
+                self._differing.append("the index's audit of a live log reports something else than verify")
+            index.close()
+        finally:
+            os.close(fd)
+            (log_dir / lock_name(segments[-1].stream)).unlink()
 
     def _alone(self, session: Path, report: LogReport) -> None:
         log = open_session(session)

@@ -67,7 +67,10 @@ class Coverage(Value, frozen=True):
 
 
 class ExchangeSummary(Value, frozen=True):
-    """One line of a list of exchanges. ``duration`` is in milliseconds, sizes are bytes on the wire."""
+    """One line of a list of exchanges. ``duration`` is in milliseconds, sizes are bytes on the wire.
+
+    ``damaged`` says that damage to the log took a part of it.
+    """
 
     seq: int
     exchange_id: str
@@ -81,6 +84,7 @@ class ExchangeSummary(Value, frozen=True):
     response_body_size: int
     response_content_type: str | None
     error: str | None = None
+    damaged: bool = False
 
 
 class QueryPage(Value, frozen=True):

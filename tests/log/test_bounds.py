@@ -71,7 +71,7 @@ def test_p8_missing_numbers_count_where_they_are_not_listed(tmp_path: Path, monk
 
 
 def test_p8_notes_are_counted_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.log.audit._NOTES", 3)
+    monkeypatch.setattr("wiretape.log.findings.LISTED_NOTES", 3)
     segment = SegmentBuilder()
     for _ in range(5):
         segment.__post_init__()  # one more head
@@ -155,7 +155,7 @@ def test_a_segment_number_that_no_database_holds_is_no_segments(tmp_path: Path) 
 
 
 def test_body_frames_without_bytes_take_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.log.gather._PIECES", 3)
+    monkeypatch.setattr("wiretape.log.assembly._PIECES", 3)
     segment = SegmentBuilder()
     segment.opened(1)
     for _ in range(10):

@@ -11,9 +11,8 @@ import pytest
 from tests.log.logbuilder import REQUEST, SESSION, WALL, SegmentBuilder
 from wiretape.errors import DamagedError, NotFoundError
 from wiretape.log import Exchange, open_session
-from wiretape.log.assembly import LEFT_OUT, LogFrames, Part
+from wiretape.log.assembly import LEFT_OUT, Assembler, LogFrames, Part
 from wiretape.log.format import BodyChunk, EndState, FrameType, Opened, ResponseBegun
-from wiretape.log.gather import Gatherer
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 
@@ -164,8 +163,8 @@ def test_a_head_size_that_contradicts_its_frame_is_a_note(tmp_path: Path, size: 
     segment.chunk(FrameType.RESPONSE_BODY, 1, -5, b"x")
     exchange = exchanges_of(segment.write(tmp_path))[1]
     assert exchange.response is None
-    assert "a body position of -5 is impossible" in exchange.notes[0]
-    assert f"a head of {size} bytes does not fit" in exchange.notes[1]
+    assert f"a head of {size} bytes does not fit" in exchange.notes[0]
+    assert "a body position of -5 is impossible" in exchange.notes[1]
 
 
 # -- copies after a failed sync -----------------------------------------------------------------------------------
@@ -209,7 +208,7 @@ def test_p9_a_copy_heals_what_is_damaged_in_the_first_writing(tmp_path: Path, in
 def test_p8_frames_beyond_the_room_are_read_again_when_they_are_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wiretape.log.gather._ROOM", 200)
+    monkeypatch.setattr("wiretape.log.assembly._ROOM", 200)
     segment = SegmentBuilder()
     for seq in range(1, 8):
         segment.opened(seq, b"question %d" % seq)
@@ -224,7 +223,7 @@ def test_p8_frames_beyond_the_room_are_read_again_when_they_are_needed(
 def test_p8_of_too_many_at_once_the_oldest_is_given_as_it_is_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wiretape.log.gather._RUNNING", 2)
+    monkeypatch.setattr("wiretape.log.assembly._RUNNING", 2)
     segment = SegmentBuilder()
     for seq in (1, 2, 3):
         segment.opened(seq)
@@ -238,7 +237,7 @@ def test_p8_of_too_many_at_once_the_oldest_is_given_as_it_is_and_says_so(
 def test_p8_a_frame_kind_repeated_without_end_is_cut_off_with_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wiretape.log.gather._FRAMES", 10)
+    monkeypatch.setattr("wiretape.log.assembly._FRAMES", 10)
     segment = SegmentBuilder()
     segment.opened(1)
     for _ in range(50):
@@ -249,14 +248,14 @@ def test_p8_a_frame_kind_repeated_without_end_is_cut_off_with_a_note(
 
 
 def test_p8_a_long_body_costs_bytes_for_each_of_its_pieces(tmp_path: Path) -> None:
-    gatherer = Gatherer(LogFrames(tmp_path))
+    assembler = Assembler(LogFrames(tmp_path))
     segment = SegmentBuilder()
     segment.add(FrameType.OPENED, 1, Opened(1, 1, "http", "host", 80, "", 0))
     segment.add(FrameType.RESPONSE_BODY, 1, BodyChunk(0), bytes(100_000))
     _, opened, chunk = [item for item in scan_segment(segment.write(tmp_path)) if isinstance(item, Frame)]
     for frame in (opened, *[chunk] * 1000):
-        gatherer.take(frame)
-    held = gatherer._running[1]
+        assembler.take(frame)
+    held = assembler._running[1]
     assert len(held.frames) == 1
     assert len(held.pieces["response"]) == 1000
     assert held.pieces["response"].seen == 100_000

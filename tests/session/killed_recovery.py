@@ -1,8 +1,8 @@
 """Run as a program: recovers copies of one session, each killed at another of its calls to the system, then once more.
 
 Arguments: the session's folder (damaged, never recovered), an empty folder to work in, and how: ``recover`` all of it,
-or ``open`` it, which brings up an index that other processes write, too, and whose bytes are not compared. Prints
-one JSON object: how many calls there are to be killed at, at how many that was done, and where the result was another.
+or ``open`` it. Prints one JSON object: how many calls there are to be killed at, at how many that was done, and where
+the result was another.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+
+import msgspec
 
 from tests.session.logs import snapshot
 from wiretape.session.recovery.recover import recover_session
@@ -51,9 +53,12 @@ def recover_in_child(folder: Path, kill_at: int, how: str) -> int:
     return int(counted or 0)
 
 
-def result(folder: Path, how: str) -> dict[str, bytes]:
-    """Give the files whose bytes are to be the same."""
-    return {name: data for name, data in snapshot(folder).items() if how == "recover" or "index.sqlite" not in name}
+def result(folder: Path) -> dict[str, bytes]:
+    """Return what is to be the same: every answer, and every file but the index, which can be made again."""
+    found = {name: data for name, data in snapshot(folder).items() if "index.sqlite" not in name}
+    with Session(folder, folder.name) as opened:
+        answers = [opened.query(limit=1000), opened.summary(), opened.coverage(), *opened.iterate(), opened.verify()]
+    return {**found, "answers": msgspec.json.encode(answers)}
 
 
 def main(session: Path, work: Path, how: str) -> None:
@@ -66,13 +71,13 @@ def main(session: Path, work: Path, how: str) -> None:
 
     fresh()
     total = recover_in_child(folder, 0, how)
-    wanted = result(folder, how)
+    wanted = result(folder)
     killed, different = 0, []
     for kill_at in range(1, total + 1, max(1, total // STEPS)):
         fresh()
         killed += recover_in_child(folder, kill_at, how) == 0
         recover_in_child(folder, 0, how)
-        if result(folder, how) != wanted:
+        if result(folder) != wanted:
             different.append(kill_at)
     print(json.dumps({"calls": total, "killed": killed, "different": different, "files": sorted(wanted)}))
 

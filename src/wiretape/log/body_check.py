@@ -13,6 +13,7 @@ from typing import Final
 from google_crc32c import extend as crc32c_extend
 
 from wiretape.errors import DamagedError
+from wiretape.log.assembly import counted
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, ResponseBegun
 from wiretape.log.items import Damage, Frame
 
@@ -24,26 +25,23 @@ _LISTED: Final = 10_000
 class _Body:
     """One direction of an exchange, as far as it was read."""
 
-    __slots__ = ("crc", "size", "whole")
+    __slots__ = ("crc", "seen", "size")
 
     def __init__(self) -> None:
         self.crc = 0
+        self.seen = 0
         self.size = 0
-        self.whole = True
 
     def add(self, position: int, data: memoryview) -> None:
         """Take a piece; what came before (frames that were written twice) counts once."""
-        if position > self.size:
-            self.whole = False
-        if position + len(data) <= self.size:
-            return
-        piece = data[max(0, self.size - position) :]
-        self.crc = crc32c_extend(self.crc, bytes(piece))
-        self.size = position + len(data)
+        before = self.seen
+        self.seen, self.size = counted(before, self.size, position, len(data))
+        if self.seen > before:
+            self.crc = crc32c_extend(self.crc, bytes(data[len(data) - (self.seen - before) :]))
 
     def agrees(self, size: int, recorded: int, crc: int) -> bool:
         """Compare with what DONE says; a body of which a part was not kept on purpose has no digest to compare with."""
-        if not self.whole or self.size != recorded:
+        if self.seen != self.size or self.size != recorded:
             return False
         return recorded < size or self.crc == crc
 

@@ -6,6 +6,7 @@ themselves, so a renamed one is read at its place, a copy is read once, and one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ import msgspec
 
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import SegmentHead, segment_name
-from wiretape.log.scan import segment_info
+from wiretape.log.scan import SegmentInfo, segment_info
 from wiretape.log.store import SegmentRef, foreign_names, list_segments
 from wiretape.model import Gap
 
@@ -22,7 +23,10 @@ _LISTED_MISSING: Final = 100
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A segment at its place: ``head`` is None where its first frame is damaged, ``salt`` where no frame is left."""
+    """A segment at its place.
+
+    ``head`` is None where its first frame is damaged, ``salt`` where no frame is left, or where it was not looked at.
+    """
 
     stream: int
     number: int
@@ -42,21 +46,39 @@ class Inventory(msgspec.Struct, frozen=True):
     notes: list[str]
     absent: dict[tuple[int, int], int]
 
+    @property
+    def step(self) -> int:
+        """The number of streams as the log's first head says; 1 where no head can be read."""
+        heads = (segment.head for segment in self.segments)
+        return next((max(1, head.streams) for head in heads if head is not None), 1)
+
     def missing_before(self, segment: Placed) -> list[Gap]:
         """Name the segments that are missing just before this one."""
         count = self.absent.get((segment.stream, segment.number), 0)
         return missing_gaps(segment.stream, segment.number - count, count)
 
 
-def take_inventory(log_dir: Path, session_id: str, files: Files = REAL) -> Inventory:
+def take_inventory(
+    log_dir: Path, session_id: str, files: Files = REAL, heads: Mapping[str, SegmentHead] | None = None
+) -> Inventory:
     """Look at every segment's first frame and put the segments in order.
+
+    Args:
+        log_dir: the log's folder.
+        session_id: whose log it is.
+        files: the file system.
+        heads: the first frames that are known already, by the segment's name; those segments are not opened.
 
     Raises:
         LogVersionError: a segment has a newer format.
         NotFoundError: there is no such folder.
         StorageError: it cannot be read.
     """
-    found = [(ref, segment_info(ref.path, files)) for ref in list_segments(log_dir, files)]
+    heads = heads or {}
+    found = [
+        (ref, SegmentInfo(heads[ref.name], None) if ref.name in heads else segment_info(ref.path, files))
+        for ref in list_segments(log_dir, files)
+    ]
     notes = [
         f"{name!r} in the log's folder is not a segment; it is left alone" for name in foreign_names(log_dir, files)
     ]

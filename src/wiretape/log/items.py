@@ -7,7 +7,17 @@ from typing import Final
 import msgspec
 
 from wiretape.errors import DamagedError
-from wiretape.log.format import HEADER_SIZE, RECORDS, FrameType, Record
+from wiretape.log.format import (
+    HEADER_SIZE,
+    RECORDS,
+    BodyChunk,
+    Done,
+    Flag,
+    FrameType,
+    Opened,
+    Record,
+    ResponseBegun,
+)
 
 _DECODERS: Final = {int(kind): msgspec.msgpack.Decoder(record) for kind, record in RECORDS.items()}
 OF_AN_EXCHANGE: Final = frozenset(
@@ -22,6 +32,8 @@ OF_AN_EXCHANGE: Final = frozenset(
     }
 )
 """Kinds whose seq is an exchange's."""
+IMPOSSIBLE_FROM: Final = 2**53
+"""No writer numbers so many exchanges or bytes of a body, and JSON's numbers are exact only up to here."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +84,26 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
             return decoder.decode(self.payload[: self.head_length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DamagedError(f"{self.segment} at {self.offset}: the record cannot be decoded: {error}") from None
+
+
+def sound_record(frame: Frame) -> Record:
+    """Return a frame's record if it does not contradict the frame; else a program with a fault wrote it, or nobody.
+
+    Raises:
+        DamagedError: it does, or cannot be decoded, or frames of this kind have none.
+    """
+    record = frame.record()
+    if isinstance(record, BodyChunk):
+        if not 0 <= record.position < IMPOSSIBLE_FROM:
+            raise DamagedError(f"{frame.segment} at {frame.offset}: a body position of {record.position} is impossible")
+        return record
+    if isinstance(record, Opened | ResponseBegun | Done):
+        with_head = not isinstance(record, Done) or frame.flags & Flag.HAS_RESPONSE
+        if with_head and not 0 <= record.head_size <= len(frame.payload) - frame.head_length:
+            raise DamagedError(
+                f"{frame.segment} at {frame.offset}: a head of {record.head_size} bytes does not fit into its frame"
+            )
+    return record
 
 
 class Damage(msgspec.Struct, frozen=True):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from wiretape.model import Gap
+
+SESSION_EVENT: Final = "session"
+"""``kind`` of the EVENT that describes the session; every recorder writes it at the beginning of its stream."""
 
 
 class LogReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +27,12 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
         gaps: damaged, missing, foreign and doubled ranges; tails are not among them.
         tails: the unfinished ends that killed writers or power cuts left; ``torn_tail_bytes`` is their length.
         closed_cleanly: every stream ends with its final seal.
+        unclosed: streams without one that nobody writes.
         holder: the note of a living writer (pid, bootId, nonce, stream), None when there is none.
         dropped: exchanges that passed unrecorded, as the recorder counted them.
-        next_seq: a seq above every one seen, per stream.
+        next_seq: a seq above every one seen, per stream of which anything was read.
+        begun_ns, ended_ns: the first and the last time that stands in the log, since the epoch; 0 for none.
+        facts: what the log says of the session itself (EVENT ``session``), None where it says nothing.
     """
 
     session_id: str
@@ -44,9 +50,13 @@ class LogReport(msgspec.Struct, frozen=True, kw_only=True):
     torn_tail_bytes: int
     damaged_bytes: int
     closed_cleanly: bool
+    unclosed: int
     holder: dict[str, Any] | None
     dropped: int
     bytes: int
     segments: int
     next_seq: dict[int, int]
     notes: list[str]
+    begun_ns: int
+    ended_ns: int
+    facts: dict[str, Any] | None

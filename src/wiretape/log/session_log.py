@@ -1,4 +1,4 @@
-"""A session's log opened for reading: its exchanges one after the other, and an account of what is not there."""
+"""A session's log opened for reading: its exchanges one after the other, and an audit of what is not there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from wiretape.errors import NotFoundError
-from wiretape.log.assembly import LogFrames
-from wiretape.log.audit import Account
+from wiretape.log.assembly import Assembler, LogFrames
+from wiretape.log.audit import Audit
 from wiretape.log.exchange import Exchange, exchange_of
 from wiretape.log.files import REAL, Files
-from wiretape.log.gather import Gatherer
 from wiretape.log.inventory import Inventory, Placed
-from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.losses import IMPOSSIBLE_SEQ_FROM
+from wiretape.log.items import IMPOSSIBLE_FROM, OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.log.scan import scan_segment, segment_info
 from wiretape.log.store import list_segments
-from wiretape.log.verify import is_written, settled
+from wiretape.log.verify import settled, written_streams
 
 _OF_AN_EXCHANGE = frozenset(map(int, OF_AN_EXCHANGE))
 
@@ -92,73 +90,65 @@ class _Pass:
     def __init__(self, log: SessionLog, inventory: Inventory, holders: dict[int, dict[str, Any]], files: Files) -> None:
         self._log = log
         self._inventory = inventory
-        self._holders = holders
+        self._live = written_streams(inventory, holders)
+        self._holder = next(iter(holders.values()), None)
         self._files = files
-        steps = [segment.head.streams for segment in inventory.segments if segment.head is not None]
-        self._account = Account(max(1, steps[0]) if steps else 1, inventory.gaps, inventory.notes)
+        self._audit = Audit(inventory.step)
         self._frames = LogFrames(log.log_dir, files)
 
     def run(self) -> Iterator[Exchange]:
         """Read everything."""
-        live: list[Gatherer] = []
+        live: list[Assembler] = []
         streams: dict[int, list[Placed]] = {}
         for segment in self._inventory.segments:
             streams.setdefault(segment.stream, []).append(segment)
         for stream, segments in streams.items():
-            gatherer = Gatherer(self._frames)
-            yield from self._read_stream(segments, gatherer)
-            if is_written(segments[-1], self._holders):
-                live.append(gatherer)
+            assembler = Assembler(self._frames)
+            yield from self._read_stream(segments, assembler)
+            if stream in self._live:
+                live.append(assembler)
             else:
-                yield from _interrupted(gatherer)
-                self._account.end(stream)
-        report = self._report()
+                yield from _interrupted(assembler)
+        report = self._audit.report(self._log.session_id, self._inventory, live=self._live, holder=self._holder)
         running = frozenset(report.in_flight)
-        for gatherer in live:
-            for tape in gatherer.end_run():
+        for assembler in live:
+            for tape in assembler.end_run():
                 yield exchange_of(tape, "inFlight" if tape.seq in running else "interrupted")
         self._log.report = report
 
-    def _report(self) -> LogReport:
-        segments = self._inventory.segments
-        size = sum(segment.ref.size for segment in segments)
-        holder = next(iter(self._holders.values()), None)
-        return self._account.report(self._log.session_id, size=size, segments=len(segments), holder=holder)
-
-    def _read_stream(self, segments: list[Placed], gatherer: Gatherer) -> Iterator[Exchange]:
+    def _read_stream(self, segments: list[Placed], assembler: Assembler) -> Iterator[Exchange]:
         run: int | None = None
         for segment in segments:
             begun = segment.head.run if segment.head is not None else None
             if None not in (run, begun) and run != begun:
-                yield from _interrupted(gatherer)
+                yield from _interrupted(assembler)
             run = begun  # without a head, the run may be the one before or the one behind
-            missing = self._inventory.missing_before(segment)
-            self._account.begin(segment, missing)
-            live = segment is segments[-1] and is_written(segment, self._holders)
-            yield from self._read_segment(segment, gatherer, live=live)
+            self._audit.begin(segment, self._inventory.missing_before(segment))
+            live = segment is segments[-1] and segment.stream in self._live
+            yield from self._read_segment(segment, assembler, live=live)
 
-    def _read_segment(self, segment: Placed, gatherer: Gatherer, *, live: bool) -> Iterator[Exchange]:
-        account, stream = self._account, segment.stream
+    def _read_segment(self, segment: Placed, assembler: Assembler, *, live: bool) -> Iterator[Exchange]:
+        audit, stream = self._audit, segment.stream
         for item in scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files):
             if isinstance(item, Damage):
-                gatherer.take_damage(item)
-            elif self._wanted(item, stream, gatherer):
-                tape = gatherer.take(item)
+                assembler.take_damage(item)
+            elif self._wanted(item, stream, assembler):
+                tape = assembler.take(item)
                 if tape is not None:
                     yield exchange_of(tape, "interrupted")
-            account.read(stream, (item,))
-        account.reached(stream, segment.ref.size)
+            audit.read(stream, (item,))
+        audit.reached(stream, segment.ref.size)
 
-    def _wanted(self, frame: Frame, stream: int, gatherer: Gatherer) -> bool:
+    def _wanted(self, frame: Frame, stream: int, assembler: Assembler) -> bool:
         """Tell whether a frame is of an exchange that was not given yet.
 
         One of an exchange that was given is a copy, written after a failed sync.
         """
-        if frame.kind not in _OF_AN_EXCHANGE or not 0 < frame.seq < IMPOSSIBLE_SEQ_FROM:
+        if frame.kind not in _OF_AN_EXCHANGE or not 0 < frame.seq < IMPOSSIBLE_FROM:
             return False
-        return gatherer.follows(frame.seq) or not self._account.knows(stream, frame.seq)
+        return assembler.follows(frame.seq) or not self._audit.knows(stream, frame.seq)
 
 
-def _interrupted(gatherer: Gatherer) -> Iterator[Exchange]:
-    for tape in gatherer.end_run():
+def _interrupted(assembler: Assembler) -> Iterator[Exchange]:
+    for tape in assembler.end_run():
         yield exchange_of(tape, "interrupted")

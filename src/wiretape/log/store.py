@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,12 @@ def list_segments(log_dir: Path, files: Files = REAL) -> list[SegmentRef]:
             if numbers is not None and entry.regular:
                 found[numbers] = SegmentRef(numbers[0], numbers[1], folder / entry.name, entry.size)
     return sorted(found.values())
+
+
+def fingerprint(segments: list[SegmentRef]) -> str:
+    """Return what tells one state of a log from another: a log only grows, so names and sizes do."""
+    text = "".join(f"{ref.name} {ref.size}{' healed' if ref.healed else ''}\n" for ref in segments)
+    return f"{len(segments)} segments, {sum(ref.size for ref in segments)} bytes, {zlib.crc32(text.encode()):08x}"
 
 
 def healed_names(log_dir: Path, files: Files = REAL) -> frozenset[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from wiretape.log.audit import IMPOSSIBLE_SEQ, Account
+from wiretape.log.audit import IMPOSSIBLE_SEQ, Audit
 from wiretape.log.files import REAL, Files
+from wiretape.log.format import SegmentHead
 from wiretape.log.inventory import Inventory, Placed, take_inventory
 from wiretape.log.items import Damage, Frame
 from wiretape.log.locks import writer_alive
@@ -15,7 +16,7 @@ from wiretape.log.report import LogReport
 from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.log.store import list_segments, stream_locks
 
-__all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "is_written", "settled", "verify_log"]
+__all__ = ["IMPOSSIBLE_SEQ", "LogReport", "Watch", "settled", "verify_log", "written_streams"]
 
 _PROGRESS_FRAMES: Final = 4_000
 
@@ -52,14 +53,16 @@ def verify_log(
     return check.run(session_id)
 
 
-def settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, dict[int, dict[str, Any]]]:
-    """Take the inventory and the living writers of one moment.
+def settled(
+    log_dir: Path, session_id: str, files: Files = REAL, heads: Mapping[str, SegmentHead] | None = None
+) -> tuple[Inventory, dict[int, dict[str, Any]]]:
+    """Take the inventory (``take_inventory``) and the notes of the living writers, by stream, of one moment.
 
     Locks are asked after the listing: a writer found dead cannot have written more than was listed, unless it ended a
     segment and died in between, so the listing must still be true then.
     """
     while True:
-        inventory = take_inventory(log_dir, session_id, files)
+        inventory = take_inventory(log_dir, session_id, files, heads)
         holders = {}
         for stream, _ in stream_locks(log_dir, files):
             holder = writer_alive(log_dir, stream, files)
@@ -72,9 +75,19 @@ def settled(log_dir: Path, session_id: str, files: Files) -> tuple[Inventory, di
             return inventory, holders
 
 
-def is_written(segment: Placed, holders: dict[int, dict[str, Any]]) -> bool:
-    """Tell whether a living writer made this segment; in doubt it did, which can only hide a torn tail."""
-    holder = holders.get(segment.stream)
+def written_streams(inventory: Inventory, holders: dict[int, dict[str, Any]]) -> frozenset[int]:
+    """Return the streams whose last segment is being written.
+
+    Args:
+        inventory: the log's segments.
+        holders: the notes of the living writers, by stream.
+    """
+    last = {segment.stream: segment for segment in inventory.segments}
+    return frozenset(stream for stream, segment in last.items() if _is_written(segment, holders.get(stream)))
+
+
+def _is_written(segment: Placed, holder: dict[str, Any] | None) -> bool:
+    """Return whether a living writer made this segment; in doubt it did, which can only hide a torn tail."""
     if holder is None:
         return False
     return segment.head is None or holder.get("nonce", segment.head.run) == segment.head.run
@@ -101,25 +114,20 @@ class _Check:
 
     def run(self, session_id: str) -> LogReport:
         """Read everything."""
-        segments = self._inventory.segments
-        last = {segment.stream: segment for segment in segments}
-        steps = [segment.head.streams for segment in segments if segment.head is not None]
-        account = Account(max(1, steps[0]) if steps else 1, self._inventory.gaps, self._inventory.notes)
-        for segment in segments:
-            account.begin(segment, self._inventory.missing_before(segment))
-            live = segment is last[segment.stream] and is_written(segment, self._holders)
-            self._read_segment(segment, account, live)
-        for stream, segment in last.items():
-            if not is_written(segment, self._holders):
-                account.end(stream)
+        audit = Audit(self._inventory.step)
+        live = written_streams(self._inventory, self._holders)
+        last = {segment.stream: segment for segment in self._inventory.segments}
+        for segment in self._inventory.segments:
+            audit.begin(segment, self._inventory.missing_before(segment))
+            self._read_segment(segment, audit, live=segment.stream in live and segment is last[segment.stream])
         holder = next(iter(self._holders.values()), None)
-        return account.report(session_id, size=self._total, segments=len(segments), holder=holder)
+        return audit.report(session_id, self._inventory, live=live, holder=holder)
 
-    def _read_segment(self, segment: Placed, account: Account, live: bool) -> None:
+    def _read_segment(self, segment: Placed, audit: Audit, *, live: bool) -> None:
         scan = scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files)
         items = iter(scan) if self._progress is None else self._items(scan, self._progress)
-        account.read(segment.stream, items if self._watch is None else self._watch(items))
-        account.reached(segment.stream, segment.ref.size)
+        audit.read(segment.stream, items if self._watch is None else self._watch(items))
+        audit.reached(segment.stream, segment.ref.size)
         self._read += segment.ref.size
         if self._progress is not None:
             self._progress(self._read, self._total)

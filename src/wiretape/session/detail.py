@@ -109,7 +109,7 @@ def _body(
     found: dict[str, Any] = {"body_size": size, "body_recorded": 0}
     if max_body > 0:
         found.update(_shown(seen, headers, max_body))
-    if row["harmed"]:
+    if row["damaged"]:
         # Not all of it may have been looked at, and every gap has to be named.
         seen = WireBody(tape, side)
         for _ in seen.pieces():

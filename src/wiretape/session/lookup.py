@@ -12,8 +12,8 @@ from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import exchange_detail, handshake
 from wiretape.session.index.database import Index
-from wiretape.session.index.health import Health
-from wiretape.session.index.schema import EXCHANGE_COLUMNS
+from wiretape.session.index.exchanges import EXCHANGE_COLUMNS
+from wiretape.session.query.coverage import Reach
 
 _EXCHANGE: Final = (
     f"SELECT {', '.join(f'e.{name}' for name in EXCHANGE_COLUMNS)}, o.name, d.name FROM exchanges AS e "  # noqa: S608
@@ -84,16 +84,16 @@ class Lookup:
         """Give an exchange whole, with at most ``max_body`` bytes of each body."""
         return exchange_detail(self._session_id, tape, row, self._tls(row), max_body=max_body)
 
-    def missing(self, seq: int, health: Health) -> NotFoundError:
-        """Give the error that says why there is no such exchange."""
-        if 0 < seq < 2**53 and self._index.one("SELECT 1 FROM unrecorded WHERE seq = ?", (seq,)):
+    def missing(self, seq: int, reach: Reach) -> NotFoundError:
+        """Return the error that says why there is no such exchange."""
+        if seq in reach.log.partial:
             why = "passed while the log could not be written"
-        elif 0 < seq <= health.through_seq:
-            why = "is lost to damage" if health.lost else "is not in the log"
-        elif health.unread:
-            why = f"is not in the index, which is still being made: it goes to {health.through_seq} so far"
+        elif 0 < seq <= reach.through_seq:
+            why = "is lost to damage" if reach.log.lost_exchanges else "is not in the log"
+        elif reach.unread:
+            why = f"is not in the index, which is still being made: it goes to {reach.through_seq} so far"
         else:
-            why = f"does not exist: the log goes to {health.through_seq}"
+            why = f"does not exist: the log goes to {reach.through_seq}"
         return NotFoundError(
             f"Exchange {seq} of session {self._session_id} {why}", hint="`wiretape query` lists what there is"
         )

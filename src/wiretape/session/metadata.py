@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import msgspec
 
 from wiretape.errors import UsageError
+from wiretape.log.report import SESSION_EVENT, LogReport
 from wiretape.model import Durability, Profile, Value
 from wiretape.session.ids import check_name
 from wiretape.session.manifest import Manifest, read_manifest
 
-if TYPE_CHECKING:
-    # The recorder needs this module and no database.
-    from wiretape.session.index.database import Index
-
-SESSION_EVENT: Final = "session"
-"""``kind`` of the EVENT that holds them; every recorder writes it at the beginning of its stream."""
+__all__ = ["SESSION_EVENT", "Facts", "facts_of", "new_manifest"]
 
 
 class Facts(Value, frozen=True):
@@ -45,33 +42,21 @@ def facts_of(folder: Path, session_id: str) -> dict[str, Any] | None:
     return dict(msgspec.to_builtins(facts))
 
 
-def new_manifest(session_id: str, index: Index, begun_ms: int) -> Manifest:
-    """Make a manifest from the log's facts; where there are none, a session is called by its id.
-
-    Raises:
-        StorageError, BusyError: the index cannot be read.
-    """
-    rows = index.rows(
-        "SELECT e.detail FROM events AS e JOIN segments AS s ON s.id = e.segment WHERE e.kind = ?"
-        " ORDER BY s.stream, s.number, e.offset LIMIT 100",
-        (SESSION_EVENT,),
-    )
-    for (detail,) in rows:
-        try:
-            facts = msgspec.json.decode(detail, type=Facts)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if not 0 <= facts.created_ns < 2**63:
-            continue
-        return Manifest(
-            session_id=session_id,
-            name=_name(facts.name, session_id),
-            created_ns=facts.created_ns,
-            profile=facts.profile,
-            durability=facts.durability,
-            max_disk=facts.max_disk,
-        )
-    return Manifest(session_id=session_id, name=session_id, created_ns=begun_ms * 1_000_000)
+def new_manifest(session_id: str, log: LogReport) -> Manifest:
+    """Make a manifest from what the log says of its session; where it says nothing, a session is called by its id."""
+    if log.facts is not None:
+        with contextlib.suppress(msgspec.ValidationError):
+            facts = msgspec.convert(log.facts, Facts)
+            if 0 <= facts.created_ns < 2**63:
+                return Manifest(
+                    session_id=session_id,
+                    name=_name(facts.name, session_id),
+                    created_ns=facts.created_ns,
+                    profile=facts.profile,
+                    durability=facts.durability,
+                    max_disk=facts.max_disk,
+                )
+    return Manifest(session_id=session_id, name=session_id, created_ns=log.begun_ns)
 
 
 def _name(name: str, session_id: str) -> str:

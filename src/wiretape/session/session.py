@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
 from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
-from wiretape.log.store import list_segments
+from wiretape.log.store import fingerprint, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import (
     Coverage,
@@ -27,12 +25,12 @@ from wiretape.model import (
 )
 from wiretape.session.detail import MAX_INLINE, stream_body
 from wiretape.session.index.database import Index, Progress
-from wiretape.session.index.health import Health, coverage, fingerprint, read_health, unread_note
 from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
 from wiretape.session.query import filters as q
+from wiretape.session.query.coverage import Reach, coverage, read_reach, recovery_state, unread_note
 from wiretape.session.query.search import TextSearch
 from wiretape.session.query.selection import Selection
 from wiretape.session.recovery.on_open import Settler
@@ -78,8 +76,8 @@ class Session:
         """Give who is writing the session (``pid``, ...), or None."""
         return writer_alive(self.log_dir)
 
-    def follow(self, progress: Progress | None = None) -> Health:
-        """Bring the index to the end of the log and give the counts.
+    def follow(self, progress: Progress | None = None) -> Reach:
+        """Bring the index to the end of the log and return what it knows.
 
         Args:
             progress: called with (bytes read, bytes of the log).
@@ -90,7 +88,7 @@ class Session:
         until = self._until()
         self.settle(progress, until)
         end = self._index.follow(progress or self.progress, until)
-        return self._health(end=end)
+        return read_reach(self._index, end=end)
 
     def follow_gently(self, frames: int, size: int) -> None:
         """Index in transactions of at most so many frames and bytes: others wait less long for their turn."""
@@ -98,16 +96,6 @@ class Session:
 
     def _until(self) -> float | None:
         return None if self.patience is None else time.monotonic() + self.patience
-
-    def _health(self, *, end: bool = True) -> Health:
-        health = read_health(self._index)
-        if not end:
-            read, size = self._index.progress()
-            health = msgspec.structs.replace(health, unread=size - read, size=size)
-        if self._settler.lost is not None:
-            # The log's account is exact; the index's tables know lost numbers only roughly.
-            health = msgspec.structs.replace(health, found_lost=self._settler.lost)
-        return health
 
     def _check(self) -> None:
         if not self.folder.is_dir():
@@ -134,37 +122,47 @@ class Session:
         return self._settler.settle(progress or self.progress, until)
 
     def summary(self) -> SessionSummary:
-        """Describe the session in one line of a list.
+        """Describe the session in one line of a list. Where it has no index, none is made for that.
 
         Raises:
             NotFoundError, StorageError, LogVersionError: as ``follow``.
         """
-        self.settle(until=self._until())
+        self._check()
+        if not self._index.exists():
+            self._settler.settle_without_index(self.progress)
         segments = list_segments(self.log_dir)
-        size = sum(ref.size for ref in segments)
-        live = self.writer() is not None
         manifest = read_manifest(self.folder, self.session_id)
-        if manifest is not None and not live and manifest.log == fingerprint(segments):
-            return _summary(manifest, size, pinned=is_pinned(self.folder))
-        health = self.follow()
-        begun, ended, interrupted = self._index.times()
-        known = manifest or new_manifest(self.session_id, self._index, begun)
-        streams = len({ref.stream for ref in segments})
+        if manifest is None or self.writer() is not None or manifest.log != fingerprint(segments):
+            reach = self._reach_for_list()
+            segments = list_segments(self.log_dir)
+            manifest = read_manifest(self.folder, self.session_id) or new_manifest(self.session_id, reach.log)
+            if self.writer() is not None or manifest.log != fingerprint(segments):
+                return self._summary_of(reach, manifest)
+        return summary_of(manifest, sum(ref.size for ref in segments), pinned=is_pinned(self.folder))
+
+    def _reach_for_list(self) -> Reach:
+        if self._index.exists():
+            return self.follow()
+        return Reach(verify_log(self.log_dir, self.session_id, self.progress), 0, 0)
+
+    def _summary_of(self, reach: Reach, known: Manifest) -> SessionSummary:
+        """Describe a session of which the manifest does not say everything: it is being written, as a rule."""
+        log, live = reach.log, self.writer() is not None
         return SessionSummary(
             session_id=self.session_id,
             name=known.name,
             status="active" if live else "stopped",
-            recovery_state=health.recovery_state(live=streams if live else 0),
-            exchanges=health.exchanges,
-            interrupted=interrupted,
-            bytes=size,
-            started_at=begun or known.created_ns // 1_000_000,
-            ended_at=None if live else (ended or None),
+            recovery_state=recovery_state(log),
+            exchanges=log.exchanges,
+            interrupted=len(log.interrupted) + log.interrupted_unlisted,
+            bytes=sum(ref.size for ref in list_segments(self.log_dir)),
+            started_at=(log.begun_ns or known.created_ns) // 1_000_000,
+            ended_at=None if live else (log.ended_ns // 1_000_000 or None),
             profile=known.profile,
             durability=known.durability,
-            dropped=health.dropped,
+            dropped=log.dropped,
             pinned=is_pinned(self.folder),
-            note=unread_note(health),
+            note=unread_note(reach),
         )
 
     def coverage(self) -> Coverage:
@@ -199,13 +197,13 @@ class Session:
         condition = q.where(wanted)
         what = q.fingerprint(self.session_id, wanted, sort)
         begun = q.decode_cursor(cursor, what) if cursor else None
-        health = self.follow()
-        through = begun.through if begun else health.through_seq
+        reach = self.follow()
+        through = begun.through if begun else reach.through_seq
         finder = TextSearch(wanted.text) if wanted.text is not None else None
         found = Selection(self._index, self._tape_of, condition, sort, through, begun.after if begun else None, finder)
         if finder is None:
             whole = wanted == Filter()
-            matched = begun.matched if begun else health.exchanges if whole else found.count()
+            matched = begun.matched if begun else reach.log.exchanges if whole else found.count()
             rows = found.rows(limit + 1, offset)
         else:
             rows, matched = found.matching(limit + 1, offset, begun.matched if begun else None)
@@ -218,7 +216,7 @@ class Session:
             returned=len(items),
             items=items,
             next_cursor=next_cursor,
-            coverage=coverage(health, empty=not items, notes=notes),
+            coverage=coverage(reach, empty=not items, notes=notes),
         )
 
     def iterate(
@@ -234,9 +232,9 @@ class Session:
         wanted = wanted or Filter()
         q.check_page(sort, 1, 0)
         condition = q.where(wanted)
-        health = self.follow()
+        reach = self.follow()
         finder = TextSearch(wanted.text) if wanted.text is not None else None
-        found = Selection(self._index, self._tape_of, condition, sort, health.through_seq, None, finder)
+        found = Selection(self._index, self._tape_of, condition, sort, reach.through_seq, None, finder)
         for row in found.every():
             yield self._detail(row[0], MAX_INLINE if bodies else 0)
 
@@ -284,7 +282,7 @@ class Session:
     def _find(self, seq: int) -> tuple[dict[str, Any], ExchangeTape]:
         found = self._lookup.find(seq)
         if found is None:
-            raise self._lookup.missing(seq, self._health(end=self._index.at_end()))
+            raise self._lookup.missing(seq, read_reach(self._index, end=self._index.at_end()))
         return found
 
     def _tape_of(self, seq: int) -> ExchangeTape:
@@ -318,7 +316,7 @@ class Session:
         return recover_session(self.folder, self.session_id, dry_run=dry_run, progress=progress)
 
 
-def _summary(manifest: Manifest, size: int, *, pinned: bool) -> SessionSummary:
+def summary_of(manifest: Manifest, size: int, *, pinned: bool) -> SessionSummary:
     return SessionSummary(
         session_id=manifest.session_id,
         name=manifest.name,

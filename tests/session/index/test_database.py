@@ -12,9 +12,9 @@ import pytest
 from tests.session.logs import Recording, closed_session, new_session, segment, snapshot
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.index.database import Index, replace_index
+from wiretape.session.index.database import Index, remove_index
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -64,10 +64,10 @@ def test_transactions_of_any_size_give_the_same_index(root: Path, frames: int, m
     monkeypatch.setattr("wiretape.session.index.follow.BATCH_FRAMES", frames)
     index = Index(made.path, made.session_id)
     index.follow()
-    tables = ("exchanges", "pieces", "segments", "streams", "damage")
+    tables = ("exchanges", "pieces", "segments", "places", "handshakes", "clocks", "audit")
     small = {table: index.rows(f"SELECT * FROM {table}") for table in tables}
     index.close()
-    assert replace_index(made.path, None)
+    assert remove_index(made.path)
     monkeypatch.undo()
     index.follow()
     assert {table: index.rows(f"SELECT * FROM {table}") for table in tables} == small
@@ -78,8 +78,8 @@ def test_an_index_in_use_is_not_replaced(root: Path) -> None:
     made = closed_session(root, 3)
     with Catalogue(root).open("last") as session:
         session.query()
-        assert not replace_index(made.path, None)
-    assert replace_index(made.path, None)
+        assert not remove_index(made.path)
+    assert remove_index(made.path)
     assert not (made.path / "index.sqlite").exists()
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.session.test_agreement import damage, record
 from wiretape.log import verify
-from wiretape.log.store import list_segments
 from wiretape.model import RecoveredSession
 from wiretape.session.catalogue import Catalogue, SessionDir
 from wiretape.session.index.database import Index, connect
@@ -90,7 +89,6 @@ def test_p13_an_account_kept_while_the_log_grew_is_the_one_of_a_full_check(root:
 
 
 def test_p13_the_account_says_all_that_the_check_of_the_whole_log_says(root: Path) -> None:
-    told = 0
     for seed in range(30):
         chance = random.Random(seed)
         made = new_session(root)
@@ -98,13 +96,9 @@ def test_p13_the_account_says_all_that_the_check_of_the_whole_log_says(root: Pat
         damage(made, chance)
         index = Index(made.path, made.session_id)
         index.follow()
-        log = index.report(list_segments(made.log_dir))
+        log = index.report()
         index.close()
-        # Where the very first head is gone only reading everything tells how many streams there were.
-        if log is not None:
-            told += 1
-            assert log == verify.verify_log(made.log_dir, made.session_id)
-    assert told >= 20
+        assert log == verify.verify_log(made.log_dir, made.session_id)
 
 
 def killed(root: Path) -> SessionDir:
@@ -204,9 +198,9 @@ def test_p4_an_account_that_was_damaged_in_the_index_is_not_believed(root: Path)
     opened(made)
     (made.path / "manifest.json").unlink()
     db = connect(made.path / "index.sqlite")
-    state = bytearray(db.execute("SELECT state FROM account").fetchone()[0])
+    state = bytearray(db.execute("SELECT state FROM audit").fetchone()[0])
     state[-1] ^= 1
-    db.execute("UPDATE account SET state = ?", (bytes(state),))
+    db.execute("UPDATE audit SET state = ?", (bytes(state),))
     db.close()
     found = opened(made)
     assert found is not None
@@ -215,7 +209,7 @@ def test_p4_an_account_that_was_damaged_in_the_index_is_not_believed(root: Path)
 
 
 @pytest.mark.parametrize("what", ["renamed", "foreign", "copied"])
-def test_p13_a_log_with_segments_out_of_place_is_read_whole_for_its_report(root: Path, what: str) -> None:
+def test_p13_a_log_with_segments_out_of_place_is_accounted_for_by_its_index(root: Path, what: str) -> None:
     made, other = killed(root), closed_session(root, 2)
     if what == "renamed":
         segment(made, 1).rename(made.log_dir / "0-00000077.wlog")
@@ -227,9 +221,9 @@ def test_p13_a_log_with_segments_out_of_place_is_read_whole_for_its_report(root:
     (made.path / "manifest.json").unlink(missing_ok=True)
     found = opened(made)
     assert found is not None
-    assert found.verified
+    assert not found.verified
     with Session(made.path, made.session_id) as session:
-        assert session.recover(dry_run=True) == found
+        assert session.recover(dry_run=True) == msgspec.structs.replace(found, verified=True)
 
 
 def test_p11_an_index_that_breaks_between_two_looks_at_it_never_gives_an_empty_answer(root: Path) -> None:

@@ -9,18 +9,17 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.report import LogReport
-from wiretape.log.store import SegmentRef
-from wiretape.model import Gap
 from wiretape.private_files import FILE_MODE, storage_error
+from wiretape.session.index.audits import is_exact, read_report
 from wiretape.session.index.follow import Follower
-from wiretape.session.index.schema import create_tables, has_tables
-from wiretape.session.index.tally import read_account, report_of
+from wiretape.session.index.projections import PROJECTIONS
+from wiretape.session.index.schema import bring_up, is_current
 
 INDEX: Final = "index.sqlite"
 _BUSY_MS: Final = 30_000
@@ -39,12 +38,16 @@ class Index:
         self.folder = folder
         self.session_id = session_id
         self.log_dir = folder / "log"
-        self._follower = Follower(self.log_dir, session_id)
+        self._follower = Follower(self.log_dir, session_id, PROJECTIONS)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._folder_fd = -1
         self.private = False
         """The file could not be written, so the index is this process's own, in a temporary place."""
+
+    def exists(self) -> bool:
+        """Return whether there is an index of the session already."""
+        return self._db is not None or (self.folder / INDEX).is_file()
 
     # -- opening ------------------------------------------------------------------------------------------------
 
@@ -89,13 +92,10 @@ class Index:
 
     def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
         try:
-            if not has_tables_or_empty(db, self.session_id):
+            if not is_current(db, self.session_id, PROJECTIONS):
                 db.execute("BEGIN IMMEDIATE")
-                if is_empty(db):
-                    create_tables(db, self.session_id)
+                bring_up(db, self.session_id, PROJECTIONS)
                 db.execute("COMMIT")
-                if not has_tables(db, self.session_id):
-                    raise sqlite3.DatabaseError("the index is of another version or session")
         except BaseException:
             db.close()
             raise
@@ -154,7 +154,7 @@ class Index:
         self.close()
         if self.private:
             return
-        if not replace_index(self.folder, None):
+        if not remove_index(self.folder):
             self.private = True
 
     # -- following ----------------------------------------------------------------------------------------------
@@ -199,54 +199,29 @@ class Index:
         """
         return self.run(self._follower.nothing_new, refill=False)
 
-    def report(self, segments: list[SegmentRef]) -> LogReport | None:
-        """Give what a check of the whole log would report, of a log that nobody writes and that was followed.
-
-        Args:
-            segments: all of the log's.
-
-        Returns:
-            None where only reading the whole log can tell.
+    def report(self) -> LogReport:
+        """Return what the log holds and lacks, as far as the index has come.
 
         Raises:
             StorageError, BusyError: as ``run``.
         """
-        return report_of(self.run(read_account), self.session_id, segments)
+        return self.run(lambda db: read_report(db, self.session_id))
 
-    def note_damage(self, gaps: Sequence[Gap]) -> None:
-        """Take in damage that was done after the index had read the log, and keep no account of this log any more.
-
-        Raises:
-            StorageError, BusyError: as ``run``.
-        """
-        rows = [(gap.offset, gap.length, gap.reason, ",".join(map(str, gap.exchanges)), gap.segment) for gap in gaps]
-        seqs = [(seq,) for gap in gaps for seq in gap.exchanges]
-
-        def note(db: sqlite3.Connection) -> None:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                db.executemany(
-                    "INSERT OR REPLACE INTO damage SELECT id, ?, ?, ?, 0, ? FROM segments WHERE name = ?", rows
-                )
-                db.executemany("UPDATE exchanges SET harmed = 1 WHERE seq = ?", seqs)
-                db.execute("INSERT OR REPLACE INTO account VALUES (1, NULL)")
-                db.execute("DELETE FROM meta WHERE key = 'built'")
-                db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-
-        self.run(note)
-
-    def unknown(self, gaps: Sequence[Gap]) -> list[Gap]:
-        """Give those of these damaged ranges that are not in the index.
+    def exact(self) -> bool:
+        """Return whether a check of the whole log would list the same; it counts the same in any case.
 
         Raises:
             StorageError, BusyError: as ``run``.
         """
-        known = "SELECT 1 FROM damage WHERE segment = (SELECT id FROM segments WHERE name = ?) AND offset = ?"
-        return [gap for gap in gaps if gap.length and not self.rows(known, (gap.segment, gap.offset))]
+        return self.run(is_exact)
+
+    def restart(self) -> None:
+        """Forget everything that was made of the log, to read it again from its beginning.
+
+        Raises:
+            StorageError, BusyError: as ``run``.
+        """
+        self.run(self._follower.restart, refill=False)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -257,16 +232,6 @@ class Index:
             StorageError, BusyError: as ``run``.
         """
         return self.run(lambda db: db.execute(sql, params).fetchall())
-
-    def times(self) -> tuple[int, int, int]:
-        """Give when the log begins and ends (ms, 0 unknown) and how many exchanges are interrupted."""
-        row = self.one(
-            "SELECT (SELECT ifnull(min(begun), 0) FROM segments WHERE begun > 0),"
-            " (SELECT ifnull(max(ended), 0) FROM segments),"
-            " (SELECT count(*) FROM exchanges WHERE state = 'interrupted')"
-        )
-        assert row is not None
-        return row[0], row[1], row[2]
 
     def one(self, sql: str, params: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
         """Give the first row of a SELECT, or None."""
@@ -307,24 +272,6 @@ def connect(path: Path | None) -> sqlite3.Connection:
     return db
 
 
-def is_empty(db: sqlite3.Connection) -> bool:
-    """Tell whether the database has no tables at all."""
-    return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
-
-
-def has_tables_or_empty(db: sqlite3.Connection, session_id: str) -> bool:
-    """Tell whether the database can be used as it is; False when it is empty.
-
-    Raises:
-        sqlite3.DatabaseError: it is not empty and not this version's.
-    """
-    if is_empty(db):
-        return False
-    if not has_tables(db, session_id):
-        raise sqlite3.DatabaseError("the index is of another version or session")
-    return True
-
-
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[bool]:
     """Give whether no process has the index open; while the block runs, none can open it."""
@@ -340,8 +287,8 @@ def sole_user(folder: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def replace_index(folder: Path, new: Path | None) -> bool:
-    """Put ``new`` in the place of the index (None: remove the index), if no process has it open and none is a folder.
+def remove_index(folder: Path) -> bool:
+    """Remove the index, if no process has it open and none of its files is a folder; return whether it is gone.
 
     Raises:
         StorageError, NotFoundError: the file system refused.
@@ -349,16 +296,12 @@ def replace_index(folder: Path, new: Path | None) -> bool:
     path = folder / INDEX
     try:
         with sole_user(folder) as alone:
-            if not alone:
-                return False
             # The journals first: without their database they mean nothing, beside a new one they would damage that.
             names = (*beside(path), path)
-            if any(name.is_dir() and not name.is_symlink() for name in names):
-                return False  # not ours, so it stays
+            if not alone or any(name.is_dir() and not name.is_symlink() for name in names):
+                return False  # in use, or not ours
             for old in names:
                 old.unlink(missing_ok=True)
-            if new is not None:
-                new.rename(path)
     except OSError as error:
-        raise storage_error("replace", path, error) from error
+        raise storage_error("remove", path, error) from error
     return True

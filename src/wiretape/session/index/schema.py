@@ -1,101 +1,48 @@
-"""The index's tables. The file is disposable: another version, or damage, means that it is made again from the log."""
+"""The tables that belong to the index itself: which segments it has met, and how far each projection has come.
+
+The file is disposable: where it is of another version, of another session or damaged, it is made again from the log.
+"""
 
 from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterable
 from typing import Final
 
-from wiretape.session.index.rows import ExchangeRow
+from wiretape.session.index.projection import Projection
 
-VERSION: Final = 3
-"""Grows with every change of the tables or of what goes into them."""
+VERSION: Final = 4
+"""Grows with every change of the tables below; a projection has a version of its own."""
 
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE segments (
+CREATE TABLE segments (          -- that were begun to be read
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    stream INTEGER NOT NULL,
+    stream INTEGER NOT NULL,     -- what the segment says of itself; its name where its head is damaged
     number INTEGER NOT NULL,
-    position INTEGER NOT NULL,   -- bytes read so far
+    healed INTEGER NOT NULL,     -- its healed copy was read
     run INTEGER NOT NULL,        -- id of the first segment of the same run
-    run_key TEXT NOT NULL,
-    begun INTEGER NOT NULL,      -- ms, 0 when the head is damaged
-    ended INTEGER NOT NULL,      -- ms of the seal, else of the last exchange
-    closed INTEGER NOT NULL      -- 0 not sealed, 1 sealed, 2 sealed and final, -1 does not belong to this log
+    head BLOB                    -- its record; NULL where that is damaged
 );
-CREATE TABLE account (           -- of the log, as far as it was read (log/audit.py); NULL when it was given up
-    id INTEGER PRIMARY KEY, state BLOB
-);
-CREATE TABLE streams (
-    stream INTEGER PRIMARY KEY,
-    step INTEGER NOT NULL,
-    first_seq INTEGER NOT NULL,
-    next_seq INTEGER NOT NULL,   -- one step behind the highest seq known to have been given
-    present INTEGER NOT NULL     -- exchanges of which anything is there
-);
-CREATE TABLE exchanges (
-    seq INTEGER PRIMARY KEY,
-    run INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    ts INTEGER NOT NULL,         -- ms
-    method TEXT NOT NULL,
-    host TEXT NOT NULL,
-    url TEXT NOT NULL,
-    status INTEGER,
-    duration INTEGER,            -- ns
-    request_size INTEGER NOT NULL,
-    response_size INTEGER NOT NULL,
-    request_seen INTEGER NOT NULL,   -- bytes of body in the log, as far as read
-    response_seen INTEGER NOT NULL,
-    content_type TEXT,
-    error TEXT,
-    harmed INTEGER NOT NULL,     -- damage took a part of it
-    special INTEGER NOT NULL,    -- its text is not all there as plain bytes of single frames: coded, in pieces, cut
-    source TEXT NOT NULL,
-    connection INTEGER NOT NULL,
-    upstream INTEGER NOT NULL,
-    opened_in INTEGER, opened_at INTEGER,
-    done_in INTEGER, done_at INTEGER
-);
-CREATE INDEX running ON exchanges (seq) WHERE state = 'inFlight';
-CREATE INDEX interrupted ON exchanges (seq) WHERE state = 'interrupted';
-CREATE INDEX harmed ON exchanges (seq) WHERE harmed;
-CREATE TABLE pieces (            -- further frames of exchanges that have more than OPENED and DONE
-    seq INTEGER, segment INTEGER, offset INTEGER, kind INTEGER, position INTEGER,
-    PRIMARY KEY (seq, segment, offset)
+CREATE TABLE projections (
+    name TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    seen TEXT                    -- the state of the log to whose end it has come last
 ) WITHOUT ROWID;
-CREATE TABLE handshakes (
-    run INTEGER, connection INTEGER, side TEXT, segment INTEGER, offset INTEGER, host TEXT, failed INTEGER,
-    PRIMARY KEY (segment, offset)
-) WITHOUT ROWID;
-CREATE INDEX handshakes_of ON handshakes (run, connection);
-CREATE TABLE events (
-    segment INTEGER, offset INTEGER, kind TEXT, dropped INTEGER, detail TEXT, PRIMARY KEY (segment, offset)
-) WITHOUT ROWID;
-CREATE TABLE unrecorded (seq INTEGER PRIMARY KEY);  -- passed, at least in part, while the log could not be written
-CREATE TABLE damage (
-    segment INTEGER, offset INTEGER, length INTEGER, reason TEXT, tail INTEGER, seqs TEXT,
-    PRIMARY KEY (segment, offset)
+CREATE TABLE places (            -- how far each projection has come in each segment
+    projection TEXT,
+    segment INTEGER,
+    position INTEGER NOT NULL,   -- bytes
+    sealed INTEGER NOT NULL,     -- the seal is behind it
+    PRIMARY KEY (projection, segment)
 ) WITHOUT ROWID;
 """
 
-EXCHANGE_COLUMNS: Final = ExchangeRow.__struct_fields__
-SELECT_EXCHANGE: Final = f"SELECT {', '.join(EXCHANGE_COLUMNS)} FROM exchanges WHERE seq = ?"  # noqa: S608 - constants
 
-
-def create_tables(db: sqlite3.Connection, session_id: str) -> None:
-    """Make the tables in an empty database, within the caller's transaction."""
-    for statement in re.sub(r"--.*", "", _TABLES).split(";"):
-        if statement.strip():
-            db.execute(statement)
-    db.execute("INSERT INTO meta VALUES ('session', ?)", (session_id,))
-    db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def has_tables(db: sqlite3.Connection, session_id: str) -> bool:
-    """Tell whether the database has the tables of this version, for this session.
+def is_current(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> bool:
+    """Return whether the database has the tables of this version, for this session and all these projections.
 
     Raises:
         sqlite3.DatabaseError: it is no sound database.
@@ -103,4 +50,50 @@ def has_tables(db: sqlite3.Connection, session_id: str) -> bool:
     if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         return False
     found = db.execute("SELECT value FROM meta WHERE key = 'session'").fetchone()
-    return found is not None and found[0] == session_id
+    if found is None or found[0] != session_id:
+        return False
+    versions = dict(db.execute("SELECT name, version FROM projections"))
+    return all(versions.get(projection.name) == projection.version for projection in projections)
+
+
+def bring_up(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> None:
+    """Make the tables that are missing or of another version, within the caller's transaction.
+
+    What a projection of another version had made is dropped, and the log is read for it anew; the others stay.
+    """
+    projections = list(projections)
+    if not is_current(db, session_id, ()):
+        start_again(db, session_id, projections)
+        return
+    versions = dict(db.execute("SELECT name, version FROM projections"))
+    for projection in projections:
+        if versions.get(projection.name) != projection.version:
+            for table in projection.tables:
+                db.execute(f"DROP TABLE IF EXISTS {table}")
+            db.execute("DELETE FROM places WHERE projection = ?", (projection.name,))
+            _create(db, projection)
+
+
+def start_again(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> None:
+    """Empty the database and make all tables, within the caller's transaction."""
+    kinds = ("trigger", "view", "index", "table")
+    found = db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'").fetchall()
+    for kind, name in sorted(found, key=lambda one: kinds.index(one[0])):
+        quoted = name.replace('"', '""')
+        db.execute(f'DROP {kind} IF EXISTS "{quoted}"')
+    _run(db, _TABLES)
+    db.execute("INSERT INTO meta VALUES ('session', ?)", (session_id,))
+    for projection in projections:
+        _create(db, projection)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _create(db: sqlite3.Connection, projection: Projection) -> None:
+    _run(db, projection.schema)
+    db.execute("INSERT OR REPLACE INTO projections VALUES (?, ?, NULL)", (projection.name, projection.version))
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    for statement in re.sub(r"--.*", "", statements).split(";"):
+        if statement.strip():
+            db.execute(statement)

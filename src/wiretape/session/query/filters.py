@@ -22,7 +22,7 @@ _MAX_URL: Final = 16 * 1024
 """Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 SUMMARY_COLUMNS: Final = (
     f"seq, ts, method, substr(url, 1, {_MAX_URL}), status, state, duration, request_size, response_size, content_type,"
-    " error, special OR harmed"
+    " error, damaged, special OR damaged"
 )
 _STATUS: Final = re.compile(r"([1-9][0-9]{2})|([1-9])xx", re.ASCII | re.IGNORECASE).fullmatch
 
@@ -171,7 +171,7 @@ def decode_cursor(text: str, what: int) -> Cursor:
 
 def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
     """Turn a row of SUMMARY_COLUMNS into the value that leaves the program."""
-    seq, ts, method, url, status, state, duration, sent, received, content_type, error, _ = row
+    seq, ts, method, url, status, state, duration, sent, received, content_type, error, damaged, _ = row
     return ExchangeSummary(
         seq=seq,
         exchange_id=exchange_id(session_id, seq),
@@ -185,4 +185,5 @@ def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
         response_body_size=received,
         response_content_type=content_type,
         error=error,
+        damaged=bool(damaged),
     )

@@ -11,6 +11,10 @@ from wiretape.session.query import filters as q
 from wiretape.session.query.raw_scan import SeqSet, scan_for
 from wiretape.session.query.search import TextSearch
 
+_READ: Final = (
+    "SELECT name, position FROM segments JOIN places ON segment = id AND projection = 'exchanges'"
+    " ORDER BY stream, number"
+)
 _PAGE: Final = 500
 _SCAN_FROM: Final = 500
 """Exchanges from which on a text is looked for in the log as a whole."""
@@ -83,7 +87,7 @@ class Selection:
         """Search the log as a whole where that is less work than reading the exchanges one by one."""
         if self._finder is None or self._through > _SCAN_TO or self.count() < _SCAN_FROM:
             return None
-        read = self._index.rows("SELECT name, position FROM segments WHERE closed >= 0 ORDER BY stream, number")
+        read = self._index.rows(_READ)
         highest = self._through
         return scan_for(self._index.log_dir, [(row[0], row[1]) for row in read], self._finder.needles, highest)
 

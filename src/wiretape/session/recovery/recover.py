@@ -3,15 +3,16 @@
 What it writes depends on the log alone, never on time or chance, and each file appears whole or not at all; so a run
 that was killed is simply repeated, and a second run finds everything as it would write it.
 
-There are two ways. ``recover_session`` reads the whole log. ``adopt_account`` takes what the index found when it read
-the log, so that a session can be used at once; it reports the same, but what has been damaged since is not noticed, so
-its report is not ``verified``.
+There are two ways. ``recover_session`` reads the whole log. ``adopt_audit`` takes what the index found when it read the
+log, so that a session can be used at once; it reports the same, but what has been damaged since is not noticed, so its
+report is not ``verified``. The index is made again where it does not say what was found; its bytes may differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,15 +21,14 @@ from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.report import LogReport
 from wiretape.log.reserve import remove_reserves
-from wiretape.log.store import SegmentRef, list_segments
+from wiretape.log.store import fingerprint, list_segments
 from wiretape.log.verify import verify_log
-from wiretape.model import HealedSegment, RecoveredSession, RecoveryState, VerifyReport
+from wiretape.model import HealedSegment, RecoveredSession, VerifyReport
 from wiretape.private_files import derived_lock
 from wiretape.session.index.database import Index, Progress
-from wiretape.session.index.health import fingerprint, read_health
-from wiretape.session.index.rebuild import build_index, is_built
 from wiretape.session.manifest import read_manifest, write_manifest
 from wiretape.session.metadata import new_manifest
+from wiretape.session.query.coverage import recovery_state
 from wiretape.session.recovery.heal import heal_session
 from wiretape.session.recovery.history import Recovery, read_recovery, write_recovery
 from wiretape.session.recovery.quarantine import quarantine
@@ -45,11 +45,12 @@ def recover_session(
     """Read a session's log and make its index, manifest, recovery report and quarantine again.
 
     Args:
-        folder: the session's folder; the caller has no index of it open.
+        folder: the session's folder.
+        session_id: the session.
         dry_run: write nothing; the report is the same.
-        progress: called with (bytes read, bytes to read); the log is read once to check it and, where the index is not
-            one that was made in this way, once more for that.
-        keep_index: leave an index that agrees with the log as it is, however it was made.
+        progress: called with (bytes read, bytes to read); the log is read once to check it, and once more to make the
+            index again.
+        keep_index: leave an index that says of the log what was found, or none where there is none.
 
     Raises:
         BusyError: the session is being written.
@@ -69,35 +70,37 @@ def recover_session(
     if healed or list_segments(log_dir) != segments:
         segments, log = list_segments(log_dir), verify_log(log_dir, session_id)
     report = _report(session_id, log, verified=True, healed=healed)
-    state = fingerprint(segments)
     follow = None if progress is None else lambda done, _: progress((passes - 1) * total + done, passes * total)
-    with derived_lock(folder):
-        kept = keep_index or is_built(folder, session_id, state)
-        if not (kept and _agrees(folder, report, segments)) and not build_index(folder, session_id, state, follow):
-            _tell_index(folder, report)
-        index = Index(folder, session_id)
-        try:
-            index.follow()
-            _write(folder, report, log, state, index)
-        finally:
-            index.close()
+    index = Index(folder, session_id)
+    try:
+        # Before the reports: whoever finds those takes the index for one of the log as they describe it.
+        again = not keep_index or (index.exists() and not _agrees(index, log))
+        if again:
+            index.restart()
+        with derived_lock(folder):
+            _write(folder, report, log, fingerprint(segments))
+        if again:
+            index.follow(follow)
+    finally:
+        index.close()
     return report
 
 
-def adopt_account(folder: Path, index: Index, segments: list[SegmentRef], log: LogReport) -> RecoveredSession:
-    """Write manifest, recovery report and quarantine from the account that the index drew up as it read the log.
+def adopt_audit(folder: Path, session_id: str, log: LogReport, *, verified: bool) -> RecoveredSession:
+    """Write manifest, recovery report and quarantine from what an audit of the log says.
 
     Args:
-        folder: the session's folder.
-        index: the session's index; it has followed ``segments`` to their end.
-        log: what ``Index.report`` gave.
+        folder: the session's folder; nobody writes its log.
+        session_id: the session.
+        log: what the audit says of the log to its end.
+        verified: whether every byte of the log was read for it.
 
     Raises:
         NotFoundError, StorageError: nothing can be written.
     """
-    report = _report(index.session_id, log, verified=False)
+    report = _report(session_id, log, verified=verified)
     with derived_lock(folder):
-        _write(folder, report, log, fingerprint(segments), index)
+        _write(folder, report, log, fingerprint(list_segments(folder / "log")))
     return report
 
 
@@ -111,29 +114,10 @@ def _refuse_live(log_dir: Path, session_id: str) -> None:
         )
 
 
-def _agrees(folder: Path, report: RecoveredSession, segments: list[SegmentRef]) -> bool:
-    """Tell whether the index accounts for the log as it was just found to be."""
-    index = Index(folder, report.session_id)
-    try:
-        index.follow()
-        if index.private:
-            return False
-        log = index.report(segments)
-        if log is None:
-            return not index.unknown(report.gaps)
-        return _report(report.session_id, log, verified=True, healed=report.healed) == report
-    finally:
-        index.close()
-
-
-def _tell_index(folder: Path, report: RecoveredSession) -> None:
-    """Note the damage in an index that cannot be replaced because another process has it open."""
-    index = Index(folder, report.session_id)
-    try:
-        index.follow()
-        index.note_damage(report.gaps)
-    finally:
-        index.close()
+def _agrees(index: Index, log: LogReport) -> bool:
+    """Return whether the index says of the log what was just found."""
+    index.follow()
+    return index.report() == log
 
 
 # -- reports ------------------------------------------------------------------------------------------------------
@@ -142,11 +126,6 @@ def _tell_index(folder: Path, report: RecoveredSession) -> None:
 def _report(
     session_id: str, log: LogReport, *, verified: bool, healed: Sequence[HealedSegment] = ()
 ) -> RecoveredSession:
-    state: RecoveryState = "clean"
-    if log.gaps or log.lost_exchanges:
-        state = "damaged"
-    elif _unclean(log):
-        state = "recovered"
     return RecoveredSession(
         session_id=session_id,
         exchanges=log.exchanges,
@@ -155,15 +134,13 @@ def _report(
         lost_exchanges=log.lost_exchanges,
         gaps=log.gaps,
         quarantined_bytes=sum(gap.length for gap in log.gaps),
-        recovery_state=state,
+        recovery_state=recovery_state(log),
         verified=verified,
         healed=list(healed),
     )
 
 
-def _unclean(log: LogReport) -> bool:
-    """Tell whether the log lacks its proper end; one without any segment has nothing to end."""
-    return bool(log.segments and not log.closed_cleanly) or bool(log.torn_tail_bytes or log.interrupted)
+_UNHARMED: Final[dict[str, Literal["clean", "unclean"]]] = {"clean": "clean", "recovered": "unclean"}
 
 
 def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = None) -> VerifyReport:
@@ -178,7 +155,7 @@ def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = Non
         lost_exchanges=log.lost_exchanges,
         gaps=log.gaps,
         torn_tail_bytes=log.torn_tail_bytes,
-        state="damaged" if damaged else "live" if log.holder is not None else "unclean" if _unclean(log) else "clean",
+        state="damaged" if damaged else "live" if log.holder is not None else _UNHARMED[recovery_state(log)],
         in_flight=len(log.in_flight),
         dropped=log.dropped,
         bytes=log.bytes,
@@ -193,29 +170,22 @@ def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = Non
 # -- files --------------------------------------------------------------------------------------------------------
 
 
-def _write(folder: Path, report: RecoveredSession, log: LogReport, state: str, index: Index) -> None:
-    """Write everything that follows from a report; the caller holds ``derived_lock``, the index is at the log's end."""
+def _write(folder: Path, report: RecoveredSession, log: LogReport, state: str) -> None:
+    """Write everything that follows from a report; the caller holds ``derived_lock``."""
     remove_reserves(folder / "log")
-    begun, ended, _ = index.times()
+    ended_ms = log.ended_ns // 1_000_000
     names = quarantine(folder, log.gaps)
-    recovery = Recovery(session_id=report.session_id, log=state, report=report, quarantine=names, log_ended_at=ended)
+    recovery = Recovery(session_id=report.session_id, log=state, report=report, quarantine=names, log_ended_at=ended_ms)
     write_recovery(folder, recovery)
-    _write_manifest(folder, report, log, state, index, (begun, ended))
-
-
-def _write_manifest(
-    folder: Path, report: RecoveredSession, log: LogReport, state: str, index: Index, times: tuple[int, int]
-) -> None:
-    begun, ended = times
-    old = read_manifest(folder, report.session_id) or new_manifest(report.session_id, index, begun)
+    old = read_manifest(folder, report.session_id) or new_manifest(report.session_id, log)
     new = msgspec.structs.replace(
         old,
-        started_at=begun or old.started_at,
-        ended_at=ended or old.ended_at,
+        started_at=log.begun_ns // 1_000_000 or old.started_at,
+        ended_at=ended_ms or old.ended_at,
         exchanges=report.exchanges,
         interrupted=report.interrupted,
         lost=log.lost_exchanges,
-        dropped=max(read_health(index).dropped, log.dropped),
+        dropped=log.dropped,
         recovery_state=report.recovery_state,
         verified=report.verified or _was_verified(folder, state),
         log=state,

@@ -20,11 +20,10 @@ from wiretape.errors import BusyError, StorageError
 from wiretape.log.items import Damage
 from wiretape.log.locks import finished_segments, writer_alive
 from wiretape.log.scan import scan_segment
-from wiretape.log.store import SegmentRef, list_segments
+from wiretape.log.store import SegmentRef, fingerprint, list_segments
 from wiretape.model import Gap, Value
 from wiretape.private_files import derived_lock, read_private, replace_file
 from wiretape.session.index.database import Index
-from wiretape.session.index.health import fingerprint
 from wiretape.session.manifest import pretty, read_manifest, write_manifest
 from wiretape.session.recovery.recover import recover_session
 
@@ -98,8 +97,9 @@ class Scrubber:
             index.follow_gently(_GENTLE_FRAMES, _PAUSE_BYTES)
             index.follow(self._pause)
             found = self._read(due, index)
-            if found:
-                index.note_damage(found)
+            if found:  # what is damaged now was whole when it was indexed
+                index.restart()
+                index.follow(self._pause)
         finally:
             index.close()
         if writer_alive(self._log_dir) is None:
@@ -109,10 +109,12 @@ class Scrubber:
 
     def _read(self, due: list[SegmentRef], index: Index) -> list[Gap]:
         found: list[Gap] = []
+        log = index.report()
+        known = {(gap.segment, gap.offset) for gap in (*log.gaps, *log.tails)}
         done, unsaved = dict(read_scrub(self._folder, self._session_id).segments), 0
         for ref in due:
             damage = list(islice(self._damage(ref), _LISTED))
-            found += index.unknown(damage) if damage else []
+            found += [gap for gap in damage if (gap.segment, gap.offset) not in known]
             done[ref.name] = Scrubbed(at=int(self._now() * 1000), size=ref.size)
             unsaved += ref.size
             if unsaved >= _SAVE_BYTES and not found:

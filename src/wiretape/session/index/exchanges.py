@@ -1,0 +1,328 @@
+"""The projection ``exchanges``: a row for each exchange, and where its frames stand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from wiretape.errors import DamagedError
+from wiretape.heads import content_type, full_url, is_coded, start_line
+from wiretape.log.assembly import counted
+from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, Record, ResponseBegun
+from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
+from wiretape.log.report import LogReport
+from wiretape.model import Gap
+from wiretape.session.index.projection import Item, Segment
+
+PARTS_MISSING: Final = 1
+"""In ``damaged``: the log was given more of it than is there. Other bits: a frame of that kind was damaged."""
+
+
+class ExchangeRow(msgspec.Struct, gc=False):
+    """One row of ``exchanges``; the fields are its columns, in order.
+
+    A msgspec struct because each exchange of a log is one for a moment: made and taken apart again in C.
+    """
+
+    seq: int
+    run: int
+    state: str = "inFlight"
+    ts: int = 0
+    method: str = ""
+    host: str = ""
+    url: str = ""
+    status: int | None = None
+    duration: int | None = None
+    request_size: int = 0
+    response_size: int = 0
+    request_seen: int = 0
+    response_seen: int = 0
+    content_type: str | None = None
+    error: str | None = None
+    damaged: int = 0
+    special: int = 0
+    source: str = ""
+    connection: int = 0
+    upstream: int = 0
+    opened_in: int | None = None
+    opened_at: int | None = None
+    done_in: int | None = None
+    done_at: int | None = None
+
+
+EXCHANGE_COLUMNS: Final = ExchangeRow.__struct_fields__
+
+_SCHEMA: Final = """
+CREATE TABLE exchanges (
+    seq INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    ts INTEGER NOT NULL,         -- ms
+    method TEXT NOT NULL,
+    host TEXT NOT NULL,
+    url TEXT NOT NULL,
+    status INTEGER,
+    duration INTEGER,            -- ns
+    request_size INTEGER NOT NULL,
+    response_size INTEGER NOT NULL,
+    request_seen INTEGER NOT NULL,   -- bytes of body in the log, as far as read
+    response_seen INTEGER NOT NULL,
+    content_type TEXT,
+    error TEXT,
+    damaged INTEGER NOT NULL,    -- bits: 0 a part is missing, k a frame of kind k was damaged
+    special INTEGER NOT NULL,    -- its text is not all there as plain bytes of single frames: coded, in pieces, cut
+    source TEXT NOT NULL,
+    connection INTEGER NOT NULL,
+    upstream INTEGER NOT NULL,
+    opened_in INTEGER, opened_at INTEGER,
+    done_in INTEGER, done_at INTEGER
+);
+CREATE INDEX running ON exchanges (seq) WHERE state = 'inFlight';
+CREATE INDEX damaged ON exchanges (seq) WHERE damaged;
+CREATE TABLE pieces (            -- further frames of exchanges that have more than OPENED and DONE
+    seq INTEGER, segment INTEGER, offset INTEGER, kind INTEGER, position INTEGER,
+    PRIMARY KEY (seq, segment, offset)
+) WITHOUT ROWID;
+CREATE TABLE clocks (            -- the time (ms) to which a stream was read, for exchanges whose beginning is lost
+    stream INTEGER PRIMARY KEY, ts INTEGER NOT NULL
+);
+"""
+
+_END_STATES: Final[dict[int, str]] = {
+    EndState.COMPLETE: "complete",
+    EndState.ABORTED: "aborted",
+    EndState.FAILED: "failed",
+}
+_PUT: Final = f"INSERT OR REPLACE INTO exchanges VALUES ({', '.join('?' * len(EXCHANGE_COLUMNS))})"  # noqa: S608
+_SELECT: Final = f"SELECT {', '.join(EXCHANGE_COLUMNS)} FROM exchanges WHERE seq = ?"  # noqa: S608 - constants
+_OVER: Final = (
+    "UPDATE exchanges SET state = 'interrupted', damaged = damaged |"
+    " (opened_in IS NULL OR request_seen < request_size OR response_seen < response_size)"
+    " WHERE state = 'inFlight' AND seq NOT IN (SELECT value FROM json_each(?))"
+)
+_UNWRITTEN: Final = (
+    "UPDATE exchanges SET error = 'the log could not be written: its end is not recorded'"
+    " WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'interrupted'"
+)
+_HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
+_NS_PER_MS: Final = 1_000_000
+_MAX_INTEGER: Final = 2**63 - 1
+_MAX_WORD: Final = 1_000
+"""Characters of a method, host or media type that are kept; a forged head may be one word of 2 MiB."""
+_MAX_DETAIL: Final = 16 * 1024
+_HELD_TEXT: Final = 4 * 1024 * 1024
+"""Characters of URLs that are gathered before they are written, within the same transaction."""
+
+
+class Exchanges:
+    """The projection."""
+
+    name = "exchanges"
+    version = 1
+    tables = ("exchanges", "pieces", "clocks")
+    schema = _SCHEMA
+
+    def open(self, db: sqlite3.Connection) -> ExchangeSink:
+        """Begin a transaction's work."""
+        return ExchangeSink(db)
+
+    def end(self, db: sqlite3.Connection, report: LogReport) -> None:
+        """Say of what does not run any more, by the audit, that it will not end."""
+        db.execute(_OVER, (msgspec.json.encode(report.in_flight).decode(),))
+        if report.partial:
+            db.execute(_UNWRITTEN, (msgspec.json.encode(report.partial).decode(),))
+
+
+class ExchangeSink:
+    """Applies frames of segments, in order, to rows in memory; ``write`` puts them into the database.
+
+    What it holds is bounded: more than that is written before the caller says so.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._text = 0
+        self._rows: dict[int, ExchangeRow] = {}
+        self._pieces: list[tuple[int, int, int, int, int]] = []
+        self._clocks: dict[int, int] = dict(db.execute("SELECT stream, ts FROM clocks"))
+        self._clock = 0
+        self._known = db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()[0]
+        self._takers: dict[int, Callable[[Segment, Frame, Any], None]] = {
+            FrameType.OPENED: self._opened,
+            FrameType.DONE: self._done,
+            FrameType.REQUEST_BODY: self._body,
+            FrameType.RESPONSE_BODY: self._body,
+            FrameType.RESPONSE_HEAD: self._head,
+            FrameType.TRAILERS: self._piece,
+            FrameType.MESSAGE: self._piece,
+        }
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:  # noqa: ARG002
+        """Begin a segment."""
+        head, stream = segment.placed.head, segment.placed.stream
+        begun = head.wall_ns // _NS_PER_MS if head is not None else 0
+        self._clocks[stream] = max(self._clocks.get(stream, 0), begun)
+
+    def take(self, segment: Segment, items: Sequence[Item]) -> None:
+        """Take frames and damaged ranges of one segment, in their order."""
+        takers = self._takers
+        self._clock = self._clocks[segment.placed.stream]
+        for item, record in items:
+            if isinstance(item, Damage):
+                self._damage(item)
+                continue
+            take = takers.get(item.kind)
+            if take is None:
+                continue
+            if record.__class__ is DamagedError:
+                self._nonsense(segment, item)
+            else:
+                take(segment, item, record)
+        self._clocks[segment.placed.stream] = self._clock
+
+    def reached(self, segment: Segment, position: int) -> None:
+        """Keep nothing of it."""
+
+    def _nonsense(self, segment: Segment, frame: Frame) -> None:
+        """Take a frame whose checksum agrees and whose record means nothing: written by a program with a fault.
+
+        It says that there was this exchange, and counts as any other frame of it: so it does for the audit, which
+        decodes no records of exchanges.
+        """
+        if 0 < frame.seq < IMPOSSIBLE_FROM:
+            self._row(frame.seq, segment).damaged |= 1 << frame.kind
+
+    def _damage(self, damage: Damage) -> None:
+        for seq in damage.seqs_hint if not damage.is_tail else ():
+            row = self._find(seq)
+            if row is not None:
+                row.damaged |= 1 << damage.kind
+
+    def _opened(self, segment: Segment, frame: Frame, record: Opened) -> None:
+        row = self._row(frame.seq, segment)
+        if row.opened_in is not None:
+            # Written once more after a failed sync (P9): the first copy may be gone from the disk, any copy serves.
+            self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
+            return
+        begin = frame.head_length
+        head = frame.payload[begin : begin + record.head_size]
+        method, target, _ = start_line(head)
+        if is_coded(head):
+            row.special = 1
+        row.run = segment.run
+        row.ts = record.wall_ns // _NS_PER_MS
+        self._clock = max(self._clock, row.ts)
+        row.method = method[:_MAX_WORD]
+        row.host = record.host[:_MAX_WORD].lower()
+        row.url = full_url(method, target, record.scheme, record.host, record.port)
+        row.source = record.source[:_MAX_WORD]
+        row.connection = record.connection
+        row.opened_in, row.opened_at = segment.id, frame.offset
+        row.request_seen = max(row.request_seen, len(frame.payload) - begin - record.head_size)
+        if row.done_in is None:
+            row.request_size = row.request_seen
+        self._text += len(row.url)
+        if self._text > _HELD_TEXT:
+            self._flush()
+
+    def _piece(self, segment: Segment, frame: Frame, record: Record | None) -> None:  # noqa: ARG002
+        self._row(frame.seq, segment)
+        self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
+
+    def _body(self, segment: Segment, frame: Frame, record: BodyChunk) -> None:
+        row = self._row(frame.seq, segment)
+        size = len(frame.payload) - frame.head_length
+        if size:
+            self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, record.position))
+        row.special = 1
+        if frame.kind == FrameType.REQUEST_BODY:
+            row.request_seen, row.request_size = counted(row.request_seen, row.request_size, record.position, size)
+        else:
+            row.response_seen, row.response_size = counted(row.response_seen, row.response_size, record.position, size)
+
+    def _head(self, segment: Segment, frame: Frame, record: ResponseBegun) -> None:
+        row = self._row(frame.seq, segment)
+        self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
+        if frame.flags & Flag.INTERIM:
+            return
+        begin = frame.head_length
+        row.status = record.status
+        self._response_head(row, frame.payload[begin : begin + record.head_size])
+        size = len(frame.payload) - begin - record.head_size
+        row.response_seen, row.response_size = counted(row.response_seen, row.response_size, 0, size)
+
+    @staticmethod
+    def _response_head(row: ExchangeRow, head: bytes) -> None:
+        found = content_type(head)
+        row.content_type = None if found is None else found[:_MAX_WORD]
+        if is_coded(head):
+            row.special = 1
+
+    def _done(self, segment: Segment, frame: Frame, record: Done) -> None:
+        row = self._row(frame.seq, segment)
+        if row.done_in is not None:
+            self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
+            return
+        row.done_in, row.done_at = segment.id, frame.offset
+        row.state = _END_STATES.get(record.state, "failed")
+        row.duration = record.elapsed_ns
+        self._clock = max(self._clock, row.ts + record.elapsed_ns // _NS_PER_MS)
+        row.upstream = record.upstream_connection
+        row.error = (record.error or record.error_code)[:_MAX_DETAIL] or None
+        if record.status:
+            row.status = record.status
+        if frame.flags & _HAS_RESPONSE:
+            begin = frame.head_length
+            self._response_head(row, frame.payload[begin : begin + record.head_size])
+            row.response_seen = len(frame.payload) - begin - record.head_size
+        row.request_size, row.response_size = record.request_size, record.response_size
+        missing = row.request_seen < record.request_recorded or row.response_seen < record.response_recorded
+        if missing or row.opened_in is None:
+            row.damaged |= PARTS_MISSING
+        if record.request_recorded < record.request_size or record.response_recorded < record.response_size:
+            row.special = 1
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _find(self, seq: int) -> ExchangeRow | None:
+        row = self._rows.get(seq)
+        if row is None and seq <= self._known:
+            stored = self._db.execute(_SELECT, (seq,)).fetchone()
+            if stored is not None:
+                row = self._rows[seq] = ExchangeRow(*stored)
+        return row
+
+    def _row(self, seq: int, segment: Segment) -> ExchangeRow:
+        row = self._rows.get(seq) or self._find(seq)
+        if row is None:
+            row = self._rows[seq] = ExchangeRow(seq, segment.run)
+            row.ts = self._clock  # of an exchange whose beginning is lost: when, roughly
+        return row
+
+    def _flush(self) -> None:
+        db = self._db
+        rows = [msgspec.structs.astuple(row) for row in self._rows.values()]
+        try:
+            db.executemany(_PUT, rows)
+        except OverflowError:  # a forged record; SQLite's integers have 64 bits with a sign
+            db.executemany(_PUT, [_clamped(row) for row in rows])
+        db.executemany("INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?, ?)", self._pieces)
+        self._known = max(self._known, max(self._rows, default=0))
+        self._text = 0
+        self._rows.clear()
+        self._pieces.clear()
+
+    def write(self) -> None:
+        """Put everything into the database."""
+        self._flush()
+        clocks = [_clamped(clock) for clock in self._clocks.items()]
+        self._db.executemany("INSERT OR REPLACE INTO clocks VALUES (?, ?)", clocks)
+
+
+def _clamped(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(max(-_MAX_INTEGER, min(_MAX_INTEGER, value)) if isinstance(value, int) else value for value in row)

@@ -1,0 +1,84 @@
+"""What a projection is: something that the index makes of the log, with tables, a version and a place of its own.
+
+All stand in one list (``projections.py``) and are driven by one follower (``follow.py``). A new one, or one of another
+version, is brought up from the log's beginning while the others stay where they are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from wiretape.errors import DamagedError
+from wiretape.log.format import Record
+from wiretape.log.inventory import Placed
+from wiretape.log.items import Damage, Frame
+from wiretape.log.report import LogReport
+from wiretape.model import Gap
+
+Item = tuple[Frame | Damage, Record | DamagedError | None]
+"""A frame with its record, decoded once for all; with the error where a frame that checks has one that means nothing,
+and with None where frames of its kind have none. Damage comes with None."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment that is being read: its number in the index, and its place in the log.
+
+    ``run`` is the same for all segments of one run.
+    """
+
+    id: int
+    run: int
+    placed: Placed
+
+
+class Sink(Protocol):
+    """A projection during one transaction; what it holds is bounded."""
+
+    def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:
+        """Go on in a segment that was not begun; ``missing`` should lie before it.
+
+        ``step`` is the number of streams as the log's first head says.
+        """
+
+    def take(self, segment: Segment, items: Sequence[Item]) -> None:
+        """Take what is read next of a segment."""
+
+    def reached(self, segment: Segment, position: int) -> None:
+        """Take how far a segment was read, in bytes."""
+
+    def write(self) -> None:
+        """Put everything into the database, within the caller's transaction."""
+
+
+class Projection(Protocol):
+    """One thing that the index makes of the log."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the database."""
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of its tables or of what goes into them."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The names of its tables."""
+
+    @property
+    def schema(self) -> str:
+        """The statements that make them."""
+
+    def open(self, db: sqlite3.Connection) -> Sink:
+        """Begin a transaction's work where the last one ended.
+
+        Raises:
+            sqlite3.DatabaseError: what it made before cannot be read.
+        """
+
+    def end(self, db: sqlite3.Connection, report: LogReport) -> None:
+        """Take what the audit says at the log's end, in the transaction in which it was reached."""

@@ -1,0 +1,12 @@
+"""Everything that the index makes of a log, in one list."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wiretape.session.index.audits import AuditProjection
+from wiretape.session.index.connections import Connections
+from wiretape.session.index.exchanges import Exchanges
+from wiretape.session.index.projection import Projection
+
+PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections())

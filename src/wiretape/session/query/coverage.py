@@ -1,0 +1,90 @@
+"""What an answer was made from: the audit of the log, how far the index has come, and what that means (P11)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from wiretape.log.report import LogReport
+from wiretape.model import Coverage, RecoveryState
+from wiretape.session.index.audits import read_report
+from wiretape.session.index.database import Index
+
+_COUNTS: Final = "SELECT (SELECT ifnull(max(seq), 0) FROM exchanges), (SELECT count(*) FROM exchanges WHERE damaged)"
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What is known of the log at one moment.
+
+    Attributes:
+        log: what the audit says, as far as the log was read.
+        through_seq: the highest seq that is known.
+        damaged: exchanges of which damage took a part.
+        unread: bytes of the log that are not in the index, because reading them would have taken too long.
+        size: bytes of the log, where some are unread.
+    """
+
+    log: LogReport
+    through_seq: int
+    damaged: int
+    unread: int = 0
+    size: int = 0
+
+
+def read_reach(index: Index, *, end: bool) -> Reach:
+    """Return what the index knows; ``end`` says that it has followed the log to its end."""
+    (through, damaged), log = index.run(lambda db: (db.execute(_COUNTS).fetchone(), read_report(db, index.session_id)))
+    if end:
+        return Reach(log, through, damaged)
+    read, size = index.progress()
+    return Reach(log, through, damaged, size - read, size)
+
+
+def recovery_state(log: LogReport) -> RecoveryState:
+    """Say what the state of a log is; streams that are being written are not expected to be closed."""
+    if log.gaps or log.lost_exchanges:
+        return "damaged"
+    if (log.segments and log.unclosed) or log.torn_tail_bytes or log.interrupted:
+        return "recovered"
+    return "clean"
+
+
+def coverage(reach: Reach, *, empty: bool = False, notes: list[str] | None = None) -> Coverage:
+    """Say what an answer was made from; an empty one over incomplete data gets a sentence (P11)."""
+    log, found = reach.log, list(notes or [])
+    unread = unread_note(reach)
+    if unread is not None:
+        found.append(unread)
+    if log.dropped:
+        found.append(f"{_many(log.dropped)} passed while nothing could be recorded and cannot be found.")
+    if log.lost_exchanges:
+        found.append(f"{_many(log.lost_exchanges)} lost to damage and cannot be found.")
+    if reach.damaged:
+        found.append(f"{_many(reach.damaged)} damaged: parts may be missing.")
+    if empty and log.in_flight:
+        found.append(f"{_many(len(log.in_flight))} still running: what has not arrived cannot match.")
+    if empty and log.gaps and not (reach.damaged or log.lost_exchanges):
+        found.append("Parts of the log are damaged.")
+    return Coverage(
+        through_seq=reach.through_seq,
+        in_flight=len(log.in_flight),
+        dropped=log.dropped,
+        damaged=reach.damaged + log.lost_exchanges,
+        notes=found,
+    )
+
+
+def unread_note(reach: Reach) -> str | None:
+    """Say how far an index that is still being made goes; None when it goes to the log's end."""
+    if not reach.unread:
+        return None
+    read, size = ((count / 1_000_000) for count in (reach.size - reach.unread, reach.size))
+    return (
+        f"The index is still being made: {read:,.0f} of {size:,.0f} MB of the log are read, up to exchange"
+        f" {reach.through_seq}; what follows cannot be found yet. Ask again."
+    )
+
+
+def _many(count: int) -> str:
+    return "1 exchange" if count == 1 else f"{count} exchanges"
