@@ -34,7 +34,7 @@ check: install-dev ## lint, format, types, layers, file sizes
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
-	@find src tests bench prove -name .peers -prune -o -name '*.py' -print0 | xargs -0 awk \
+	@find src tests harness bench prove -name .peers -prune -o -name '*.py' -print0 | xargs -0 awk \
 		'FNR == 601 { print FILENAME ": more than 600 lines; is it more than one thing?"; bad = 1 } END { exit bad }'
 
 format: install-dev ## let ruff lay out the code and mend what it can
@@ -55,7 +55,7 @@ lock: $(VENV)/.lock-tool ## pin the newest releases that pyproject.toml allows, 
 
 clean: ## remove caches, coverage and build output
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
-	find src tests bench prove -name __pycache__ -prune -exec rm -rf {} +
+	find src tests harness bench prove -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## also remove .venv and the benchmark's peers
 	rm -rf $(VENV) bench/.peers

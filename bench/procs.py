@@ -92,14 +92,6 @@ class Child:
                     os.kill(pid, signal.SIGKILL)
 
 
-def free_port() -> int:
-    """A port on loopback that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def tree(root: int) -> list[int]:
     """``root`` and all that descend from it, as far as they run."""
     found, queue = [], [root]

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 
+from harness.specimen import LOG, BytesFiles, Seen, Specimen, make_specimen, read
 from prove.part import Figure, Result, Task, all_cores
 from prove.tally import Tally
-from tests.support.specimen import LOG, BytesFiles, Seen, Specimen, make_specimen, read
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.scan import scan_segment
 

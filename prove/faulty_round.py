@@ -19,7 +19,8 @@ from prove.one_round import Stage
 from wiretape.cli.demo.account import Witness, make_account
 from wiretape.cli.demo.plan import Plan
 from wiretape.cli.demo.show import session_lines
-from wiretape.cli.demo.stage import Daemon, ask, wait_for
+from wiretape.cli.demo.stage import Daemon, ask
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.daemon.client import request
 from wiretape.log.verify import verify_log
 
@@ -75,7 +76,7 @@ class Traffic:
 
     def __init__(self, daemon: Daemon, port: int, name: str) -> None:
         self.seen = Seen()
-        self._proxy = daemon.proxy.rsplit(":", 1)
+        self._proxy = daemon.address.rsplit(":", 1)
         self._port = port
         self._name = name
         self._chance = random.Random(name)
@@ -134,7 +135,7 @@ def run_round(stage: Stage, how: Round) -> dict[str, Any]:
     messages = stage.folder / f"{how.name}.log"
     options = ["--session", how.name, "--durability", "always", "--on-full", "refuse" if how.refuses else "pass"]
     with contextlib.ExitStack() as stack:
-        daemon = Daemon(how.root, stage.authority, *options, stderr=messages)
+        daemon = Daemon(how.root, "--upstream-ca", str(stage.authority), *options, messages=messages)
         stack.callback(daemon.close)
         stack.callback(how.fault.end)
         traffic = Traffic(daemon, stage.ports["http"], how.name)
@@ -143,7 +144,7 @@ def run_round(stage: Stage, how: Round) -> dict[str, Any]:
         status = request(how.root, {"cmd": "status"})
         if status["recorderRestarts"] or status["recorderPids"] != daemon.recorder_pids:
             wrong.append(f"the recorder was replaced {status['recorderRestarts']} times")
-        if ended := daemon.stop():
+        if ended := daemon.stop()[0]:
             wrong.append(f"the daemon ended with status {ended}")
         how.fault.end()
     seen, session_id = traffic.seen, str(daemon.ready["sessionId"])
@@ -203,7 +204,7 @@ def _until_it_records(root: Path, traffic: Traffic) -> None:
             return False
         return True
 
-    wait_for(goes_on, what="recording to go on", deadline=30)
+    wait_until(goes_on, what="recording to go on", timeout=30)
 
 
 def read_account(how: Round, seen: Seen, session_id: str) -> dict[str, Any]:

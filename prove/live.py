@@ -30,7 +30,7 @@ class Writer:
 
     def __init__(self, root: Path, size: int) -> None:
         self.root = root
-        command = [sys.executable, "-m", "tests.support.busy_writer", str(root), str(size)]
+        command = [sys.executable, "-m", "harness.busy_writer", str(root), str(size)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.session_id = self.process.stdout.readline().strip()

@@ -18,15 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.bodies import body_for
+from harness.checking_origin import CheckingOrigin
+from harness.clients import Answer, RawClient, chunked_bytes, request_bytes
+from harness.ntlm_origin import NtlmClient, NtlmOrigin
+from harness.recorder import RecorderProcess
 from prove.part import Figure, Result, Task
 from prove.tally import Tally
-from tests.support.bodies import body_for
-from tests.support.checking_origin import CheckingOrigin
-from tests.support.clients import Answer, RawClient, chunked_bytes, request_bytes
-from tests.support.ntlm_origin import NtlmClient, NtlmOrigin
-from tests.support.recorder import RecorderProcess
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.log import Exchange
 
 EXCHANGES = 12_000

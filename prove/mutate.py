@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from google_crc32c import value as crc32c
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
-from tests.support.specimen import LOG
+from harness.disks.memory import MemoryDisk, MemoryFiles
+from harness.specimen import LOG
 from wiretape.log.format import (
     HEADER,
     HEADER_CRC,

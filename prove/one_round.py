@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from wiretape.cli.demo.account import make_account, read_witness
-from wiretape.cli.demo.certificate import write_certificates
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.show import agreement, session_lines
-from wiretape.cli.demo.stage import Daemon, Helper, ask, kill, wait_for
+from wiretape.cli.demo.stage import Daemon, Helper, ask, kill
+from wiretape.cli.demo.waiting import wait_until
 
 VICTIMS = ("recorder, daemon", "daemon", "both", "recorder, then daemon", "recorder, then stop")
 """What is killed, in order. After "then" the recorder has come back; "stop" ends the daemon cleanly."""
@@ -36,13 +37,13 @@ class Stage:
 @contextlib.contextmanager
 def open_stage(folder: Path) -> Iterator[Stage]:
     """Start the origin that serves all rounds."""
-    authority, server = write_certificates(folder)
+    authority = OriginCA(folder)
     log = folder / "origin.log"
     log.touch()
-    origin = Helper("wiretape.cli.demo.origin", "--log", str(log), "--cert", str(server))
+    origin = Helper("wiretape.cli.demo.origin", "--log", str(log), *authority.issue().arguments())
     try:
         ports = origin.first_line()
-        yield Stage(folder=folder, ports=ports, origin_log=log, authority=authority)
+        yield Stage(folder=folder, ports=ports, origin_log=log, authority=authority.pem)
     finally:
         origin.close()
 
@@ -68,16 +69,17 @@ def run_round(stage: Stage, number: int, seed: str, victim: str | None = None) -
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         arguments = ["--session", f"round-{number}", "--durability", chance.choice(("os", "group", "group", "always"))]
-        daemon = Daemon(folder / "root", stage.authority, *arguments, stderr=folder / "daemon.log")
+        arguments += ["--upstream-ca", str(stage.authority)]
+        daemon = Daemon(folder / "root", *arguments, messages=folder / "daemon.log")
         stack.callback(daemon.close)
         client = Helper(
             "wiretape.cli.demo.client",
-            *("--proxy", daemon.proxy, "--ca", str(daemon.ready["caCert"]), "--log", str(client_log)),
+            *("--proxy", daemon.address, "--ca", str(daemon.ready["caCert"]), "--log", str(client_log)),
             *("--name", f"{seed}-{number}", "--seed", f"{seed}/{number}", "--threads", str(threads), "--rough"),
             *("--http", str(stage.ports["http"]), "--https", str(stage.ports["https"])),
         )
         stack.callback(client.close)
-        wait_for(lambda: client_log.stat().st_size > 0, what="the first request")
+        wait_until(lambda: client_log.stat().st_size > 0, what="the first request")
         _strike(victim, daemon, chance, client_log)
     session_id = str(daemon.ready["sessionId"])
     result = {"round": number, "victim": victim, "threads": threads, "sessionId": session_id}
@@ -101,11 +103,11 @@ def _strike(victim: str, daemon: Daemon, chance: random.Random, client_log: Path
         kill_all(recorders)()
         if "then" in victim:
             size = client_log.stat().st_size
-            wait_for(lambda: client_log.stat().st_size > size + 2_000, what="traffic after the recorder was killed")
+            wait_until(lambda: client_log.stat().st_size > size + 2_000, what="traffic after the recorder was killed")
             time.sleep(chance.uniform(0.0, 0.4))
         if victim == "recorder, then daemon":
             daemon.kill()
-        elif victim == "recorder, then stop" and (status := daemon.stop()):
+        elif victim == "recorder, then stop" and (status := daemon.stop()[0]):
             raise AssertionError(f"a stopped daemon ended with status {status}")
     if daemon.process.poll() is None:
         daemon.kill()
@@ -131,7 +133,7 @@ def _settle(stage: Stage, folder: Path, session_id: str, start_of_log: int) -> d
         verified.update(ask("verify", session_id, *root)[1])
         return verified.get("state") != "live"
 
-    wait_for(at_rest, what="the orphaned recorder's end", deadline=WRITER_DEADLINE)
+    wait_until(at_rest, what="the orphaned recorder's end", timeout=WRITER_DEADLINE)
     status, recovered = ask("recover", session_id, *root)
     status_after, verified_after = ask("verify", session_id, *root)
     with session_lines(folder / "root", session_id) as lines:

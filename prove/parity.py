@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from harness.specimen import BytesFile
 from prove.part import Figure, Result, Task
-from tests.support.specimen import BytesFile
 from wiretape.errors import DamagedError
 from wiretape.log.format import SEGMENT_BYTES
 from wiretape.log.parity import BLOCK, PARITY, Layout, Repair, encode, read_parity

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 
+from harness.disks.machine import LOG, SLOWEST_SYNC, Found, Machine, Recorded, read_log
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from prove.part import Figure, Result, Task, all_cores
 from prove.tally import Tally
-from tests.support.disks.machine import LOG, SLOWEST_SYNC, Found, Machine, Recorded, read_log
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.resume import resume_point
 from wiretape.model import Durability
 

@@ -20,13 +20,13 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from harness.logs import new_session
+from harness.scripted_recording import EXCHANGES
 from prove.faulty_round import Fault, FullDisk, Limit, Round, few_descriptors, run_round, small_disk
 from prove.one_round import Stage, open_stage
 from prove.part import Figure, Result, Task
 from prove.syscalls import watched_paths
-from tests.session.logs import new_session
-from tests.support.scripted_recording import EXCHANGES
-from wiretape.cli.demo.stage import wait_for
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.errors import WiretapeError
 from wiretape.log.format import FrameType
 from wiretape.log.items import Damage, Frame
@@ -67,7 +67,7 @@ class Injected:
         watched = [argument for path in watched_paths(session) for argument in ("-P", str(path))]
         command = ["strace", "-f", "-qqq", "-o", os.devnull, self._inject, self._trace, *watched, "-p", str(pid)]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        wait_for(lambda: _traced(pid), what="strace to attach")
+        wait_until(lambda: _traced(pid), what="strace to attach")
 
     def end(self) -> None:
         """Detach."""
@@ -89,7 +89,7 @@ def fail_recording(root: Path, call: str, error: str, number: int, counts: Count
     """Let the nth such call of a recording fail; gives what does not hold, None when there are fewer such calls."""
     name = f"{call}-{error}-{number}"
     made = new_session(root / name)
-    script = [sys.executable, "-m", "tests.support.scripted_recording", str(made.log_dir), made.session_id, "always"]
+    script = [sys.executable, "-m", "harness.scripted_recording", str(made.log_dir), made.session_id, "always"]
     watched = [argument for path in watched_paths(made.path) for argument in ("-P", str(path))]
     trace = root / f"{name}.trace"
     inject = [f"-etrace={call}", f"-einject={call}:error={error}:when={number}"]

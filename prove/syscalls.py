@@ -20,9 +20,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from harness.logs import Recording, flip_in, new_session, segment, snapshot
+from harness.scripted_recording import EXCHANGES
 from prove.part import Figure, Result, Task
-from tests.session.logs import Recording, flip_in, new_session, segment, snapshot
-from tests.support.scripted_recording import EXCHANGES
 from wiretape.log.format import FrameType
 from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
@@ -75,7 +75,7 @@ def killed_at(number: int, folder: Path, command: list[str]) -> tuple[bool, byte
 def kill_recording(root: Path, durability: str, number: int, found: Found) -> bool:
     """Kill a recording at its nth call and look at what is left; False when it makes fewer calls."""
     made = new_session(root / f"{durability}-{number}")
-    command = [sys.executable, "-m", "tests.support.scripted_recording", str(made.log_dir), made.session_id, durability]
+    command = [sys.executable, "-m", "harness.scripted_recording", str(made.log_dir), made.session_id, durability]
     killed, printed = killed_at(number, made.path, command)
     lines = (line.split() for line in printed.decode().splitlines())
     told = {int(seq): int(check) for seq, check in lines}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
+from harness.origin import Origin
+from wiretape.cli.demo.certificates import OriginCA
 
 OUTSIDE_VARIABLES = (
     *("PROXY", "SSL_CERT", "CA_BUNDLE", "CACERT", "CA_CERTS", "SSL_CAINFO", "SSLKEYLOGFILE"),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from bench import install
 from bench.errors import BenchError
-from bench.origin import NAME, make_certificates, nginx_config, nginx_program, start_nginx
+from bench.origin import NAME, nginx_config, nginx_program, start_nginx
 from bench.peers.base import HOST, Peer, Place, Running
-from bench.procs import Child, free_port
+from bench.procs import Child
+from harness.ports import free_port
+from wiretape.cli.demo.certificates import OriginCA
 
 _REVERSE = """
     upstream plain {{ server {host}:{http}; keepalive 128; keepalive_requests 1000000000; }}
@@ -82,14 +84,15 @@ def _accepting(child: Child, port: int, ca: Path) -> Running:
 
 
 def _start_reverse(place: Place) -> Running:
-    certificates = make_certificates(place.folder)
+    authority = OriginCA(place.folder)
     http, https = free_port(), free_port()
     servers = _REVERSE.format(
         host=HOST, http=place.origin.http_port, https=place.origin.https_port, own_http=http, own_https=https,
         name=NAME, ca=place.origin.ca,
     )  # fmt: skip
-    child = start_nginx(nginx_config(place.folder, servers), cpu=place.cpu, name="reverse", port=https)
-    return Running(child, http, https, is_proxy=False, ca=certificates.ca)
+    config = nginx_config(place.folder, authority.issue((NAME,)), servers)
+    child = start_nginx(config, cpu=place.cpu, name="reverse", port=https)
+    return Running(child, http, https, is_proxy=False, ca=authority.pem)
 
 
 def _start_direct(place: Place) -> Running:

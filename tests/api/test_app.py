@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.serving import Daemon
-from tests.support.wait import DEADLINE
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE
 
 HELLO = {
     "jsonrpc": "2.0",

@@ -15,7 +15,7 @@ from bench.origin import start_origin
 from bench.peers import wiretape
 from bench.procs import settle
 from bench.workloads import Extent
-from tests.support.clients import needs
+from harness.clients import needs
 
 _EXTENT = Extent(rounds=1, seconds=1.0, warmup=0.0, big=3_000_000, rest=0.4)
 

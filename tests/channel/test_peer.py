@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.wait import DEADLINE
 from wiretape.channel.blocking import BlockingChannel
 from wiretape.channel.peer import Peer, Request
+from wiretape.cli.demo.waiting import DEADLINE
 from wiretape.errors import DaemonError, NotFoundError, UsageError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import needs
+from harness.origin import Origin
 from tests.cli.support import wiretape
-from tests.support.clients import needs
-from tests.support.origin import Origin
 
 
 @pytest.fixture(scope="module")

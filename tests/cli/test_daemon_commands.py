@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import RawClient
+from harness.origin import Origin
 from tests.cli.support import COMMAND, wiretape, wiretape_json
-from tests.support.clients import RawClient
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import wait_until
 
 
 @pytest.fixture
 def daemon(root: Path, origin_ca: OriginCA, tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon(root, origin_ca.pem, "--session", "mine", stderr=tmp_path / "daemon.log")
+    options = ("--session", "mine", "--upstream-ca", str(origin_ca.pem))
+    made = Daemon(root, *options, messages=tmp_path / "daemon.log")
     yield made
     made.close()
 
@@ -40,7 +41,7 @@ def test_serve_says_in_one_line_where_everything_is(daemon: Daemon, root: Path) 
 def test_serve_ends_cleanly_on_a_signal_and_closes_its_session(
     daemon: Daemon, root: Path, http_origin: Origin, number: signal.Signals
 ) -> None:
-    host, _, port = daemon.proxy.rpartition(":")
+    host, _, port = daemon.address.rpartition(":")
     with RawClient.plain((host, int(port))) as client:
         assert client.get(http_origin.url("/bytes/10"), host=http_origin.authority).status == 200
     daemon.process.send_signal(number)
@@ -95,7 +96,7 @@ def test_a_root_that_is_a_file_is_a_clear_error(tmp_path: Path, arguments: list[
 def test_a_live_session_is_verified_and_recovered_reading_only_and_cannot_be_deleted(
     daemon: Daemon, root: Path, http_origin: Origin
 ) -> None:
-    host, _, port = daemon.proxy.rpartition(":")
+    host, _, port = daemon.address.rpartition(":")
     with RawClient.plain((host, int(port))) as client:
         client.get(http_origin.url("/bytes/10"), host=http_origin.authority)
     assert wiretape_json("verify", "mine", "--root", root)["state"] == "live"

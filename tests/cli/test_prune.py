@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.logs import closed_session
 from tests.cli.support import wiretape, wiretape_json
-from tests.session.logs import closed_session
 
 
 def test_prune_deletes_what_the_rules_name_and_says_what_it_freed(root: Path) -> None:

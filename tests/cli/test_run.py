@@ -11,11 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.clients import needs
+from harness.origin import Origin
 from tests.cli.support import COMMAND, wiretape, wiretape_json
-from tests.support.clients import needs
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES, PROXY_VARIABLES, Trust, environment
 
 SESSION = re.compile(rb"^wiretape: session (\d{8}T\d{6}-[0-9a-f]{6})$", re.MULTILINE)

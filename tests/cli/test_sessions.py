@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.bodies import body_for
+from harness.logs import Recording, new_session
 from tests.cli.support import COMMAND, wiretape, wiretape_json
-from tests.session.logs import Recording, new_session
-from tests.support.bodies import body_for
 
 
 def copy(recorded: Path, tmp_path: Path) -> Path:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import needs
+from harness.origin import Origin
 from tests.cli.support import COMMAND, wiretape
-from tests.support.clients import needs
-from tests.support.origin import Origin
 
 EVIL = (
     b"HTTP/1.1 200 \x9b2JOK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"

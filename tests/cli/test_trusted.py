@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import needs
+from harness.origin import Origin
 from tests.cli.support import wiretape, wiretape_json
-from tests.support.clients import needs
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES
 from wiretape.cli.trusted import trusted_before
 from wiretape.tls.roots import certificates_in, machine_roots

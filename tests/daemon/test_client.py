@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serving import wait_gone
+from harness.processes import wait_gone
 from wiretape.channel.blocking import BlockingChannel
 from wiretape.daemon import client
 from wiretape.daemon.lock import RootLock

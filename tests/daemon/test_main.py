@@ -15,9 +15,10 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from tests.support.origin import Origin
-from tests.support.serving import Daemon, wait_gone
-from tests.support.wait import DEADLINE, wait_until
+from harness.origin import Origin
+from harness.processes import wait_gone
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.recovery.history import RECOVERY

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, new_session
-from tests.support.serving import Daemon, wait_gone
-from tests.support.wait import DEADLINE, wait_until
+from harness.logs import Recording, new_session
+from harness.processes import wait_gone
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.daemon.maintenance_process import NEWEST, Maintenance
 from wiretape.session.catalogue import Catalogue

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wait import DEADLINE
+from wiretape.cli.demo.waiting import DEADLINE
 from wiretape.daemon.listen import bind
 from wiretape.daemon.proxy import Capture
 from wiretape.errors import DaemonError

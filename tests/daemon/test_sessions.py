@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import closed_session
+from harness.logs import closed_session
 from wiretape.daemon import sessions as library
 from wiretape.daemon.sessions import Library
 from wiretape.model import Filter

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.session.logs import Recording, flip_in, new_session, segment
+from harness.logs import Recording, flip_in, new_session, segment
 
 PAGE = Path(__file__).parents[2] / "docs" / "reading-a-log.md"
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles, Killed
 from wiretape.log.files import REAL, Files
 

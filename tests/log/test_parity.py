@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.specimen import BytesFile
+from harness.specimen import BytesFile
 from wiretape.errors import DamagedError
 from wiretape.log.parity import BLOCK, HEADER_SIZE, PARITY, Layout, Repair, encode, read_parity
 

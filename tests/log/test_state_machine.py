@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles, Killed
 from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened
 from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame

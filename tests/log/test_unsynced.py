@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
 from wiretape.log.files import Files
 from wiretape.log.format import Done, EndState, FrameType

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
-from tests.support.serving import Daemon
-from tests.support.wait import DEADLINE, wait_until
+from harness.logs import Recording, closed_session, flip_in, new_session, segment
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.maintenance.background import Commands, Follower, Pace, Work

@@ -15,9 +15,9 @@ import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 
-from tests.support.origin import Origin
-from tests.support.serving import Daemon
-from tests.support.wait import DEADLINE
+from harness.origin import Origin
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE
 from wiretape.daemon.client import request
 from wiretape.mcpserver.budget import BUDGET
 from wiretape.session.catalogue import Catalogue

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.serving import wait_gone
+from harness.processes import wait_gone
 from tests.support.unmeasured import unmeasured_environment
-from tests.support.wait import DEADLINE, wait_until
 from wiretape.channel.messages import LINE_MAX
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.errors import NotFoundError
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from harness.clients import RawClient
+from harness.origin import Origin
 from tests.cli.support import wiretape, wiretape_json
-from tests.support.clients import RawClient
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import wait_until
 
 
 class Recording:
@@ -25,9 +25,9 @@ class Recording:
 
     def __init__(self, root: Path, upstream_ca: Path, folder: Path) -> None:
         self.root = root
-        self.daemon = Daemon(root, upstream_ca, stderr=folder / "daemon.log")
+        self.daemon = Daemon(root, "--upstream-ca", str(upstream_ca), messages=folder / "daemon.log")
         self.session_id = str(self.daemon.ready["sessionId"])
-        host, _, port = self.daemon.proxy.rpartition(":")
+        host, _, port = self.daemon.address.rpartition(":")
         self.address = (host, int(port))
 
     def client(self, origin: Origin) -> tuple[RawClient, str]:

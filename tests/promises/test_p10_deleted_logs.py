@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from harness.clients import RawClient
+from harness.origin import Origin
 from tests.cli.support import wiretape_json
-from tests.support.clients import RawClient
-from tests.support.origin import Origin
-from tests.support.serving import Daemon
-from tests.support.wait import wait_until
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.logs import Recording, new_session
 from prove.faulty_round import FullDisk, Round, Traffic, read_account, small_disk
 from prove.one_round import open_stage
-from tests.session.logs import Recording, new_session
-from tests.support.wait import wait_until
 from wiretape.cli.demo.stage import Daemon, kill
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.daemon.client import request
 from wiretape.log.reserve import reserve_path
 from wiretape.session.recovery.recover import recover_session
@@ -18,7 +18,8 @@ def test_p10_a_successor_begins_on_a_full_disk_and_records_when_there_is_room(tm
     fault = FullDisk()
     with open_stage(tmp_path) as stage, small_disk(tmp_path / "disk", "16m") as disk:
         root = (disk or tmp_path) / "root"
-        daemon = Daemon(root, stage.authority, "--session", "full", stderr=tmp_path / "daemon.log")
+        options = ("--session", "full", "--upstream-ca", str(stage.authority))
+        daemon = Daemon(root, *options, messages=tmp_path / "daemon.log")
         traffic = Traffic(daemon, stage.ports["http"], "replaced")
         try:
             traffic.run(5)
@@ -38,7 +39,7 @@ def test_p10_a_successor_begins_on_a_full_disk_and_records_when_there_is_room(tm
 
             wait_until(recorded, what="recording to go on")
             dropped = request(root, {"cmd": "status"})["dropped"]
-            assert daemon.stop() == 0
+            assert daemon.stop()[0] == 0
         finally:
             fault.end()
             traffic.close()

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from harness.origin import Origin
 from tests.cli.support import wiretape_json
 from tests.promises.conftest import Recording
-from tests.support.origin import Origin
-from tests.support.serving import Daemon
-from tests.support.wait import wait_until
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.daemon.client import request
 from wiretape.session.catalogue import Catalogue
 

@@ -14,8 +14,8 @@ import click
 import pytest
 from mcp.client import Client
 
-from tests.session.logs import closed_session, snapshot
-from tests.support.serving import Daemon
+from harness.logs import closed_session, snapshot
+from wiretape.cli.demo.stage import Daemon
 from wiretape.cli.main import COMMANDS, MODULES, run
 
 CANARY = "canary"

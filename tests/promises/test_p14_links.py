@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, flip, flip_in, new_session, segment
+from harness.logs import Recording, flip, flip_in, new_session, segment
 from wiretape.cli.main import run
 from wiretape.session.catalogue import SessionDir
 from wiretape.session.recovery.heal import protect_session

@@ -12,12 +12,13 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
+from harness.logs import closed_session, flip_in, segment
+from harness.origin import Origin
+from harness.processes import wait_gone
 from tests.cli.support import wiretape_json
-from tests.session.logs import closed_session, flip_in, segment
-from tests.support.origin import Origin
-from tests.support.serving import Daemon, wait_gone
 from tests.support.stranger import reached_by_a_stranger
-from tests.support.wait import DEADLINE
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE
 from wiretape.cli.main import run
 from wiretape.daemon import client
 from wiretape.daemon.paths import SOCKET_PATH_MAX, socket_path

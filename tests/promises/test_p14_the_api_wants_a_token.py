@@ -17,11 +17,11 @@ from httpx2 import AsyncClient
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from harness.origin import Origin
 from tests.cli.support import wiretape_json
-from tests.support.origin import Origin
-from tests.support.serving import Daemon
 from tests.support.stranger import as_a_stranger
-from tests.support.wait import DEADLINE
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE
 from wiretape.cli.main import run
 from wiretape.daemon.announce import http_configuration
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.bodies import body_for
+from harness.clients import request_bytes
+from harness.origin import Origin
 from prove.one_round import VICTIMS, Stage, open_stage, run_round
 from tests.promises.conftest import Recording
-from tests.support.bodies import body_for
-from tests.support.clients import request_bytes
-from tests.support.origin import Origin
 
 PATHS = ["/bytes/0", "/bytes/1", "/bytes/5000", "/bytes/300000", "/chunked/70000?size=999", "/status/204"]
 

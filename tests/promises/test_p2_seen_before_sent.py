@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from harness.bodies import body_for
+from harness.clients import request_bytes
+from harness.origin import Origin, Stage
 from tests.promises.conftest import Recording
-from tests.support.bodies import body_for
-from tests.support.clients import request_bytes
-from tests.support.origin import Origin, Stage
 
 
 def body_of(message: dict[str, Any]) -> bytes:

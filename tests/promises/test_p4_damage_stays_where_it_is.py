@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from harness.specimen import Specimen, make_specimen
 from prove.damage import PAGE, RUINS, Bench, misplace
 from prove.tally import Tally
-from tests.support.specimen import Specimen, make_specimen
 from wiretape.log.format import FrameType
 
 

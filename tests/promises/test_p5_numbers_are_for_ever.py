@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, flip_in, new_session, segment
+from harness.logs import Recording, flip_in, new_session, segment
 from tests.session.test_agreement import damage, record
 from wiretape.session.catalogue import Catalogue, SessionDir
 from wiretape.session.session import Session

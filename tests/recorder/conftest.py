@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.recorder import RecorderProcess
-from tests.support.testca import OriginCA
+from harness.recorder import RecorderProcess
+from wiretape.cli.demo.certificates import OriginCA
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])

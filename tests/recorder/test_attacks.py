@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.clients import RawClient, request_bytes
+from harness.origin import Origin
+from harness.recorder import RecorderProcess
 from tests.recorder.test_session_stream import ME, make
-from tests.support.clients import RawClient, request_bytes
 from tests.support.failing_files import FailingFiles
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess
-from tests.support.testca import OriginCA
-from tests.support.wait import DEADLINE, wait_until
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
+from wiretape.errors import DaemonError
 from wiretape.log.format import BodyChunk, FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
@@ -206,7 +207,7 @@ def test_p8_a_client_that_sends_requests_and_reads_nothing_is_held_back(
 def settled(recorder: RecorderProcess) -> bool:
     """Say whether the recorder begins no more exchanges."""
     count = recorder.stats()["exchanges"]
-    with contextlib.suppress(AssertionError):
+    with contextlib.suppress(DaemonError):
         wait_until(lambda: recorder.stats()["exchanges"] != count, what="another exchange", timeout=0.5)
         return False
     return True

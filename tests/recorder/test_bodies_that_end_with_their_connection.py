@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.clients import TIMEOUT, RawClient, request_bytes
-from tests.support.recorder import RecorderProcess, only
-from tests.support.testca import OriginCA
+from harness.clients import TIMEOUT, RawClient, request_bytes
+from harness.recorder import RecorderProcess, only
+from wiretape.cli.demo.certificates import OriginCA
 
 BODY = b"the first half"
 HEADS = {

@@ -6,10 +6,10 @@ import ssl
 
 import pytest
 
-from tests.support.clients import RawClient
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess, only
-from tests.support.testca import OriginCA
+from harness.clients import RawClient
+from harness.origin import Origin
+from harness.recorder import RecorderProcess, only
+from wiretape.cli.demo.certificates import OriginCA
 
 
 @pytest.mark.parametrize("size", [None, 10, 3_000_000])

@@ -9,13 +9,13 @@ import threading
 import h11
 import pytest
 
-from tests.support.bodies import body_for
-from tests.support.clients import RawClient, chunked_bytes, request_bytes
-from tests.support.origin import Origin
-from tests.support.ports import refused_port
-from tests.support.recorder import RecorderProcess, done_count, only
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from harness.bodies import body_for
+from harness.clients import RawClient, chunked_bytes, request_bytes
+from harness.origin import Origin
+from harness.ports import refused_port
+from harness.recorder import RecorderProcess, done_count, only
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.log.format import FrameType
 
 SIZES = [0, 1, 4096, 40_000, 300_000, 2_000_000]

@@ -7,10 +7,10 @@ import ssl
 
 import pytest
 
-from tests.support.clients import RawClient, request_bytes
-from tests.support.origin import Origin
-from tests.support.ports import refused_port
-from tests.support.recorder import RecorderProcess, only
+from harness.clients import RawClient, request_bytes
+from harness.origin import Origin
+from harness.ports import refused_port
+from harness.recorder import RecorderProcess, only
 
 BODY = b"x" * 3_000_000
 """More than the sockets' buffers on the way take, so that the client still sends when it is refused."""

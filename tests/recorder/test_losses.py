@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.recorder.test_session_stream import ME, make
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
 from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
 from wiretape.log.stream_writer import LogWriter

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess, only
+from harness.origin import Origin
+from harness.recorder import RecorderProcess, only
 from wiretape.session.catalogue import Catalogue
 
 

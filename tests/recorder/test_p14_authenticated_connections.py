@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.ntlm_origin import NtlmClient, NtlmOrigin
-from tests.support.recorder import RecorderProcess
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from harness.ntlm_origin import NtlmClient, NtlmOrigin
+from harness.recorder import RecorderProcess
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 
 
 @pytest.fixture(params=["NTLM", "Negotiate", "negotiate over TLS"])

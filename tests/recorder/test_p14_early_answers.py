@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bodies import body_for
-from tests.support.checking_origin import CheckingOrigin
-from tests.support.clients import TIMEOUT, RawClient, chunked_bytes, request_bytes
-from tests.support.recorder import RecorderProcess, done_count, only
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from harness.bodies import body_for
+from harness.checking_origin import CheckingOrigin
+from harness.clients import TIMEOUT, RawClient, chunked_bytes, request_bytes
+from harness.recorder import RecorderProcess, done_count, only
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.log import Exchange
 
 SIZE = 100_000

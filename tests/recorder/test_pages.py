@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from tests.support.ports import refused_port
-from tests.support.recorder import RecorderProcess
+from harness.ports import refused_port
+from harness.recorder import RecorderProcess
 from wiretape.recorder.pages import asks_for_head, error_page
 
 

@@ -15,12 +15,12 @@ import httpx
 import pytest
 import requests
 
-from tests.support.bodies import body_for, text_for
-from tests.support.clients import run_curl, run_program
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from harness.bodies import body_for, text_for
+from harness.clients import run_curl, run_program
+from harness.origin import Origin
+from harness.recorder import RecorderProcess
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.tls.authority import CertificateAuthority
 
 

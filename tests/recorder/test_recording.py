@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bodies import body_for
-from tests.support.clients import RawClient, request_bytes
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess
-from tests.support.wait import wait_until
+from harness.bodies import body_for
+from harness.clients import RawClient, request_bytes
+from harness.origin import Origin
+from harness.recorder import RecorderProcess
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.log.format import FrameType
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.manifest import read_manifest

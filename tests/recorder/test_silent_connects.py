@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.bodies import body_for
-from tests.support.clients import TIMEOUT, RawClient, request_bytes
-from tests.support.origin import Origin
-from tests.support.ports import refused_port
-from tests.support.recorder import RecorderProcess, only
-from tests.support.wait import wait_until
+from harness.bodies import body_for
+from harness.clients import TIMEOUT, RawClient, request_bytes
+from harness.origin import Origin
+from harness.ports import refused_port
+from harness.recorder import RecorderProcess, only
+from wiretape.cli.demo.waiting import wait_until
 
 
 @contextlib.contextmanager

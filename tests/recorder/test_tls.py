@@ -10,9 +10,9 @@ from typing import get_args
 
 import pytest
 
-from tests.support.clients import RawClient
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
+from harness.clients import RawClient
+from harness.origin import Origin
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.errors import NetworkError, ProtocolError, StorageError, UsageError
 from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import (

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.support.bodies import body_for
-from tests.support.clients import run_curl
-from tests.support.origin import Origin
-from tests.support.testca import OriginCA
+from harness.bodies import body_for
+from harness.clients import run_curl
+from harness.origin import Origin
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import (
     ServerContexts,

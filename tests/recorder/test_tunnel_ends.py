@@ -11,10 +11,10 @@ from typing import Self
 
 import pytest
 
-from tests.support.bodies import body_for
-from tests.support.clients import TIMEOUT, RawClient, request_bytes
-from tests.support.recorder import RecorderProcess, only
-from tests.support.wait import wait_until
+from harness.bodies import body_for
+from harness.clients import TIMEOUT, RawClient, request_bytes
+from harness.recorder import RecorderProcess, only
+from wiretape.cli.demo.waiting import wait_until
 
 SIZE = 3_000_000
 WAYS = ["connect", "upgrade"]

@@ -19,12 +19,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.clients import RawClient, chunked_bytes
+from harness.origin import Origin
 from tests.cli.support import wiretape
-from tests.support.clients import RawClient, chunked_bytes
-from tests.support.origin import Origin
-from tests.support.serving import Daemon
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 

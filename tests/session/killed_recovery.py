@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.session.logs import snapshot
+from harness.logs import snapshot
 from wiretape.session.recovery.recover import recover_session
 from wiretape.session.session import Session
 

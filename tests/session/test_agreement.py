@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.logs import Recording, new_session, snapshot
+from harness.logs import Recording, new_session, snapshot
 from wiretape.errors import DamagedError
 from wiretape.log import Body, Exchange, open_session
 from wiretape.log.verify import verify_log

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, new_session
+from harness.logs import Recording, closed_session, new_session
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.session.catalogue import Catalogue
 

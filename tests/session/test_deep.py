@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from google_crc32c import value as crc32c
 
+from harness.clients import RawClient, request_bytes
+from harness.logs import Recording, flip_in, new_session, segment
+from harness.origin import Origin
+from harness.recorder import RecorderProcess
 from tests.cli.support import wiretape
-from tests.session.logs import Recording, flip_in, new_session, segment
-from tests.support.clients import RawClient, request_bytes
-from tests.support.origin import Origin
-from tests.support.recorder import RecorderProcess
 from wiretape.log.format import Done, FrameType
 from wiretape.model import VerifyReport
 from wiretape.session.catalogue import Catalogue, SessionDir

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.session.logs import Recording, new_session
+from harness.logs import Recording, new_session
 from wiretape.errors import DamagedError
 from wiretape.log.format import (
     BodyChunk,

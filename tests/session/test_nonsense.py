@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.logs import Recording, new_session
 from prove.fuzz import Case
-from tests.session.logs import Recording, new_session
 from wiretape.log import open_session
 from wiretape.log.format import FrameType, Opened
 from wiretape.log.verify import verify_log

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, new_session
+from harness.logs import Recording, closed_session, new_session
 from wiretape.errors import BusyError, UsageError
 from wiretape.model import SessionSummary
 from wiretape.session.catalogue import Catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.session.logs import Recording, new_session
+from harness.logs import Recording, new_session
 from wiretape.session.catalogue import Catalogue
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
+from harness.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
 from wiretape.errors import DamagedError, NotFoundError, UsageError, WiretapeError
 from wiretape.log.format import EndState, FrameType
 from wiretape.model import Filter

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from tests.support.clients import run_curl
-from tests.support.origin import Origin
+from harness.clients import run_curl
+from harness.origin import Origin
 from wiretape.errors import BusyError, ProtocolError, StorageError
 from wiretape.tls import roots as trust
 from wiretape.tls.authority import CertificateAuthority, host_name

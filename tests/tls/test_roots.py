@@ -7,7 +7,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.support.testca import OriginCA
+from wiretape.cli.demo.certificates import OriginCA
 from wiretape.errors import StorageError
 from wiretape.tls import roots as trust
 from wiretape.tls.authority import CertificateAuthority

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.bodies import body_for, text_for
 from tests.cli.support import wiretape, wiretape_json
 from tests.formats.test_har import entry
 from tests.session.importing.test_importer import FULL, imported
-from tests.support.bodies import body_for, text_for
 from wiretape.errors import DamagedError, NotFoundError, UsageError
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.importing.importer import ImportReport, import_recording

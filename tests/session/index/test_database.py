@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, new_session, segment, snapshot
+from harness.logs import Recording, closed_session, new_session, segment, snapshot
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index, remove_index

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, new_session, segment
+from harness.logs import Recording, closed_session, new_session, segment
 from wiretape.log.report import LogReport
 from wiretape.log.verify import verify_log
 from wiretape.model import Gap

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
+from harness.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
 from wiretape.errors import UsageError
 from wiretape.log.format import EndState
 from wiretape.model import Filter, QueryPage

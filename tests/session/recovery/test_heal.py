@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.logs import Recording, closed_session, flip_in, new_session, segment, snapshot
+from harness.origin import Origin
+from harness.processes import wait_gone
 from tests.cli.support import wiretape, wiretape_json
-from tests.session.logs import Recording, closed_session, flip_in, new_session, segment, snapshot
-from tests.support.origin import Origin
-from tests.support.serving import Daemon, wait_gone
-from tests.support.wait import DEADLINE, wait_until
+from wiretape.cli.demo.stage import Daemon
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon import client
 from wiretape.log import open_session
 from wiretape.session.catalogue import Catalogue, SessionDir

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.session.logs import Recording, closed_session, flip_in, new_session, segment
+from harness.logs import Recording, closed_session, flip_in, new_session, segment
 from tests.session.test_agreement import damage, record
 from wiretape.log import verify
 from wiretape.model import RecoveredSession

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.session.logs import Recording, closed_session, flip_in, new_session, segment, snapshot
+from harness.logs import Recording, closed_session, flip_in, new_session, segment, snapshot
 from wiretape.errors import BusyError
 from wiretape.model import RecoverReport
 from wiretape.session.catalogue import Catalogue, SessionDir

@@ -115,9 +115,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--log", required=True)
     parser.add_argument("--cert", required=True)
+    parser.add_argument("--key", required=True)
     options = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(options.cert)
+    context.load_cert_chain(options.cert, options.key)
     log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     plain, secure = Server(log, None), Server(log, context)
     for server in (plain, secure):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from wiretape.cli.demo.account import Account, make_account, read_witness
-from wiretape.cli.demo.certificate import write_certificates
-from wiretape.cli.demo.stage import Daemon, Helper, ask, kill, wait_for
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.stage import Daemon, Helper, ask, kill
+from wiretape.cli.demo.waiting import wait_until
 from wiretape.cli.output import note, write_line
 from wiretape.daemon.client import request
 from wiretape.errors import DaemonError
@@ -60,23 +61,24 @@ def _traffic(root: Path, folder: Path, say: Say) -> tuple[str, float]:
     """Record, kill the recorder, let it come back, kill everything; gives the session and the seconds of the gap."""
     client_log, origin_log = folder / "client.log", folder / "origin.log"
     client_log.touch()
-    authority, server = write_certificates(folder)
+    authority = OriginCA(folder)
     with contextlib.ExitStack() as stack:
-        origin = Helper("wiretape.cli.demo.origin", "--log", str(origin_log), "--cert", str(server))
+        origin = Helper("wiretape.cli.demo.origin", "--log", str(origin_log), *authority.issue().arguments())
         stack.callback(origin.close)
         ports = origin.first_line()
-        daemon = Daemon(root, authority, "--session", "demo", stderr=folder / "daemon.log")
+        options = ("--session", "demo", "--upstream-ca", str(authority.pem))
+        daemon = Daemon(root, *options, messages=folder / "daemon.log")
         stack.callback(daemon.close)
         ready = daemon.ready
-        say(f"recording on {daemon.proxy}, session {ready['sessionId']}")
+        say(f"recording on {daemon.address}, session {ready['sessionId']}")
         client = Helper(
             "wiretape.cli.demo.client",
-            *("--proxy", daemon.proxy, "--ca", str(ready["caCert"]), "--log", str(client_log), "--name", "demo"),
+            *("--proxy", daemon.address, "--ca", str(ready["caCert"]), "--log", str(client_log), "--name", "demo"),
             *("--http", str(ports["http"]), "--https", str(ports["https"])),
         )
         stack.callback(client.close)
         counter = AnswerCounter(client_log)
-        wait_for(lambda: counter.count() >= BEFORE_FIRST, what="the first answers")
+        wait_until(lambda: counter.count() >= BEFORE_FIRST, what="the first answers")
         victims = daemon.recorder_pids
         for pid in victims:
             kill(pid)
@@ -84,9 +86,11 @@ def _traffic(root: Path, folder: Path, say: Say) -> tuple[str, float]:
         say(f"SIGKILL to the recorder, process {victims[0]}, after {at_kill} answers")
         # What was on its way to the client at the kill may still be counted: a successor's answers are later ones.
         successors = _successors(root, victims)
-        back = wait_for(lambda: counter.count() > at_kill + 20, what="answers from the recorder's successor")
+        begun = time.monotonic()
+        wait_until(lambda: counter.count() > at_kill + 20, what="answers from the recorder's successor")
+        back = time.monotonic() - begun
         say(f"the successor, process {successors[0]}, answers on the same port")
-        wait_for(lambda: counter.count() >= at_kill + BEFORE_SECOND, what="further answers")
+        wait_until(lambda: counter.count() >= at_kill + BEFORE_SECOND, what="further answers")
         kill(daemon.process.pid)
         for pid in successors:
             kill(pid)
@@ -102,7 +106,7 @@ def _successors(root: Path, before: list[int]) -> list[int]:
         found[:] = [int(pid) for pid in request(root, {"cmd": "status"}).get("recorderPids", [])]
         return bool(found) and not set(found) & set(before)
 
-    wait_for(look, what="a new recorder")
+    wait_until(look, what="a new recorder")
     return found
 
 

@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from wiretape.errors import DaemonError
 
@@ -45,21 +44,33 @@ class Helper:
 
 
 class Daemon:
-    """A ``wiretape serve`` on free ports, in its own process.
+    """A ``wiretape serve`` on free ports, in its own process, ended by its pid.
 
     Args:
+        root: its root, made where it is not there.
+        arguments: further options of ``serve``; without ``--proxy`` or ``--api`` those listen on free ports.
+        messages: where its messages go; beside the root if not given.
+
+    Attributes:
+        ready: the line that it printed when it was ready.
         root: its root.
-        upstream_ca: the authority of the origin's certificate.
-        arguments: further options of ``serve``.
-        stderr: where its log goes.
+        messages: where its messages are.
+
+    Raises:
+        DaemonError: it did not start; nothing is left running.
     """
 
-    def __init__(self, root: Path, upstream_ca: Path, *arguments: str, stderr: Path) -> None:
+    def __init__(self, root: Path, *arguments: str, messages: Path | None = None) -> None:
+        self.root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.messages = messages or root.parent / f"{root.name}.stderr"
         command = [sys.executable, "-m", "wiretape", "serve", "--json", "--root", str(root)]
-        command += ["--proxy", "127.0.0.1:0", "--api", "127.0.0.1:0", "--upstream-ca", str(upstream_ca), *arguments]
-        self._stderr = stderr
-        with stderr.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        for option in ("--proxy", "--api"):
+            command += [] if option in arguments else [option, "127.0.0.1:0"]
+        with self.messages.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+            )
         try:
             self.ready: dict[str, Any] = json.loads(read_line(self.process, "wiretape serve"))
             if self.ready.get("status") == "error":
@@ -68,13 +79,33 @@ class Daemon:
             self.close()
             if not isinstance(error, DaemonError | ValueError):
                 raise
-            said = stderr.read_text(errors="replace").strip()[-2000:]
+            said = self.messages.read_text(errors="replace").strip()[-2000:]
             raise DaemonError(f"wiretape serve did not start: {said or error}", hint="`wiretape doctor`") from error
 
     @property
     def proxy(self) -> str:
+        """The proxy's URL."""
+        return str(self.ready["proxy"])
+
+    @property
+    def address(self) -> str:
         """Where it records, as HOST:PORT."""
-        return str(self.ready["proxy"]).removeprefix("http://").rstrip("/")
+        return self.proxy.removeprefix("http://").rstrip("/")
+
+    @property
+    def token(self) -> str:
+        """The token of its API."""
+        return (self.root / "token").read_text().strip()
+
+    @property
+    def mcp(self) -> str:
+        """The address of MCP over HTTP for a client that can set no header."""
+        return f"{self.ready['mcp']}?token={self.token}"
+
+    @property
+    def session_id(self) -> str:
+        """The session it began with."""
+        return str(self.ready["sessionId"])
 
     @property
     def recorder_pids(self) -> list[int]:
@@ -86,10 +117,11 @@ class Daemon:
         self.process.kill()
         self.process.wait(END_DEADLINE)
 
-    def stop(self) -> int:
-        """SIGTERM, and wait for the clean end; gives the exit status."""
-        self.process.terminate()
-        return self.process.wait(END_DEADLINE)
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """End it with a signal; return its status and what else it printed on stdout."""
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=END_DEADLINE)
+        return self.process.returncode, rest.decode()
 
     def close(self) -> None:
         """End it whatever state it is in."""
@@ -98,6 +130,12 @@ class Daemon:
         end(self.process)
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def read_line(process: subprocess.Popen[bytes], what: str) -> bytes:
@@ -133,20 +171,6 @@ def kill(pid: int) -> None:
     """SIGKILL a process that may be gone already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], bool], *, what: str, deadline: float = END_DEADLINE) -> float:
-    """Wait for a condition and give the seconds that it took.
-
-    Raises:
-        DaemonError: it did not come true in time.
-    """
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > deadline:
-            raise DaemonError(f"waited {deadline:g} s in vain for {what}", hint="is the machine overloaded?")
-        time.sleep(0.005)
-    return time.monotonic() - start
 
 
 def ask(*arguments: str) -> tuple[int, Any]:

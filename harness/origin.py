@@ -4,7 +4,7 @@
         ...; origin.requests[0].head               # the exact bytes
     with Origin(tls=ca.issue().server_context()) as origin: ...   # https://localhost:PORT
 
-The paths are listed in :mod:`tests.support.routes`. Two ways to do more:
+The paths are listed in :mod:`harness.routes`. Two ways to do more:
 
     held = origin.hold("/bytes/1000", at="part")   # answers of that path stop there ...
     held.wait_reached(); ...; held.release()       # ... until released
@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
 
-from tests.support import routes
-from tests.support.origin_http import BadRequestError, PeerGoneError, ReceivedRequest, Wire, read_body, read_head
-from tests.support.wait import DEADLINE, wait_until
+from harness import routes
+from harness.origin_http import BadRequestError, PeerGoneError, ReceivedRequest, Wire, read_body, read_head
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 
 Stage = Literal["request", "head", "part"]
 Then = Literal["keep", "close", "reset"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.files import FileEntry, Readable
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened, TlsSeen
 from wiretape.log.items import Damage, Frame

@@ -39,11 +39,11 @@ from urllib.parse import parse_qs
 import brotli
 import zstandard
 
-from tests.support.bodies import body_blocks, text_for
-from tests.support.origin_http import BODY_KEPT, PeerGoneError, ReceivedRequest, Wire
+from harness.bodies import body_blocks, text_for
+from harness.origin_http import BODY_KEPT, PeerGoneError, ReceivedRequest, Wire
 
 if TYPE_CHECKING:
-    from tests.support.origin import Origin, Stage
+    from harness.origin import Origin, Stage
 
 After = Literal["keep", "close", "drop", "rude", "reset"]
 """What happens to the connection: ``close`` is in order, ``drop`` the same without waiting for the peer, ``rude`` ends

@@ -12,12 +12,12 @@ import brotli
 import pytest
 import zstandard
 
-from tests.support.bodies import body_for, body_sha256, text_for
-from tests.support.clients import RawClient, chunked_bytes, request_bytes, run_curl
-from tests.support.origin import Origin
-from tests.support.routes import DUPLICATES
-from tests.support.testca import OriginCA
-from tests.support.wait import wait_until
+from harness.bodies import body_for, body_sha256, text_for
+from harness.clients import RawClient, chunked_bytes, request_bytes, run_curl
+from harness.origin import Origin
+from harness.routes import DUPLICATES
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 
 
 def client_of(origin: Origin, ca: OriginCA | None = None) -> RawClient:

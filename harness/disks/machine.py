@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.disks.loop import SimulatedLoop
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.loop import SimulatedLoop
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point

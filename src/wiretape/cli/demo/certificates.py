@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, for the HTTPS origins; wiretape's CA is never used to make its peers."""
+"""A certificate authority for HTTPS origins on loopback; wiretape's own CA is never used to make its peers."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ class IssuedCert:
     key: Path
 
     def server_context(self, *, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
-        """Give a server context with this certificate."""
+        """Return a server context with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
         if alpn:
             context.set_alpn_protocols(list(alpn))
         return context
 
+    def arguments(self) -> tuple[str, ...]:
+        """Return the arguments of a server's command line that name it."""
+        return ("--cert", str(self.cert), "--key", str(self.key))
+
 
 class OriginCA:
-    """Issues certificates for test origins into ``folder``; ``pem`` is the file clients and proxies are to trust."""
+    """Issues certificates for origins into ``folder``; ``pem`` is the file that clients and proxies are to trust."""
 
-    def __init__(self, folder: Path, name: str = "Test origins") -> None:
+    def __init__(self, folder: Path, name: str = "wiretape: origins on loopback") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._issued = 0
@@ -84,7 +88,7 @@ class OriginCA:
         return self._write(cert, key, chain=())
 
     def client_context(self) -> ssl.SSLContext:
-        """Give a client context that trusts this authority and nothing else."""
+        """Return a client context that trusts this authority and nothing else."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cafile=self.pem)
         return context

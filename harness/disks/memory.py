@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.support.disks.inode import Inode
+from harness.disks.inode import Inode
 from wiretape.log.files import FileEntry, Readable
 
 Sync = Callable[[OSError | None], None]

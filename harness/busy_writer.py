@@ -10,7 +10,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from tests.session.logs import Recording, new_session
+from harness.logs import Recording, new_session
 
 _SEGMENT = 300_000
 

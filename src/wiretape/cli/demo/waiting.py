@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from wiretape.errors import DaemonError
+
 T = TypeVar("T")
 
 DEADLINE = 20.0
-"""Seconds after which a wait is called hopeless: far above what a loaded machine needs, below the suite's timeout."""
+"""Seconds after which a wait is called hopeless: far above what a loaded machine needs."""
 
 
 def wait_until(predicate: Callable[[], T], *, what: str, timeout: float = DEADLINE, interval: float = 0.005) -> T:
-    """Poll ``predicate`` until it gives something true, and give that back.
+    """Poll ``predicate`` until it gives something true, and return that.
 
     Args:
         predicate: called again and again; exceptions are not swallowed.
@@ -22,7 +24,7 @@ def wait_until(predicate: Callable[[], T], *, what: str, timeout: float = DEADLI
         interval: seconds between two looks.
 
     Raises:
-        AssertionError: the deadline passed.
+        DaemonError: the deadline passed.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -30,5 +32,6 @@ def wait_until(predicate: Callable[[], T], *, what: str, timeout: float = DEADLI
         if value:
             return value
         if time.monotonic() >= deadline:
-            raise AssertionError(f"waited {timeout:g} s in vain for {what}; last seen: {value!r}")
+            message = f"waited {timeout:g} s in vain for {what}; last seen: {value!r}"
+            raise DaemonError(message, hint="is the machine overloaded?")
         time.sleep(interval)

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.wait import DEADLINE, wait_until
 from wiretape.channel.blocking import BlockingChannel
+from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.log import Exchange, open_session
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from tests.support.clients import Address, Answer, RawClient
+from harness.clients import Address, Answer, RawClient
 
 _CREDENTIALS = re.compile(rb"(?i)\r\nauthorization: (?:ntlm|negotiate) (\S+)")
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from tests.support.bodies import body_for
+from harness.bodies import body_for
 
 _LINE = re.compile(rb"(?:GET|POST) (?:http://[^/]+)?/(after|early|held|half|refuse)/([\w.-]+)/(\d+) HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)\r\n")
