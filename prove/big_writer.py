@@ -65,8 +65,8 @@ def write(writer: LogWriter, size: int, mix: list[Frames]) -> int:
     while writer.size < until:
         frames = mix[count % len(mix)]
         seq = writer.take_seq()
-        writer.append(opened, seq, frames.opened, frames.request, complete)
-        writer.append(done, seq, frames.done, frames.answer, whole)
+        writer.append_encoded(opened, seq, frames.opened, frames.request, complete)
+        writer.append_encoded(done, seq, frames.done, frames.answer, whole)
         count += 1
         if count % _FLUSH == 0 and not writer.flush():
             raise SystemExit("the disk refused the log")
@@ -86,7 +86,7 @@ def main(log_dir: str, session_id: str, size: str, tail: str, mix: str) -> None:
     sys.stdin.readline()
     count = write(writer, int(tail), frames)
     if int(tail):
-        writer.append(int(FrameType.OPENED), writer.take_seq(), frames[0].opened, frames[0].request)
+        writer.append_encoded(int(FrameType.OPENED), writer.take_seq(), frames[0].opened, frames[0].request)
         writer.flush()
     print(count, flush=True)
     if sys.stdin.readline():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
@@ -206,6 +206,10 @@ class MemoryFiles:
         inode = self._of(fd)
         self.disk.inodes[inode] = self.disk.inodes[inode].append(bytes(data))
         return len(data)
+
+    def write_all(self, fd: int, pieces: Sequence[bytes | memoryview]) -> int:
+        """Append; what fails or is cut short when it writes does so here, too."""
+        return self.write(fd, b"".join(pieces))
 
     def fdatasync(self, fd: int) -> None:
         """Make the file's bytes durable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.logs import Recording, new_session
@@ -20,7 +21,7 @@ def test_p11_a_number_that_no_writer_gives_is_damage_to_every_reader(root: Path,
     made = new_session(root)
     recording = Recording(made)
     recording.exchange("http://example.com/")
-    recording.writer.append(kind, seq, b"\x90", b"")
+    recording.writer.append_encoded(kind, seq, b"\x90", b"")
     recording.exchange("http://example.com/")
     recording.close()
     report = verify_log(made.log_dir, made.session_id)
@@ -33,13 +34,13 @@ def test_p11_a_number_that_no_writer_gives_is_damage_to_every_reader(root: Path,
 
 @pytest.mark.parametrize(
     "record",
-    [b"\xc1", b"\x90", Opened(1, 1, "http", "host", 80, "", 10_000)],
+    [b"\xc1", b"\x90", msgspec.msgpack.encode(Opened(1, 1, "http", "host", 80, "", 10_000))],
     ids=["no msgpack", "empty", "a long head"],
 )
-def test_p11_an_exchange_of_which_nothing_can_be_read_is_still_one(root: Path, record: bytes | Opened) -> None:
+def test_p11_an_exchange_of_which_nothing_can_be_read_is_still_one(root: Path, record: bytes) -> None:
     made = new_session(root)
     recording = Recording(made)
-    recording.writer.append(FrameType.OPENED, recording.writer.take_seq(), record, b"GET / HTTP/1.1\r\n\r\n")
+    recording.writer.append_encoded(FrameType.OPENED, recording.writer.take_seq(), record, b"GET / HTTP/1.1\r\n\r\n")
     recording.close()
     assert verify_log(made.log_dir, made.session_id).exchanges == 1
     assert [exchange.seq for exchange in open_session(made.path)] == [1]

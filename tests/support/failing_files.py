@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wiretape.log.files import REAL, FileEntry, Files, Readable
@@ -84,6 +84,10 @@ class FailingFiles:
         if self.room is not None:
             self.room -= taken
         return taken
+
+    def write_all(self, fd: int, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write what there is room for."""
+        return self.write(fd, b"".join(pieces))
 
     def fdatasync(self, fd: int) -> None:
         """Fail while told to."""

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -59,6 +60,9 @@ class Files(Protocol):
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append; gives how many bytes were taken, which may be fewer than given."""
+
+    def write_all(self, fd: int, pieces: Sequence[bytes | memoryview]) -> int:
+        """Append at most 1,024 pieces, one after the other; gives how many bytes were taken, which may be fewer."""
 
     def fdatasync(self, fd: int) -> None:
         """Return when the file's bytes are on the disk."""
@@ -145,6 +149,10 @@ class RealFiles:
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append."""
         return os.write(fd, data)
+
+    def write_all(self, fd: int, pieces: Sequence[bytes | memoryview]) -> int:
+        """Append without putting them together first."""
+        return os.writev(fd, pieces)
 
     def fdatasync(self, fd: int) -> None:
         """Flush the file's data to the disk (macOS has no fdatasync)."""

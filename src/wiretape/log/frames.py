@@ -29,26 +29,35 @@ class FrameHeader(NamedTuple):
     payload_crc: int
 
 
-def encode_frame(kind: int, flags: int, offset: int, seq: int, salt: int, head: bytes, data: bytes = b"") -> bytes:
-    """Encode one frame.
+def encode_header(
+    kind: int, flags: int, offset: int, seq: int, salt: int, head_length: int, length: int, payload_crc: int
+) -> bytes:
+    """Encode the fixed header of a frame.
 
     Args:
         kind: the FrameType.
         offset: absolute offset in the segment at which the frame will stand.
-        head: the record, msgpack encoded, at most MAX_HEAD bytes.
-        data: raw bytes that follow it.
+        head_length: bytes of the record, at most MAX_HEAD.
+        length: bytes of record and data together, at most MAX_PAYLOAD.
+        payload_crc: the CRC of both.
 
     Raises:
         LogError: it does not fit into a frame; nothing that is recorded is as long as that (FORMAT.md, Bounds).
     """
-    if len(head) > MAX_HEAD or len(head) + len(data) > MAX_PAYLOAD:
+    if head_length > MAX_HEAD or length > MAX_PAYLOAD:
         raise LogError(
-            f"a frame of kind {kind} cannot hold a record of {len(head)} bytes and {len(data)} bytes of data",
+            f"a frame of kind {kind} cannot hold a record of {head_length} bytes"
+            f" and {length - head_length} bytes of data",
             code="too-long",
         )
-    payload = head + data if data else head
-    header = _pack(MAGIC, kind, flags, len(head), len(payload), offset, seq, salt, crc32c(payload))
-    return header + _pack_crc(crc32c(header)) + payload
+    header = _pack(MAGIC, kind, flags, head_length, length, offset, seq, salt, payload_crc)
+    return header + _pack_crc(crc32c(header))
+
+
+def encode_frame(kind: int, flags: int, offset: int, seq: int, salt: int, head: bytes, data: bytes = b"") -> bytes:
+    """Encode one frame in one piece; arguments and errors as ``encode_header``."""
+    payload = head + data
+    return encode_header(kind, flags, offset, seq, salt, len(head), len(payload), crc32c(payload)) + payload
 
 
 def decode_header(buffer: bytes | memoryview, at: int = 0) -> FrameHeader | None:

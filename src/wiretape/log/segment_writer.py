@@ -1,177 +1,129 @@
-"""What writes frames to the segments of one stream: appends, rotates, and goes on elsewhere when a write fails."""
+"""One open segment: frames are gathered, written with one call, and sealed at the end.
+
+Bytes of bodies are not copied on the way: what is gathered is a frame's header with its record, then the piece as the
+caller gave it, and ``writev`` takes both. Small pieces are put together: to copy a few hundred bytes costs less than an
+entry of their own.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
+from google_crc32c import extend as crc32c_extend
+from google_crc32c import value as crc32c
 
-from wiretape.errors import StorageError
-from wiretape.log.bounds import fitted
-from wiretape.log.files import REAL, Files
-from wiretape.log.format import (
-    HEADER,
-    HEADER_SIZE,
-    MAX_HEAD,
-    SEGMENT_BYTES,
-    Flag,
-    FrameType,
-    Record,
-    Seal,
-    segment_name,
-)
-from wiretape.log.frames import encode_frame
-from wiretape.log.identity import StreamIdentity
-from wiretape.log.locks import take_lock
-from wiretape.log.reserve import END_BYTES, FULL, RESERVE_BYTES, Reserve
-from wiretape.log.seqs import Seqs
-from wiretape.log.unsynced import Inherited, Unsynced
+from wiretape.log.files import Files
+from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAX_HEAD, Flag, FrameType, Seal
+from wiretape.log.frames import encode_header
+
+_COPIED: Final = 4 * 1024
+"""Data shorter than this is copied behind its record."""
+_AT_ONCE: Final = 1024
+"""Entries that one ``writev`` takes (IOV_MAX on Linux and macOS)."""
+# Plain numbers on the hot path: members of an IntEnum are slow to look up and to encode.
+_OPENED: Final = int(FrameType.OPENED)
+_DONE: Final = int(FrameType.DONE)
 
 _encode = msgspec.msgpack.Encoder().encode
-_ADOPTED = 4  # a killed writer left no more than its last segments unsynced
-KIND_AT = 4  # the byte of a frame that says its kind
-# Plain numbers on the hot path: members of an IntEnum are slow to look up and to encode.
-_OPENED = int(FrameType.OPENED)
-_DONE = int(FrameType.DONE)
+_pack = HEADER.pack
+_pack_crc = HEADER_CRC.pack
 
 
-class Appender:
-    """Appends frames to the segments of one stream.
+class Refused(NamedTuple):
+    """A gathered frame that is not in the log."""
 
-    Attributes:
-        epoch: grows with every failed write; frames of an exchange begun in an earlier epoch may be missing.
-        lost: (type, seq) of each frame that a failed write dropped; the caller empties it.
-        gone: exchanges whose end was written and that a failed sync took; likewise.
-        position: offset in the current segment at which the next frame will stand.
-        in_reserve: the disk is full, and what is appended goes to the reserve: only ends and reports should.
-        unsynced: descriptors of finished segments that the next ``sync_job`` saves.
-    """
-
-    def __init__(
-        self,
-        log_dir: Path,
-        identity: StreamIdentity,
-        *,
-        clock_ns: Callable[[], int],
-        next_number: int,
-        next_seq: int,
-        files: Files = REAL,
-        segment_bytes: int = SEGMENT_BYTES,
-        reserve: Reserve | None = None,
-        patient: bool = False,
-    ) -> None:
-        """Lock the stream and begin its next segment.
-
-        Args:
-            next_number: number of the segment to create (one more than the highest there).
-            next_seq: first seq this writer gives.
-            reserve: what to go on in when the disk is full.
-            patient: a disk that refuses now is tried again with ``begin_new_segment``.
-
-        Raises:
-            BusyError: another process writes this stream; carries its pid.
-            StorageError: the folder cannot be written.
-        """
-        self._dir = log_dir
-        self._identity = identity
-        self._clock = clock_ns
-        self._files = files
-        self._segment_bytes = segment_bytes
-        self._reserve = reserve
-        self.in_reserve = False
-        self._number = next_number
-        self._seq = next_seq
-        self._step = identity.streams
-        self._pending: list[bytes] = []
-        self._fd = -1
-        self.salt = 0
-        self._earlier = 0
-        self.position = 0
-        self.epoch = 0
-        self.unsynced: list[int] = []
-        self._unsynced = Unsynced((next_number, 0), identity.streams)
-        self._note_end = self._unsynced.ends.note
-        self.folder_dirty = False
-        self.gone = Seqs(identity.streams)
-        self.lost: list[tuple[int, int]] = []
-        self._reset_counts()
-        self._lock_fd = take_lock(log_dir, identity.stream, identity.note(), files)
-        adopted = range(max(1, next_number - _ADOPTED), next_number)
-        self._inherited = Inherited(map(self._path, adopted), files)
-        try:
-            self._begin_segment()
-            self._write_pending()
-        except OSError as error:
-            self._drop_segment()
-            if patient:
-                self.lost.clear()
-                return
-            self.release()
-            raise StorageError(
-                f"cannot write the log in {log_dir}: {error.strerror}", hint="free space, or choose another --root"
-            ) from error
-
-    def _path(self, number: int) -> Path:
-        return self._dir / segment_name(self._identity.stream, number)
-
-    # -- identity -----------------------------------------------------------------------------------------------
-
-    def take_seq(self) -> int:
-        """Give the next seq of this stream."""
-        seq = self._seq
-        self._seq = seq + self._step
-        return seq
-
-    @property
-    def next_seq(self) -> int:
-        """The seq that ``take_seq`` will give next."""
-        return self._seq
-
-    @property
-    def step(self) -> int:
-        """The difference between two seqs of this stream that follow each other."""
-        return self._step
+    kind: int
+    flags: int
+    seq: int
+    head: bytes
+    data: bytes
 
     @property
     def size(self) -> int:
-        """Bytes of all this writer's segments, gathered frames included."""
-        return self._earlier + self.position
+        """Bytes that it would take in a segment."""
+        return HEADER_SIZE + len(self.head) + len(self.data)
+
+
+class SegmentWriter:
+    """Appends frames to one segment.
+
+    Attributes:
+        fd: its descriptor, -1 where there is no file: then what is gathered cannot be written.
+        number: its number.
+        salt: what its frames carry.
+        position: the offset at which the next frame will stand, what is gathered included.
+        written: bytes that the kernel has taken.
+    """
+
+    __slots__ = (
+        "_bulky",
+        "_done",
+        "_files",
+        "_first_seq",
+        "_frames",
+        "_gathered",
+        "_note_end",
+        "_opened",
+        "fd",
+        "number",
+        "position",
+        "salt",
+        "written",
+    )
+
+    def __init__(
+        self, files: Files, fd: int, number: int, salt: int, first_seq: int, note_end: Callable[[int], None]
+    ) -> None:
+        """Begin.
+
+        Args:
+            files: the file system.
+            fd, number, salt: see Attributes.
+            first_seq: the next seq that the stream gives, or the lowest that begins in it.
+            note_end: called with the seq of each exchange whose end is gathered.
+        """
+        self._files = files
+        self.fd = fd
+        self.number = number
+        self.salt = salt
+        self.position = 0
+        self.written = 0
+        self._first_seq = first_seq
+        self._note_end = note_end
+        self._gathered: list[bytes] = []
+        self._bulky = False
+        self._frames = self._opened = self._done = 0
 
     @property
-    def number(self) -> int:
-        """Number of the current segment."""
-        return self._number
+    def pending(self) -> bool:
+        """Whether frames are gathered that are not written."""
+        return bool(self._gathered)
 
-    @property
-    def fd(self) -> int:
-        """Descriptor of the current segment, -1 when none could be opened."""
-        return self._fd
-
-    # -- frames -------------------------------------------------------------------------------------------------
-
-    def append(self, kind: int, seq: int, record: Record | bytes, data: bytes = b"", flags: int = 0) -> None:
-        """Gather one frame; it is in the log when ``flush`` has returned True.
-
-        A record that is longer than a frame's head holds is cut (see ``fitted``).
+    def append(self, kind: int, seq: int, head: bytes, data: bytes = b"", flags: int = 0) -> None:
+        """Gather one frame.
 
         Raises:
-            LogError: head and data are longer than a frame; nothing was gathered.
+            LogError: it is longer than a frame; nothing was gathered.
         """
-        if isinstance(record, bytes):
-            head = record
+        position = self.position
+        head_length = len(head)
+        if len(data) < _COPIED:
+            payload = head + data if data else head
+            length = len(payload)
+            if head_length > MAX_HEAD:
+                encode_header(kind, flags, position, seq, self.salt, head_length, length, 0)  # refuses it by name
+            # As encode_header, without the call: every frame of a small exchange comes this way.
+            header = _pack(MAGIC, kind, flags, head_length, length, position, seq, self.salt, crc32c(payload))
+            self._gathered.append(header + _pack_crc(crc32c(header)) + payload)
         else:
-            try:
-                head = _encode(record)
-            except (UnicodeEncodeError, OverflowError, TypeError):
-                head = fitted(record)
-            if len(head) > MAX_HEAD:
-                head = fitted(record)
-        frame = encode_frame(kind, flags, self.position, seq, self.salt, head, data)
-        self.position += len(frame)
-        self._pending.append(frame)
+            length = head_length + len(data)
+            crc = crc32c_extend(crc32c(head), data)
+            header = encode_header(kind, flags, position, seq, self.salt, head_length, length, crc)
+            self._gathered += (header + head, data)
+            self._bulky = True
+        self.position = position + HEADER_SIZE + length
         self._frames += 1
         if kind == _OPENED:
             self._opened += 1
@@ -179,194 +131,76 @@ class Appender:
             self._done += 1
             self._note_end(seq)
 
-    @property
-    def pending(self) -> bool:
-        """Whether frames are gathered that no flush has written."""
-        return bool(self._pending)
+    def write(self) -> None:
+        """Write what is gathered.
 
-    def flush(self, *, last: bool = False) -> bool:
-        """Write all gathered frames; False when some could not be written: ``lost`` then names them, ``epoch`` grew.
-
-        ``last`` may use the part of a reserve that is kept for the account of what was dropped.
+        Raises:
+            OSError: as the kernel gives it; ``take_back`` then gives what is not in the file.
         """
-        if self._fd < 0:
-            self._lose()
-            self.begin_new_segment()
-            return False
-        if self.in_reserve and not last and self.position > RESERVE_BYTES - END_BYTES:
-            self._lose()
-            return False
-        try:
-            self._write_pending()
-        except OSError:
-            return False
-        if self.position >= self._segment_bytes and not self.in_reserve:
-            self._rotate()
-        return True
+        gathered = self._gathered
+        if not self._bulky:
+            batch = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            self._write_one(batch)
+        else:
+            self._write_many(gathered)
+        self._gathered = []
+        self._bulky = False
 
-    def _write_pending(self) -> None:
-        pending = self._pending
-        batch = pending[0] if len(pending) == 1 else b"".join(pending)
+    def _write_one(self, batch: bytes) -> None:
         size = len(batch)
-        taken = 0
-        try:
-            taken = self._files.write(self._fd, batch)
-            while taken < size:
-                taken += self._files.write(self._fd, memoryview(batch)[taken:])
-        except OSError as error:
-            refused = self._take_back(taken)
-            self._abandon()
-            if error.errno in FULL and self._enter_reserve(refused):
-                return
-            self._count_lost(refused)
-            raise
-        self._pending = []
+        taken = self._files.write(self.fd, batch)
+        self.written += taken
+        while taken < size:
+            more = self._files.write(self.fd, memoryview(batch)[taken:])
+            self.written += more
+            taken += more
 
-    def _take_back(self, taken: int) -> list[bytes]:
-        """Give the gathered frames that are not in the log: those that end after the first ``taken`` bytes."""
-        end, refused = 0, []
-        for frame in self._pending:
-            end += len(frame)
-            if end > taken:
-                refused.append(frame)
-                self.position -= len(frame)
-        self._pending = []
+    def _write_many(self, gathered: list[bytes]) -> None:
+        """Write without copying; ``at`` is the first piece that is not written, of which ``begun`` bytes are."""
+        at, begun = 0, 0
+        while at < len(gathered):
+            pieces: list[bytes | memoryview] = list(gathered[at : at + _AT_ONCE])
+            if begun:
+                pieces[0] = memoryview(gathered[at])[begun:]
+            taken = self._files.write_all(self.fd, pieces)
+            self.written += taken
+            begun += taken
+            while at < len(gathered) and begun >= len(gathered[at]):
+                begun -= len(gathered[at])
+                at += 1
+
+    def take_back(self) -> list[Refused]:
+        """Give the gathered frames that are not whole in the file, and forget them."""
+        refused = [frame for frame, end in self._frames_gathered() if end > self.written]
+        self._gathered = []
+        self._bulky = False
+        self.position -= sum(frame.size for frame in refused)
+        self.written = self.position  # the beginning of a frame counts for nothing
         return refused
 
-    def _lose(self) -> None:
-        """Drop all gathered frames."""
-        self._count_lost(self._take_back(0))
+    def gathered_ends(self) -> int:
+        """Count the ends of exchanges among what is gathered."""
+        return sum(1 for frame, _ in self._frames_gathered() if frame.kind == _DONE)
 
-    def _count_lost(self, refused: list[bytes]) -> None:
-        for frame in refused:
-            header = HEADER.unpack_from(frame)
-            self.lost.append((header[1], header[6]))
-            if header[1] == _DONE:
-                self._unsynced.lose(header[6])
-        self.epoch += 1
+    def _frames_gathered(self) -> list[tuple[Refused, int]]:
+        found = []
+        pieces = iter(self._gathered)
+        for piece in pieces:
+            _, kind, flags, head_length, length, offset, seq, _, _ = HEADER.unpack_from(piece)
+            end = offset + HEADER_SIZE + length
+            head, data = piece[HEADER_SIZE : HEADER_SIZE + head_length], piece[HEADER_SIZE + head_length :]
+            if len(piece) < HEADER_SIZE + length:
+                data = next(pieces)
+            found.append((Refused(kind, flags, seq, head, data), end))
+        return found
 
-    def _enter_reserve(self, refused: list[bytes]) -> bool:
-        """Go on in the reserve, beginning with the frames that a full disk refused; False where they cannot."""
-        if self._reserve is None or self.in_reserve or sum(map(len, refused)) > RESERVE_BYTES - END_BYTES:
-            return False
-        self._files.remove_empty(self._path(self._number))
-        try:
-            self._fd = self._create_next(self._reserve.enter)
-        except OSError:
-            return False
-        self.in_reserve = True
-        headers = list(map(HEADER.unpack_from, refused))
-        self._begin_frames(min((header[6] for header in headers if header[1] == _OPENED), default=self._seq))
-        for frame, (_, kind, flags, head_length, _, _, seq, _, _) in zip(refused, headers, strict=True):
-            if kind in (FrameType.SEGMENT, FrameType.SEAL):  # each segment has its own
-                continue
-            if kind == _DONE:
-                self._unsynced.lose(seq)
-            data = HEADER_SIZE + head_length
-            self.append(kind, seq, frame[HEADER_SIZE:data], frame[data:], flags)
-        self._write_pending()  # raises where it fails as well; ``lost`` then names them
-        return True
+    def seal(self, wall_ns: int, next_seq: int, *, final: bool) -> None:
+        """Gather the segment's last frame.
 
-    def _abandon(self) -> None:
-        """Leave the segment as it is: what follows a failed write goes to a new one (P3, P10)."""
-        if self._fd >= 0:
-            self._unsynced.leave(self._number, self.position, self.salt)
-            self.unsynced.append(self._fd)
-            self._fd = -1
-        self.in_reserve = False
-
-    # -- segments -----------------------------------------------------------------------------------------------
-
-    def _reset_counts(self) -> None:
-        self._frames = self._opened = self._done = 0
-        self._first_seq = self._seq
-
-    def _begin_segment(self) -> None:
-        if self._reserve is not None and not self._reserve.ready:
-            self._reserve.prepare()
-        self._fd = self._create_next(self._files.create)
-        self.in_reserve = False
-        self._begin_frames(self._seq)
-
-    def _begin_frames(self, first_seq: int) -> None:
-        self.folder_dirty = True
-        self._reset_counts()
-        self._first_seq = first_seq
-        self.salt = int.from_bytes(os.urandom(8), "little")
-        self._earlier += self.position
-        self.position = 0
-        head = self._identity.head(self._number, first_seq, self._clock())
-        self.append(FrameType.SEGMENT, 0, head)
-
-    def _create_next(self, create: Callable[[Path], int]) -> int:
-        while True:
-            try:
-                return create(self._path(self._number))
-            except FileExistsError:
-                # The segment before, or what a failed attempt left: never written over (P3). No other number is passed
-                # over: one left out would look like a segment that somebody lost.
-                self._number += 1
-
-    def _seal(self, final: bool) -> None:
-        seal = Seal(
-            wall_ns=self._clock(),
-            frames=self._frames,
-            opened=self._opened,
-            done=self._done,
-            first_seq=self._first_seq,
-            next_seq=self._seq,
-        )
-        self.append(FrameType.SEAL, 0, seal, flags=Flag.FINAL if final else 0)
-        fd = self._fd
-        self._write_pending()
-        if self._fd == fd:  # else it went on in the reserve, which has no seal yet
-            self._abandon()
-
-    def _rotate(self) -> None:
-        try:
-            self._seal(final=False)
-            if self._fd < 0:
-                self._begin_segment()
-                self._write_pending()
-        except OSError:
-            self._drop_segment()
-
-    def leave_reserve(self) -> bool:
-        """Go on in an ordinary segment, with a new reserve; False while the disk has no room for that."""
-        if self._reserve is None or not self._reserve.prepare():
-            return False
-        self._rotate()
-        return self._fd >= 0 and not self.in_reserve
-
-    def begin_new_segment(self, *, deleted: bool = False) -> bool:
-        """Leave the current segment unsealed (its disk is suspect) and go on in a new one; False when that fails.
-
-        ``deleted``: its file is gone. Its number is not used again, so that readers see which one is missing.
-        Frames that are gathered belong to the segment they were made for: they go there, or are lost.
+        Args:
+            wall_ns: the time, in nanoseconds since the epoch.
+            next_seq: the seq that the stream gives next.
+            final: the stream ends here, too.
         """
-        if self._pending and self._fd < 0:
-            self._lose()
-        elif self._pending:
-            with contextlib.suppress(OSError):  # ``lost`` names them
-                self._write_pending()
-        self._abandon()
-        self._number += deleted
-        try:
-            self._begin_segment()
-            self._write_pending()
-        except OSError:
-            self._drop_segment()
-            return False
-        return True
-
-    def _drop_segment(self) -> None:
-        """Give up a segment that could not be begun; its file goes when not one byte was written to it."""
-        self._abandon()
-        self._files.remove_empty(self._path(self._number))
-
-    def release(self) -> None:
-        """Let go of the stream; nothing may be written after this."""
-        if self._reserve is not None and self._reserve.ready:
-            self._reserve.give_back()
-        self._files.close(self._lock_fd)
-        self._lock_fd = -1
+        seal = Seal(wall_ns, self._frames, self._opened, self._done, self._first_seq, next_seq)
+        self.append(FrameType.SEAL, 0, _encode(seal), flags=Flag.FINAL if final else 0)

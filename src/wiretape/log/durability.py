@@ -1,4 +1,8 @@
-"""What a writer has written and does not know to be on the disk, and how it is read back when an fsync fails (P9)."""
+"""What a writer has written and does not know to be on the disk: its sync, and what is done when that fails (P9).
+
+A failed fsync is never tried again on the same file: the kernel may have dropped the pages and report success. What it
+should have saved is read back, and its copies are written to the next segment.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from wiretape.log.files import Files
 from wiretape.log.format import FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
+from wiretape.log.segment_writer import SegmentWriter
 from wiretape.log.seqs import Seqs
 
 Place = tuple[int, int]
@@ -81,7 +86,7 @@ class Unsynced:
         self._from = (number, 0)
 
 
-class Inherited:
+class _Inherited:
     """The newest segments of the writer before this one, which was perhaps killed too early to sync them.
 
     Attributes:
@@ -147,3 +152,115 @@ class ReadBack:
                 sound = False
             if end is not None and not (sound and scan.position >= end):
                 self.whole = False
+
+
+class Durability:
+    """What of one stream is not known to be on the disk.
+
+    Attributes:
+        note_end: notes the end of an exchange whose frame is gathered.
+        gone: exchanges whose end was written and that a failed sync took; the caller empties it.
+        folder_dirty: the folder has entries that no sync has saved.
+    """
+
+    def __init__(self, log_dir: Path, files: Files, begin: int, step: int, inherited: Iterable[Path]) -> None:
+        """Begin.
+
+        Args:
+            log_dir: the log's folder.
+            files: the file system.
+            begin: number of the first segment.
+            step: the difference between two seqs of the stream.
+            inherited: the newest segments of the writer before this one.
+        """
+        self._dir = log_dir
+        self._files = files
+        self._unsynced = Unsynced((begin, 0), step)
+        self._inherited = _Inherited(inherited, files)
+        self._finished: list[int] = []
+        self.note_end = self._unsynced.ends.note
+        self.lose_end = self._unsynced.lose
+        self.gone = Seqs(step)
+        self.folder_dirty = False
+
+    def leave(self, segment: SegmentWriter) -> None:
+        """Take over a segment that nothing is appended to any more; the next sync saves it."""
+        self._unsynced.leave(segment.number, segment.position, segment.salt)
+        self._finished.append(segment.fd)
+
+    def sync_job(self, segment: SegmentWriter) -> Callable[[], None]:
+        """Give a callable, safe in another thread, that makes all that was written until now survive power loss.
+
+        Args:
+            segment: the one that is written at the moment.
+
+        Raises:
+            OSError: there is no descriptor left; nothing has changed.
+        """
+        duplicate = self._files.duplicate(segment.fd) if segment.fd >= 0 else -1
+        self._unsynced.begin_sync(segment.gathered_ends())
+        finished, self._finished = self._finished, []
+        folder, self.folder_dirty = self.folder_dirty, False
+
+        def job() -> None:
+            try:
+                self._inherited.sync()
+                for fd in finished:
+                    self._files.fdatasync(fd)
+                if duplicate >= 0:
+                    self._files.fdatasync(duplicate)
+                if folder:
+                    self._files.fsync_folder(self._dir)
+            except OSError:
+                self.folder_dirty = True
+                raise
+            finally:
+                for fd in (*finished, *([duplicate] if duplicate >= 0 else [])):
+                    self._files.close(fd)
+
+        return job
+
+    def synced(self, until: Place) -> None:
+        """Take note that everything before ``until`` is on the disk."""
+        self._unsynced.end_sync(until)
+
+    def rewrite(self, begun: int, path: Callable[[int], Path], copy: Callable[[Iterable[Frame]], bool]) -> bool | None:
+        """Have what a failed sync should have saved written again.
+
+        Args:
+            begun: number of the segment that the copies go to.
+            path: gives the path of a segment.
+            copy: writes frames; False when it could not.
+
+        Returns:
+            False when the copies could not be written; None when they are, and ``gone`` has the ends of which there was
+            nothing left to copy.
+        """
+        suspects, self._finished = self._finished, []
+        unsynced = self._unsynced
+        ends = unsynced.take_ends()
+        back = ReadBack(self._inherited.spans() + unsynced.spans(begun, path), self._files)
+        if not copy(back):
+            unsynced.ends.clear()  # those of copies
+            unsynced.ends.add(ends)
+            self._finished = suspects + self._finished
+            return False
+        self._drop(suspects)
+        self._inherited.suspects.clear()
+        unsynced.restart(begun)
+        if back.whole:
+            return True
+        self.gone.add(ends.without(unsynced.ends))
+        return None
+
+    def forget(self, number: int) -> None:
+        """Give up what lies in the segments before ``number``."""
+        self._drop(self._finished)
+        self._finished = []
+        self._unsynced.take_ends()
+        self._unsynced.restart(number)
+
+    def _drop(self, descriptors: list[int]) -> None:
+        for fd in descriptors:
+            with contextlib.suppress(OSError):
+                self._files.close(fd)
