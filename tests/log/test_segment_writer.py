@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.disks.memory import MemoryDisk, MemoryFiles
+from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.support.failing_files import FailingFiles
 from wiretape.log import segment_writer
 from wiretape.log.files import REAL
