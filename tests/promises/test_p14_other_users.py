@@ -138,7 +138,7 @@ def doctor(root: Path, status: int) -> list[dict[str, str]]:
 def test_p14_a_daemons_socket_is_not_looked_for_in_a_folder_that_somebody_else_made(
     open_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_root))
+    monkeypatch.setattr("wiretape.daemon.paths.FAR_ROOTS", open_root)
     root = open_root / ("x" * SOCKET_PATH_MAX)
     path = socket_path(root)
     assert path.parent.parent == open_root

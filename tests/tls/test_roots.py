@@ -8,7 +8,6 @@ import certifi
 import pytest
 
 from wiretape.cli.demo.certificates import OriginCA
-from wiretape.errors import StorageError
 from wiretape.tls import roots as trust
 from wiretape.tls.authority import CertificateAuthority
 
@@ -67,17 +66,6 @@ def test_roots_in_a_folder_of_hashed_files_are_found_once(
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
     monkeypatch.setattr(trust, "_ROOT_FILES", ())
     assert trust.system_roots() == [ca.cert_pem]
-
-
-def test_a_file_is_replaced_whole_and_a_refusal_names_it(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    trust.write_file(path, b"one", mode=0o600)
-    trust.write_file(path, b"two", mode=0o644)
-    assert path.read_bytes() == b"two"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-    with pytest.raises(StorageError, match=r"cannot write .*missing/file: No such file") as raised:
-        trust.write_file(tmp_path / "missing" / "file", b"", mode=0o600)
-    assert raised.value.hint
 
 
 def test_only_whole_certificate_blocks_are_taken_from_a_file(origin_ca: OriginCA) -> None:

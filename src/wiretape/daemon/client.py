@@ -21,8 +21,9 @@ from typing import Any
 
 from wiretape.channel.blocking import BlockingChannel
 from wiretape.channel.messages import error_from
-from wiretape.daemon.paths import is_private, lock_path, log_path, socket_path
+from wiretape.daemon.paths import lock_path, log_path, socket_path
 from wiretape.errors import DaemonError, NotFoundError, StorageError
+from wiretape.private_files import is_private
 
 START_TIMEOUT = 30.0
 """Seconds that a daemon may take to answer on its socket: imports on a loaded machine, not work."""

@@ -14,10 +14,11 @@ from typing import Any
 from wiretape.channel.messages import LINE_MAX, decode, encode
 from wiretape.channel.peer import Peer, Request
 from wiretape.daemon.faces import Face
-from wiretape.daemon.paths import is_private, socket_path
+from wiretape.daemon.paths import socket_path
 from wiretape.daemon.service import Service
 from wiretape.errors import DaemonError, StorageError, UsageError, WiretapeError
 from wiretape.model import to_json
+from wiretape.private_files import is_private
 from wiretape.settings import Address, SessionSettings, from_wire
 
 log = logging.getLogger(__name__)

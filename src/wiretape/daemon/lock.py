@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from pathlib import Path
 
 from wiretape.daemon.paths import lock_path
 from wiretape.errors import BusyError, StorageError
+from wiretape.private_files import take_lock
+
+PATIENCE = 0.1
+"""Seconds to wait for a root that somebody only looks at."""
 
 
 class RootLock:
@@ -30,9 +32,8 @@ class RootLock:
                 f"the root {root} cannot be used: {error.strerror}",
                 hint="give a folder that you can write with --root DIR or WIRETAPE_ROOT",
             ) from error
-        try:
-            _take(self._fd)
-        except OSError as error:
+        # A client that looks whether a daemon starts holds it, shared, for a moment.
+        if not take_lock(self._fd, patience=PATIENCE):
             pid = _holder(self._fd)
             os.close(self._fd)
             raise BusyError(
@@ -40,24 +41,13 @@ class RootLock:
                 hint="talk to that one, end it with `wiretape stop`, or give another --root DIR",
                 code="root-busy",
                 pid=pid,
-            ) from error
+            )
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, json.dumps({"pid": os.getpid()}).encode(), 0)
 
     def release(self) -> None:
         """Let go of the root. The file stays: removing it would race with the next daemon's lock."""
         os.close(self._fd)
-
-
-def _take(fd: int) -> None:
-    """Lock ``fd``, trying again for a moment: a client that looks whether a daemon starts holds it shared that long."""
-    for _ in range(20):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(0.005)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _holder(fd: int) -> int:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import socket
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from wiretape.daemon.announce import announcement
 from wiretape.daemon.control import ControlServer
@@ -22,9 +20,9 @@ from wiretape.daemon.messages import OneLine
 from wiretape.daemon.paths import info_path
 from wiretape.daemon.service import Service
 from wiretape.daemon.token import load_or_create
-from wiretape.errors import StorageError
 from wiretape.memory import LOOK_EVERY, Trimmer
 from wiretape.model import to_json
+from wiretape.private_files import replace_file
 from wiretape.settings import Address, ServeOptions
 
 log = logging.getLogger(__name__)
@@ -127,23 +125,12 @@ async def _announce(options: ServeOptions, service: Service) -> None:
     """Write down where everything is, for programs in the root and for people on stdout."""
     status = await service.status()
     facts = to_json(status)
-    _write_info(info_path(options.root), json.dumps(facts, indent=2) + "\n")
+    # A link that somebody put there is replaced, never followed (P14).
+    replace_file(info_path(options.root), (json.dumps(facts, indent=2) + "\n").encode())
     with suppress(BrokenPipeError):
         token = service.token.value if service.token is not None else ""
         sys.stdout.write(announcement(service.for_the_owner(status), as_json=options.json, token=token))
         sys.stdout.flush()
-
-
-def _write_info(path: Path, text: str) -> None:
-    """Write a file of our own in one step; a link that somebody put there is replaced, never followed (P14)."""
-    temporary = path.with_suffix(f".{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 async def _until_stopped(service: Service, idle_exit: float | None) -> None:

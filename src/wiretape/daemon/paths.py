@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-import tempfile
 from pathlib import Path
 
 SOCKET_PATH_MAX = 103
 """Bytes that fit ``sun_path`` with its NUL everywhere (104 on macOS, 108 on Linux)."""
+
+
+FAR_ROOTS = Path("/tmp")  # noqa: S108  the folder in it is ours alone, or it is not used
+"""Where the sockets of roots are that are too deep for a socket's name."""
 
 
 def lock_path(root: Path) -> Path:
@@ -27,28 +29,15 @@ def log_path(root: Path) -> Path:
     return root / "daemon.log"
 
 
-def is_private(folder: Path) -> bool:
-    """Tell whether a folder is this user's and closed to all others; a link to one is none (P14)."""
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-
-
 def socket_path(root: Path) -> Path:
-    """Give the daemon's Unix socket: in the root, or where that is too deep for a socket's name, in a private folder.
+    """Return the daemon's Unix socket: in the root, or where that is too deep for a socket's name, in a private folder.
 
-    The second place is a function of the root alone, so that daemon and clients agree without talking.
+    The place is a function of the root alone, and of no environment: daemon and clients agree without talking, also
+    when one of them was started by cron and the other one in a terminal.
     """
     root = root.absolute()
     direct = root / "daemon.sock"
     if len(os.fsencode(direct)) <= SOCKET_PATH_MAX:
         return direct
     digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:20]
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    for base in ([Path(runtime)] if runtime else []) + [Path(tempfile.gettempdir()), Path("/tmp")]:  # noqa: S108
-        path = base / f"wiretape-{os.getuid()}" / f"{digest}.sock"
-        if len(os.fsencode(path)) <= SOCKET_PATH_MAX and base.is_dir():
-            return path
-    return direct
+    return FAR_ROOTS / f"wiretape-{os.getuid()}" / f"{digest}.sock"

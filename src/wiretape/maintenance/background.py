@@ -33,8 +33,12 @@ from wiretape.session.recovery.scrub import Scrubber
 from wiretape.session.session import Session
 from wiretape.settings import MaintenanceSettings, from_wire
 
-TICK = 0.5
-"""Seconds between two looks at the log."""
+TICK = 2.0
+TICK_FAR = 0.5
+"""Seconds between two looks at the log; the second where a look found much. A query follows the log itself before it
+answers, so the steps only say how much is left to it, and each wakes this process on the recorder's core."""
+MUCH = 4 << 20
+"""Bytes that a log has grown by from which it is looked at sooner."""
 
 FOLLOW_SHARE = 0.8
 SCRUB_SHARE = 0.2
@@ -171,6 +175,7 @@ class Work:
         self._commands = commands or Commands()
         self._reported = 0.0
         self._looked = 0.0
+        self._tick = TICK
         self._follower = Follower(catalogue, self.problem, self._commands.wait)
         self._failed: set[tuple[str, str]] = set()
         self._damaged: set[tuple[str, str, int]] = set()
@@ -195,7 +200,7 @@ class Work:
         self._doing("following")
         scrub_at = retain_at = protect_at = 0.0
         while True:
-            self._turn(TICK)
+            self._turn(self._tick)
             if time.monotonic() >= retain_at:
                 self.retain()
                 retain_at = time.monotonic() + RETAIN_EVERY
@@ -211,8 +216,8 @@ class Work:
     def _turn(self, seconds: float) -> None:
         """Give other work its turn: commands, and the log that is being recorded."""
         self._commands.wait(seconds)
-        if self._commands.follow is not None and time.monotonic() - self._looked >= TICK:
-            self._follower.look(self._commands.follow)
+        if self._commands.follow is not None and time.monotonic() - self._looked >= self._tick:
+            self._tick = TICK_FAR if self._follower.look(self._commands.follow) >= MUCH else TICK
             self._looked = time.monotonic()
 
     # -- recovery -----------------------------------------------------------------------------------------------
@@ -336,12 +341,12 @@ class Follower:
         self._given_up: str | None = None
         self._seen: tuple[str, int] | None = None
 
-    def look(self, session_id: str) -> None:
-        """Follow a session if its log has grown since the last look."""
+    def look(self, session_id: str) -> int:
+        """Follow a session if its log has grown since the last look; return by how many bytes it had."""
         here = (session_id, self._log_size(session_id))
-        if here == self._seen or session_id == self._given_up:
-            return
-        self._seen = here
+        before, self._seen = self._seen, here
+        if here == before or session_id == self._given_up:
+            return 0
         try:
             with Session(self._catalogue.folder / session_id, session_id) as session:
                 session.follow_gently(GENTLE_FRAMES, GENTLE_BYTES)
@@ -350,6 +355,7 @@ class Follower:
         except WiretapeError as error:
             self._problem(f"the index of {session_id} could not be kept up: {error}")
             self._given_up = session_id
+        return here[1] - before[1] if before is not None and before[0] == session_id else here[1]
 
     def _log_size(self, session_id: str) -> int:
         size = 0

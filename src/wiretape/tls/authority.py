@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wiretape import private_files
 from wiretape.errors import ProtocolError, StorageError
 from wiretape.tls import roots as trust
 
@@ -77,13 +78,13 @@ class CertificateAuthority:
             BusyError: another process held the folder's lock for too long.
         """
         folder = root / "ca"
-        trust.make_private_folder(folder)
+        private_files.private_folder(folder)
         # Without the lock first: a start must not wait for anybody once the authority exists.
         if not ((folder / "ca.key").exists() and (folder / "ca.pem").exists()):
-            with trust.exclusive(folder):
+            with private_files.exclusive(folder):
                 _complete(folder)
         authority = cls.load(root)
-        _close_to_others(folder / "ca.key")
+        private_files.close_to_others(folder / "ca.key")
         return authority
 
     @classmethod
@@ -275,10 +276,10 @@ def _complete(folder: Path) -> None:
                 hint=f"put the key back, or delete {cert_path} to have a new authority made, to be trusted anew",
                 code="ca-incomplete",
             )
-        trust.write_file(key_path, _key_pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
+        private_files.replace_file(key_path, _key_pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
     if not cert_path.exists():
         cert = _self_sign(_read_key(key_path))
-        trust.write_file(cert_path, cert.public_bytes(serialization.Encoding.PEM), mode=0o644)
+        private_files.replace_file(cert_path, cert.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _self_sign(key: _SigningKey) -> x509.Certificate:
@@ -308,17 +309,15 @@ def _self_sign(key: _SigningKey) -> x509.Certificate:
     )
 
 
-def _close_to_others(path: Path) -> None:
-    # Restored from a backup, perhaps; P14: readable by the owner alone.
+def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
+        return path.read_bytes()
     except OSError as exc:
-        raise trust.storage_error("protect", path, exc) from exc
+        raise private_files.refused("read", path, exc) from exc
 
 
 def _read_key(path: Path) -> _SigningKey:
-    data = trust.read_file(path)
+    data = _read(path)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
@@ -330,7 +329,7 @@ def _read_key(path: Path) -> _SigningKey:
 
 
 def _read_cert(path: Path) -> x509.Certificate:
-    data = trust.read_file(path)
+    data = _read(path)
     try:
         return x509.load_pem_x509_certificate(data)
     except ValueError as exc:

@@ -1,19 +1,16 @@
-"""Files of trust: writing them so that a crash leaves the old or the new, and the roots that this machine trusts."""
+"""The roots that this machine trusts, and the bundles that are made of them."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import re
 import ssl
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from wiretape.errors import BusyError, StorageError
+from wiretape.private_files import exclusive, replace_file
 
 _PEM_CERTIFICATE: Final = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----"
@@ -25,97 +22,6 @@ _ROOT_FILES: Final = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # macOS, Alpine
 )
-_LOCK_PATIENCE: Final = 10.0
-"""Seconds; the lock is held for a few fsyncs."""
-
-
-def read_file(path: Path) -> bytes:
-    """Read ``path`` whole; raises StorageError."""
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise storage_error("read", path, exc) from exc
-
-
-def write_file(path: Path, data: bytes, *, mode: int) -> None:
-    """Publish ``data`` as ``path``: a crash, also of the machine, leaves the old file or the new one, never a part.
-
-    The caller holds the folder's lock: the name of the temporary file is fixed, so that a crash leaves one at most.
-
-    Raises:
-        StorageError: the file system refused.
-    """
-    unfinished = path.with_name(path.name + ".new")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            unfinished.unlink()  # its mode and owner would stay
-        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with open(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        unfinished.replace(path)
-        _sync_folder(path.parent)
-    except OSError as exc:
-        raise storage_error("write", path, exc) from exc
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make ``folder``, and its parents, for the owner alone; raises StorageError."""
-    try:
-        if not folder.is_dir():
-            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(folder.parent)
-        if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
-    except OSError as exc:
-        raise storage_error("make", folder, exc) from exc
-
-
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the lock of ``folder`` against other processes and threads.
-
-    Raises:
-        BusyError: it was held by somebody else for ten seconds.
-        StorageError: the lock file cannot be opened.
-    """
-    path = folder / "lock"
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as exc:
-        raise storage_error("open", path, exc) from exc
-    try:
-        _lock(fd, path)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _lock(fd: int, path: Path) -> None:
-    deadline = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise BusyError(
-                    f"{path} is held by another process", hint="end the wiretape process that hangs, then try again"
-                ) from None
-            time.sleep(0.005)
-        except OSError as exc:
-            raise storage_error("lock", path, exc) from exc
-        else:
-            return
-
-
-def storage_error(verb: str, path: Path, exc: OSError) -> StorageError:
-    """Map an OSError to ours: cannot ``verb`` ``path``, and why."""
-    return StorageError(
-        f"cannot {verb} {path}: {exc.strerror or exc}",
-        hint="check the owner and the free space, or choose another folder with --root",
-    )
 
 
 def pem_certificates(data: bytes) -> list[bytes]:
@@ -184,7 +90,7 @@ def _write_roots(path: Path, blocks: Iterable[bytes]) -> Path:
     content = b"".join(blocks)
     if not _holds(path, content):
         with exclusive(path.parent):
-            write_file(path, content, mode=0o644)
+            replace_file(path, content, mode=0o644)
     return path
 
 
@@ -193,11 +99,3 @@ def _holds(path: Path, content: bytes) -> bool:
         return path.read_bytes() == content
     except OSError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
