@@ -150,6 +150,23 @@ def test_a_late_client_of_another_protocol_has_a_tunnel_in_which_single_bytes_pa
     assert only(recorder).state == "complete"
 
 
+def test_a_client_whose_first_byte_says_nothing_gets_single_bytes_through_to_a_server_that_spoke_first(
+    recorder: RecorderProcess,
+) -> None:
+    def greet_and_echo(connection: socket.socket) -> None:
+        connection.sendall(b"hello")
+        while data := connection.recv(100):
+            connection.sendall(data)
+
+    with server(greet_and_echo) as (port, _), RawClient.tunnel(recorder.address, "127.0.0.1", port) as client:
+        client.send(b"G")  # may become GET
+        assert client.read_exactly(6) == b"helloG"
+        for byte in (b"\x00", b"\x01"):
+            client.send(byte)
+            assert client.read_exactly(1) == byte
+    assert only(recorder).state == "complete"
+
+
 def test_a_silent_client_of_a_server_that_is_not_there_is_recorded_as_failed(recorder: RecorderProcess) -> None:
     held, port = refused_port()
     with held, RawClient.tunnel(recorder.address, "127.0.0.1", port) as client:
