@@ -58,6 +58,7 @@ class Flag:
 
     REQUEST_COMPLETE: Final = 0x01  # OPENED: the whole request body is inline
     INTERIM: Final = 0x01  # RESPONSE_HEAD: a 1xx answer, another head follows
+    UNPARSED: Final = 0x02  # RESPONSE_HEAD: bytes that came where a head should be; status is 0
     RESPONSE: Final = 0x01  # TRAILERS, MESSAGE: of the response / from the server; SENT: to the client
     HAS_RESPONSE: Final = 0x01  # DONE: response head and body are inline
     FINAL: Final = 0x01  # SEAL: the stream ends here, the session was closed cleanly

@@ -1,20 +1,31 @@
-"""What the parts of one recorder process share: its loop, pool, tape, and who it is."""
+"""What the parts of one recorder process share."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pool import Pool
+from wiretape.recorder.ports import Decider
 from wiretape.recorder.session_stream import NullTape, Tape
-from wiretape.recorder.upstream import Connector
 from wiretape.tls.contexts import ServerContexts
 
-if TYPE_CHECKING:
-    from wiretape.recorder.client import ClientConnection
+
+class Connected(Protocol):
+    """A client's connection, as the worker sees it."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is running on it."""
+
+    def close(self) -> None:
+        """Send what is waiting, then end it."""
+
+    def abort(self) -> None:
+        """End it at once."""
 
 
 @dataclass(slots=True)
@@ -22,22 +33,22 @@ class Context:
     """The shared state of a recorder.
 
     Attributes:
-        tape: where new exchanges are recorded; one that has begun keeps the tape it began with.
+        numbers: numbers of connections, unique within a session also across recorder restarts.
+        stream: where new exchanges are recorded; one that has begun keeps the stream it began with.
+        decider: who decides about exchanges, where there are rules.
+        clients: the connections there are.
         ourselves: where wiretape itself listens: what leads there is refused.
+        exchanges: how many have begun.
+        stopping: the recorder is about to end.
     """
 
     loop: asyncio.AbstractEventLoop
     pool: Pool
-    connector: Connector
     server_contexts: ServerContexts
-    tape: Tape | NullTape = field(default_factory=NullTape)
-    clients: set[ClientConnection] = field(default_factory=set)
+    numbers: Iterator[int]
+    stream: Tape | NullTape = field(default_factory=NullTape)
+    decider: Decider | None = None
+    clients: set[Connected] = field(default_factory=set)
     ourselves: Ourselves = field(default_factory=Ourselves)
     exchanges: int = 0
     stopping: bool = False
-    _connection: int = field(default_factory=lambda: secrets.randbits(30) << 32)
-
-    def next_connection(self) -> int:
-        """Give a number for a client connection, unique within the session also across recorder restarts."""
-        self._connection += 1
-        return self._connection

@@ -1,458 +1,539 @@
-"""One exchange: a request on its way to the server, the response on its way back, both on the tape first.
+"""One exchange: a request on its way to a server, the response on its way back, both in the log first.
 
-The order is the promise: OPENED is in the log before the server gets the first byte (P2), DONE before the client gets
-the last (P1). Everything goes out through ``tape.release``; nothing here writes to a socket before that.
+The order of writes is the promise: OPENED is in the log before the server gets the first byte (P2), DONE before the
+client gets the last (P1). What goes out goes through ``stream.release``, which acts after the write; nothing here hands
+a byte to a port before that.
+
+The exchange knows no protocol. It hears of heads and pieces through ``ports.py`` and passes them on. Where it stands is
+``state``, and ``MOVES`` has every move there is. The hot path just stores the next state; the tests run every exchange
+with a check of each store against the table.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from wiretape.errors import NetworkError, ProtocolError
-from wiretape.log.format import EndState, Opened
-from wiretape.recorder.exchange_log import Tap, Timer
-from wiretape.recorder.pages import error_page
-from wiretape.recorder.tunnel import Tunnel
-from wiretape.recorder.upstream import Receiver, Route, UpstreamConnection
-from wiretape.tls.contexts import tls_error
-from wiretape.wire.connection_auth import challenges_connection
-from wiretape.wire.http1 import (
-    CHUNKED,
-    UNTIL_CLOSE,
-    BodyReader,
-    RequestHead,
-    ResponseHead,
-    body_reader,
-    encode_chunk,
-    encode_last_chunk,
-    parse_response_head,
+from wiretape.log.format import DoneFlag, EndState, Opened
+from wiretape.recorder.exchange_log import ConnectTimes, ExchangeLog
+from wiretape.recorder.ports import (
+    BytesFromServer,
+    Decider,
+    Downstream,
+    Pieces,
+    Refusal,
+    Request,
+    Search,
+    Timeouts,
+    Upstream,
+    Upstreams,
 )
-
-if TYPE_CHECKING:
-    from wiretape.recorder.client import ClientConnection
+from wiretape.recorder.tunnel import Tunnel
+from wiretape.wire.http1 import ResponseHead
 
 # RFC 9110 section 9.2.2: only these may be sent again when nobody knows whether they were acted upon.
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-MAX_INTERIM: Final = 100
-"""1xx responses to one request; a server that sends more is broken or hostile."""
-_SMALL: Final = 16 * 1024
-"""A request up to this size goes into a socket's buffer with one write, which cannot fail half-way."""
-_EARLY: Final = "{} answered before it had been given the whole request: the end of the body may not have reached it"
-_AFTER_HANDSHAKE: Final = frozenset({"upstream-wants-certificate", "upstream-refused-certificate"})
+_NOTHING: Final[Pieces] = []
+_REUSED: Final = DoneFlag.REUSED
+_RETRIED: Final = DoneFlag.RETRIED
+_REQUEST_WHOLE: Final = DoneFlag.REQUEST_WHOLE
 _clock = time.perf_counter_ns
 
+# States. Plain numbers: members of an Enum cost a look-up each time.
+OPENING: Final = 1  # OPENED is gathered, not yet written
+SEEKING: Final = 2  # a connection to the server is looked for or made
+ASKED: Final = 3  # a decision about the request is awaited
+WAITING: Final = 4  # the server has the request, or what there is of it; no final response yet
+JUDGED: Final = 5  # a decision about the response is awaited
+ANSWERING: Final = 6  # the response's head has come
+ENDING: Final = 7  # DONE is gathered; the last byte is not released
+SWITCHED: Final = 8  # a tunnel goes on with both ports and the log
+ENDED: Final = 9  # nothing is to be done any more
+# From ENDING on the exchange has its end in the log: what still comes is not heard.
 
-class Exchange(Receiver):
-    """A request and its response, from the parsed head to the last byte.
+# How far the request has come.
+_COMING: Final = 1
+_WHOLE: Final = 2  # its end is gathered for the log
+_RELEASED: Final = 3  # its end is in the log; there is no server to send it to yet
+_SENT: Final = 4  # the upstream has all of it, body and all
+_DISPATCHED: Final = 5  # the same, of a request without a body: one small write, which nobody need ask about
+
+_EARLY: Final = "{} answered before it had been given the whole request: the end of the body may not have reached it"
+
+MOVES: Final[dict[int, dict[str, int]]] = {
+    OPENING: {"written": SEEKING, "written, and there are rules": ASKED, "client left": ENDED, "failed": ENDING},
+    ASKED: {"let go": SEEKING, "answered": ENDING, "dropped": ENDING, "client left": ENDED, "failed": ENDING},
+    SEEKING: {"connected": WAITING, "client left": ENDED, "failed": ENDING},
+    WAITING: {
+        "head came": ANSWERING,
+        "held": JUDGED,
+        "whole response came": ENDING,
+        "sent again": SEEKING,
+        "protocol switched": SWITCHED,
+        "client left": ENDED,
+        "failed": ENDING,
+    },
+    JUDGED: {
+        "let go": ANSWERING,
+        "let go whole": ENDING,
+        "dropped": ENDING,
+        "client left": ENDED,
+        "failed": ENDING,
+    },
+    ANSWERING: {"end came": ENDING, "client left": ENDED, "failed": ENDING},
+    ENDING: {"last byte released": ENDED},
+    SWITCHED: {},
+    ENDED: {},
+}
+"""For each state the state that each happening leads to. DONE is gathered on the way into ENDING and from any other
+state into ENDED, and nowhere else, so there is exactly one; SWITCHED leaves it to the tunnel."""
+
+
+class Exchange:
+    """A request and its response, from the parsed head to the last byte. Implements both listeners of ``ports``.
 
     Attributes:
-        request_finished: the whole request has been read from the client.
-        ended: the exchange is on the tape with its end; only released bytes may still be on their way.
+        state: where it stands.
+        request: what goes to the server.
     """
 
     __slots__ = (
-        "_buffer",
-        "_client",
-        "_close",
-        "_connecting",
+        "_again",
+        "_begun",
+        "_client_full",
+        "_decider",
+        "_downstream",
         "_head",
-        "_interims",
-        "_large",
-        "_late",
-        "_outgoing",
-        "_reader",
-        "_response",
-        "_response_reader",
-        "_retried",
-        "_route",
-        "_tap",
-        "_tape",
-        "_timer",
+        "_log",
+        "_pieces",
+        "_progress",
+        "_refusal",
+        "_search",
+        "_trailers",
         "_unsent",
+        "_unsent_trailers",
         "_upstream",
-        "ended",
-        "request_finished",
+        "_upstreams",
+        "request",
+        "state",
     )
 
-    def __init__(self, client: ClientConnection, head: RequestHead, route: Route) -> None:
-        self._client = client
-        self._head = head
-        self._route = route
-        self._tape = client.context.tape
-        self._timer = Timer()
-        self._tap = Tap(self._tape, self._timer)
-        self._reader: BodyReader = body_reader(head)
-        self._upstream: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._outgoing = b""
-        self._response: ResponseHead | None = None
-        self._response_reader: BodyReader | None = None
-        self._buffer = b""
-        self._retried = False
-        self._unsent = 0
-        self._large = False
-        self._late = False
-        self._interims = 0
-        self._close = not head.keep_alive
-        self.request_finished = False
-        self.ended = False
+    def __init__(
+        self, downstream: Downstream, request: Request, upstreams: Upstreams, log: ExchangeLog, decider: Decider | None
+    ) -> None:
+        self.request = request
+        self.state = OPENING
+        self._downstream = downstream
+        self._upstreams = upstreams
+        self._log = log
+        self._decider = decider
+        self._upstream: Upstream | None = None
+        self._search: Search | None = None
+        self._progress = _COMING
+        self._unsent: Pieces = _NOTHING
+        self._unsent_trailers = b""
+        self._again = True
+        self._head: ResponseHead | None = None
+        self._pieces: Pieces = _NOTHING
+        self._trailers: bytes | None = None  # until the response's end has come
+        self._begun = False
+        self._refusal: Refusal | None = None
 
-    # -- request -------------------------------------------------------------------------------------------------
+    # -- the request -------------------------------------------------------------------------------------------------
 
-    def start(self, rest: bytes, target: bytes, authority: bytes | None) -> bytes:
-        """Begin with what came behind the head; gives the bytes that belong to the next request.
-
-        Raises:
-            ProtocolError: the body's first bytes break their framing; nothing was recorded or sent.
-        """
-        head, reader, client, route = self._head, self._reader, self._client, self._route
-        pieces = reader.feed(rest) if rest else []
-        self.request_finished = finished = reader.finished
+    def start(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Begin with the head, and what came of the body with it."""
+        log, request, client = self._log, self.request, self._downstream.client
+        raw, route = request.head.raw, request.route
         record = Opened(
             time.time_ns(),
-            client.number,
+            client.connection,
             route.scheme,
             route.host,
             route.port,
             client.name,
-            len(head.raw),
+            len(raw),
             client.source,
+            "",
+            0,
+            "",
+            client.accepted_at,
         )
-        body = b"".join(pieces) if pieces else b""
-        outgoing = head.forward(target, upgrade=head.upgrade is not None, host=authority)
-        if body:
-            outgoing += encode_chunk(pieces) if head.framing == CHUNKED else body
-        self._tap.opened(record, head.raw, body, finished)
-        if finished:
-            if head.framing == CHUNKED:
-                outgoing += self._end_of_request()
+        log.opened(record, raw, _join(pieces) if pieces else b"", end)
+        self._unsent = pieces
+        if end:
+            self._progress = _RELEASED
+            log.flags = _REQUEST_WHOLE
+            if trailers:
+                log.trailers(trailers, response=False)
+                self._unsent_trailers = trailers
         else:
-            client.pause_reading()
-        self._outgoing = outgoing
-        self._tape.release(Exchange._dispatch, self)
-        return reader.rest
+            self._downstream.pause()  # until there is a server to send it to
+        log.stream.release(Exchange._written, self)
 
-    def request_data(self, data: bytes) -> None:
-        """Take more of the request's body; what comes behind the end of the exchange is nobody's (RFC 9112 9.6)."""
-        if self.ended:
+    def request_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Take more of the body; what comes after the end of the exchange is nobody's (RFC 9112 section 9.6)."""
+        if self.state >= ENDING:
             return
-        reader = self._reader
-        try:
-            pieces = reader.feed(data)
-        except ProtocolError as error:
-            for piece in error.pieces:
-                self._tap.request_body(piece)
-            self._fail(error.code, error.message, error.status)
-            return
+        log = self._log
         for piece in pieces:
-            self._tap.request_body(piece)
-        chunked = self._head.framing == CHUNKED
-        out = encode_chunk(pieces) if chunked else b"".join(pieces)
-        if reader.finished:
-            self.request_finished = True
-            if chunked:
-                out += self._end_of_request()
-            self._client.keep_rest(reader.rest)
-        self._unsent += 1
-        self._tape.release(self._send, out)
+            log.request_body(piece)
+        if end:
+            self._progress = _WHOLE
+            log.flags |= _REQUEST_WHOLE
+            if trailers:
+                log.trailers(trailers, response=False)
+        log.stream.release(self._forward, (pieces, end, trailers))
 
-    def _end_of_request(self) -> bytes:
-        trailers = self._reader.trailers
-        if trailers:
-            self._tap.trailers(trailers, response=False)
-        return encode_last_chunk(trailers)
+    def request_broken(self, error: ProtocolError) -> None:
+        """End an exchange whose request cannot be read to its end."""
+        if self.state >= ENDING:
+            return
+        for piece in error.pieces:
+            self._log.request_body(piece)
+        self._fail(Refusal(error.status, error.code, error.message, error.hint))
 
-    def _send(self, data: bytes) -> None:
-        """Write a piece of the body, also of an exchange that has ended but not let go of its connection yet."""
-        self._unsent -= 1
+    def _written(self) -> None:
+        """Go on once OPENED is in the log (P2)."""
+        if self.state != OPENING:
+            return
+        decider = self._decider
+        if decider is not None:
+            self.state = ASKED
+            if decider.request_seen(self) or self.state != ASKED:
+                return
+        self._find()
+
+    def _find(self) -> None:
+        self.state = SEEKING
+        owner = self._downstream.client.connection
+        upstream = self._upstreams.take(self.request.route, owner)
+        if upstream is not None:
+            self._attach(upstream)
+        else:
+            self._search = self._upstreams.seek(self.request.route, owner, self)
+
+    def connected(self, upstream: Upstream, times: ConnectTimes) -> None:
+        """Take a lease on a connection that was made for this exchange."""
+        self._search = None
+        self._log.times = times
+        self._attach(upstream)
+
+    def unreachable(self, error: NetworkError) -> None:
+        """End an exchange for which there is no server."""
+        self._search = None
+        status = 504 if error.code.endswith("timeout") else 502
+        self._fail(Refusal(status, error.code, error.message, error.hint))
+
+    def _attach(self, upstream: Upstream) -> None:
+        self.state = WAITING
+        self._upstream = upstream
+        downstream, log = self._downstream, self._log
+        log.server = upstream.server
+        if upstream.reused:
+            log.flags |= _REUSED
+        if upstream.noted is not log.stream:
+            upstream.note(log.stream)
+        pieces, end = self._unsent, self._progress == _RELEASED
+        if end:
+            self._progress = _SENT if pieces else _DISPATCHED
+        else:
+            self._again = False  # what is passed on as it comes is not kept, so it cannot be sent again
+            self._unsent = _NOTHING
+            downstream.resume()
+        if downstream.full:
+            upstream.pause()
+        log.sent = _clock()
+        upstream.send_request(self.request, pieces, end, self._unsent_trailers, self)
+
+    def _forward(self, data: tuple[Pieces, bool, bytes]) -> None:
+        """Pass on what is in the log by now."""
+        pieces, end, trailers = data
         upstream = self._upstream
-        if upstream is not None and not upstream.closed:
-            upstream.transport.write(data)
-            self._timer.sent = _clock()
+        if upstream is not None:
+            if end:
+                self._progress = _SENT
+            upstream.send_data(pieces, end, trailers)
+            self._log.sent = _clock()
+            if end and self.state >= ENDING:
+                self._end_lease()
+        elif self.state < ENDING:
+            self._unsent = [*self._unsent, *pieces]
+            if end:
+                self._unsent_trailers = trailers
+                self._progress = _RELEASED
 
-    def _dispatch(self) -> None:
-        if self.ended:
-            return
-        client = self._client
-        connection = client.own_pool.take(self._route) if client.own_pool is not None else None
-        if connection is None:
-            connection = client.context.pool.take(self._route)
-        if connection is not None:
-            self._attach(connection)
+    # -- the response ------------------------------------------------------------------------------------------------
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """Record a 1xx response and pass it on."""
+        log = self._log
+        log.response_head(head.raw, head.status, interim=True)
+        log.stream.release(self._downstream.interim, head)
+
+    def response(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Take the final response's head, and what of its body came with it."""
+        log = self._log
+        log.first = _clock()
+        self._head = head
+        if self._decider is not None:
+            self._judge(self._decider, head, pieces, end, trailers)
+        elif end and not trailers and (self._progress == _DISPATCHED or not self._early):
+            self.state = ENDING
+            self._pieces = pieces
+            log.whole_response(head.raw, pieces[0] if len(pieces) == 1 else b"".join(pieces), head.status)
+            upstream, self._upstream = self._upstream, None
+            if upstream is not None:
+                upstream.give_back()
+            log.stream.release_last(Exchange._release_last, self)
         else:
-            self._connect()
-
-    def _connect(self) -> None:
-        self._connecting = self._client.context.loop.create_task(self._connect_fresh())
-
-    async def _connect_fresh(self) -> None:
-        context = self._client.context
-        try:
-            connection = await context.connector.connect(self._route, context.pool)
-        except NetworkError as error:
-            self._connecting = None
-            self._fail(error.code, error.message, 504 if error.code.endswith("timeout") else 502, error.hint)
-            return
-        self._connecting = None
-        if self.ended:
-            context.pool.put(connection)
-            return
-        times = connection.times
-        if times is not None:
-            self._timer.dns, self._timer.connect, self._timer.tls = times
-        self._attach(connection)
-
-    def _attach(self, connection: UpstreamConnection) -> None:
-        self._upstream = connection
-        self._timer.server = connection.server
-        if self._head.authenticates_connection:
-            self._client.keep_to_itself(connection)
-        self._large = not self.request_finished or len(self._outgoing) > _SMALL
-        if (
-            self._large or not connection.reused
-        ):  # a new one may be refused at once: a client certificate, a full server
-            connection.keep_spare()
-        if not connection.closed:
-            connection.transport.write(self._outgoing)
-        self._timer.sent = _clock()
-        if not self.request_finished:
-            self._outgoing = b""
-            self._client.resume_reading()
-        connection.serve(self)
-
-    # -- response ------------------------------------------------------------------------------------------------
-
-    def upstream_data(self, data: bytes) -> None:
-        """Take bytes from the server."""
-        if self.ended:  # the last pieces of the body are on their way to a server that has answered already
-            self._late = True
-            return
-        try:
-            if self._response_reader is None:
-                self._read_head(self._buffer + data if self._buffer else data)
+            self.state = ANSWERING
+            log.response_head(head.raw, head.status)
+            self._record(pieces)
+            if end:
+                self._finish(pieces, trailers)
             else:
-                self._read_body(self._response_reader, data)
-        except ProtocolError as error:
-            for piece in error.pieces:
-                self._tap.response_body(piece)
-            self._fail(error.code, f"{self._route.host} sent what is not HTTP: {error.message}", 502)
+                log.stream.release(self._release_head, pieces)
 
-    def _read_head(self, buffer: bytes) -> None:
-        while True:
-            head = parse_response_head(buffer, self._head.method)
-            if head is None:
-                self._buffer = buffer
-                return
-            if not self._timer.first:
-                self._timer.first = _clock()
-            rest = buffer[head.consumed :]
-            self._buffer = b""
-            if head.status >= 200:
-                self._read_final(head, rest)
-                return
-            if head.status == 101:
-                self._switch(head, rest)
-                return
-            self._read_interim(head)
-            if not rest:
-                return
-            buffer = rest
-
-    def _read_final(self, head: ResponseHead, rest: bytes) -> None:
-        self._response = head
-        if head.status == 401 and self._upstream is not None and challenges_connection(head.raw):
-            self._client.keep_to_itself(self._upstream)
-        reader = self._response_reader = body_reader(head)
-        try:
-            pieces = reader.feed(rest) if rest else []
-        except ProtocolError:
-            self._tap.response_head(head.raw, head.status)
-            raise
-        dechunk = head.framing == CHUNKED and self._head.minor == 0
-        if head.framing == UNTIL_CLOSE or dechunk or not self.request_finished:
-            self._close = True
-        close = True if self._close else (False if self._head.minor == 0 else None)
-        out = head.forward(close=close, upgrade=head.status == 426, dechunk=dechunk)
-        if reader.finished and not reader.trailers and not self._early:
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._tap.whole_response(head.raw, body, head.status)
-            if body:
-                out += body if head.framing != CHUNKED else self._encode(pieces)
-            self._complete(out + b"0\r\n\r\n" if head.framing == CHUNKED and not dechunk else out)
-            return
-        self._tap.response_head(head.raw, head.status)
-        self._pass_on(reader, pieces, out)
-
-    def _read_interim(self, head: ResponseHead) -> None:
-        self._interims += 1
-        if self._interims > MAX_INTERIM:
-            raise ProtocolError(f"more than {MAX_INTERIM} interim responses", status=502)
-        self._tap.response_head(head.raw, head.status, interim=True)
-        if self._head.minor:  # RFC 9110 section 15.2: a 1xx must not go to an HTTP/1.0 client
-            self._tape.release(self._client.write, head.forward())
-
-    def _read_body(self, reader: BodyReader, data: bytes) -> None:
-        self._pass_on(reader, reader.feed(data), b"")
-
-    def _pass_on(self, reader: BodyReader, pieces: list[bytes], out: bytes) -> None:
-        """Record pieces of the body and send them after ``out``; end the exchange when it is whole."""
-        for piece in pieces:
-            self._tap.response_body(piece)
-        out = out + self._encode(pieces) if out else self._encode(pieces)
-        if not reader.finished:
-            self._tape.release(self._client.write, out)
-            return
-        response = self._response
-        assert response is not None
-        if reader.trailers:
-            self._tap.trailers(reader.trailers, response=True)
-        if response.framing == CHUNKED and self._head.minor:
-            out += encode_last_chunk(reader.trailers)
-        if self._early:
-            where = f"{self._route.host}:{self._route.port}"
-            self._tap.done(EndState.COMPLETE, response.status, code="answered-early", error=_EARLY.format(where))
+    def response_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Record more of the body and pass it on."""
+        self._record(pieces)
+        if self.state == JUDGED:
+            self._keep(pieces, end, trailers)
+        elif end:
+            self._finish(pieces, trailers)
         else:
-            self._tap.done(EndState.COMPLETE, response.status)
-        self._complete(out)
+            self._log.stream.release(self._release_data, pieces)
 
-    def _encode(self, pieces: list[bytes]) -> bytes:
-        response = self._response
-        if response is not None and response.framing == CHUNKED and self._head.minor:
-            return encode_chunk(pieces)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _record(self, pieces: Pieces) -> None:
+        log = self._log
+        for piece in pieces:
+            log.response_body(piece)
+
+    def _finish(self, pieces: Pieces, trailers: bytes) -> None:
+        """Record the end of a response whose last pieces these are, and release them after it (P1)."""
+        self.state = ENDING
+        self._pieces, self._trailers = pieces, trailers
+        log = self._log
+        if trailers:
+            log.trailers(trailers, response=True)
+        if self._early:
+            log.done(EndState.COMPLETE, code="answered-early", error=_EARLY.format(self.request.route.where))
+        else:
+            log.done(EndState.COMPLETE)
+        self._end_lease()
+        log.stream.release_last(Exchange._release_last, self)
 
     @property
     def _early(self) -> bool:
-        """Whether the server has not been given the whole request yet, as far as can be seen from here."""
+        """Whether the server has not been given the whole request, as far as can be seen from here."""
         upstream = self._upstream
-        if not self.request_finished or self._unsent:
-            return True
-        return self._large and upstream is not None and not upstream.sent
+        return self._progress < _SENT or (self._progress == _SENT and upstream is not None and not upstream.sent)
 
-    def _complete(self, out: bytes) -> None:
-        """The end is on the tape: give the connection back and release the last bytes."""
-        self.ended = True
-        response, reader = self._response, self._response_reader
-        if self._upstream is not None and response is not None and reader is not None:
-            reusable = response.keep_alive and self.request_finished and not reader.rest
-            if self._unsent:  # the rest of the body goes first: another request behind half a body would be its end
-                self._tape.release(self._let_go, reusable)
-            else:
-                self._let_go(reusable)
-        self._tape.release_last(self._finish, out)
+    def _end_lease(self) -> None:
+        """Let go of the server, whose response is whole.
 
-    def _let_go(self, reusable: bool) -> None:
-        """Give the connection back when another exchange may have it, else close it."""
-        upstream, self._upstream = self._upstream, None
-        if upstream is None:
+        Where the request's last pieces are not yet in the log, the lease ends when they have been sent: a connection on
+        which half a request was sent would take the next client's for the other half (P14).
+        """
+        upstream = self._upstream
+        if upstream is None or self._progress == _WHOLE:
             return
-        if reusable and not self._late and not upstream.closed and (not self._large or upstream.sent):
-            upstream.pool.put(upstream)
-        elif self._large:
+        early = self._progress != _DISPATCHED and self._early
+        self._upstream = None
+        if early:
             upstream.finish()
         else:
-            upstream.close()
+            upstream.give_back()
 
-    def _finish(self, out: bytes) -> None:
-        self._client.write(out)
-        self._client.exchange_ended(close=self._close, unread=not self.request_finished)
+    def _release_head(self, pieces: Pieces) -> None:
+        if self._refusal is None and self._head is not None:
+            self._begun = True
+            self._downstream.respond(self._head, pieces, False, b"")
 
-    def _switch(self, head: ResponseHead, rest: bytes) -> None:
-        """Follow 101 (Switching Protocols): bytes pass both ways and are counted."""
+    def _release_data(self, pieces: Pieces) -> None:
+        self._downstream.send_data(pieces, False, b"")
+
+    def _release_last(self) -> None:
+        self.state = ENDED
+        if self._begun:
+            self._downstream.send_data(self._pieces, True, self._trailers or b"")
+        elif self._head is not None:
+            self._downstream.respond(self._head, self._pieces, True, self._trailers or b"")
+
+    def switched(self, head: ResponseHead) -> BytesFromServer:
+        """Follow a response after which another protocol is spoken: a tunnel takes both ports over."""
         upstream = self._upstream
-        if self._head.upgrade is None or upstream is None:
-            raise ProtocolError("the server switched protocols unasked", status=502)
-        self._tap.response_head(head.raw, 101)
-        self.ended = True
+        assert upstream is not None
         self._upstream = None
-        tunnel = Tunnel(self._client, upstream, self._tap, status=101)
-        self._tape.release(self._client.write, head.forward(upgrade=True) + rest)
-        self._tap.count_response(len(rest))
-        tunnel.begin()
+        self.state = SWITCHED
+        log = self._log
+        log.response_head(head.raw, head.status)
+        log.stream.release(self._downstream.respond_switched, head)
+        tunnel = Tunnel(self._downstream, upstream, log)
+        self._downstream.switch(tunnel)
+        return tunnel
 
-    # -- ends ----------------------------------------------------------------------------------------------------
+    # -- decisions ---------------------------------------------------------------------------------------------------
 
-    def upstream_lost(self, error: Exception | None) -> None:
-        """The server ended the connection: the end of the body, a dead pooled connection, or a failure."""
-        upstream, self._upstream = self._upstream, None
-        if self.ended:
-            return
-        reader = self._response_reader
-        if reader is not None and error is None and reader.eof():
-            self._close = True
-            self._pass_on(reader, [], b"")
-            return
-        untouched = reader is None and not self._buffer and not self._timer.first
-        # A body that came in pieces is not kept, so it cannot be sent again.
-        whole = self.request_finished and bool(self._outgoing)
-        retriable = whole and self._head.method in _IDEMPOTENT and not self._retried
-        if upstream is not None and upstream.reused and untouched and retriable:
-            self._retried = True
-            self._connect()
-            return
-        if isinstance(error, ssl.SSLError):  # in TLS 1.3 a server says after the handshake that it wants a certificate
-            reason = tls_error(error, side="server", host=self._route.host)
-            if reason.code in _AFTER_HANDSHAKE:
-                self._fail(reason.code, reason.message, 502, reason.hint)
+    def _judge(self, decider: Decider, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Record what came, keep it, and ask what is to become of it."""
+        self.state = JUDGED
+        self._log.response_head(head.raw, head.status)
+        self._record(pieces)
+        self._keep(pieces, end, trailers)
+        held = decider.response_seen(self, head)
+        if self.state == JUDGED:
+            if not held:
+                self.proceed()
+            elif self._upstream is not None:
+                self._upstream.pause()
+
+    def _keep(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        self._pieces = [*self._pieces, *pieces]
+        if end:
+            self._trailers = trailers
+            self._end_lease()
+
+    def proceed(self) -> None:
+        """Go on with an exchange that was held."""
+        if self.state == ASKED:
+            self._find()
+        elif self.state == JUDGED:
+            pieces = self._pieces
+            if self._trailers is not None:
+                self._finish(pieces, self._trailers)
                 return
-        when = "before the response" if untouched else "in the middle of the response"
+            self.state = ANSWERING
+            self._pieces = _NOTHING
+            self._log.stream.release(self._release_head, pieces)
+            if self._upstream is not None and not self._downstream.full:
+                self._upstream.resume()
+
+    def answer(self, head: ResponseHead, pieces: Pieces) -> None:
+        """Give the client this response without asking a server."""
+        if self.state == ASKED:
+            self.state = ENDING
+            self._head, self._pieces = head, pieces
+            self._log.whole_response(head.raw, _join(pieces), head.status)
+            self._log.stream.release_last(Exchange._release_last, self)
+
+    def drop(self) -> None:
+        """Break the client's connection off without an answer."""
+        if self.state in (ASKED, JUDGED):
+            self._end(EndState.ABORTED, "dropped-by-rule", "a rule broke the connection off", ENDING)
+            self._log.stream.release_last(Exchange._release_failure, self)
+
+    # -- other ends --------------------------------------------------------------------------------------------------
+
+    def response_broken(self, error: ProtocolError, head: ResponseHead | None, unparsed: bytes) -> None:
+        """End an exchange whose response cannot be read."""
+        if self.state >= ENDING:
+            return
+        log = self._log
+        if head is not None:
+            log.response_head(head.raw, head.status)
+        if unparsed:
+            log.unparsed(unparsed)
+        self._record(error.pieces)
+        host = self.request.route.host
+        self._fail(Refusal(502, error.code, f"{host} sent what is not HTTP: {error.message}", error.hint))
+
+    def server_left(self, error: Exception | None, untouched: bool, unparsed: bytes) -> None:
+        """Send again what a dead connection has swallowed, or end."""
+        self._upstream = None
+        if self.state >= ENDING:
+            return
+        if untouched and self._again and self.request.head.method in _IDEMPOTENT:
+            self._again = False
+            self._progress = _RELEASED
+            self._log.flags = self._log.flags & ~_REUSED | _RETRIED
+            self.state = SEEKING
+            self._search = self._upstreams.seek(self.request.route, self._downstream.client.connection, self)
+            return
+        if unparsed:
+            self._log.unparsed(unparsed)
+        where = "in the middle of the response" if self._head is not None or unparsed else "before the response"
         cause = f": {error}" if error is not None else ""
         code = "server-reset" if isinstance(error, ConnectionResetError) else "server-closed"
-        self._fail(code, f"{self._route.host}:{self._route.port} closed the connection {when}{cause}", 502)
-
-    def upstream_full(self, full: bool) -> None:
-        """The way to the server is full, or free again: the client waits, or goes on (P8)."""
-        if full:
-            self._client.pause_reading()
+        if isinstance(error, NetworkError):
+            self._fail(Refusal(502, error.code, error.message, error.hint))
         else:
-            self._client.resume_reading()
+            self._fail(Refusal(502, code, f"{self.request.route.where} closed the connection {where}{cause}"))
+
+    def client_left(self, error: Exception | None) -> None:  # noqa: ARG002 -- however it left
+        """End an exchange whose client left before the end."""
+        if self.state < ENDING:
+            message = "the client closed the connection before the response was whole"
+            self._end(EndState.ABORTED, "client-left", message, ENDED)
+
+    def tick(self, now: int, timeouts: Timeouts) -> None:
+        """End what nobody can wait for any longer."""
+        upstream, log = self._upstream, self._log
+        if upstream is None or self.state not in (WAITING, ANSWERING):
+            return
+        waited = (now - max(log.sent, log.last, log.first)) / 1e9
+        if self.state == ANSWERING:
+            if waited > timeouts.idle and not self._downstream.full:
+                self._late("server-timeout", f"{self.request.route.where} sent nothing more", waited)
+        elif self._progress >= _SENT:
+            if waited > timeouts.first_byte:
+                self._late("server-timeout", f"{self.request.route.where} did not answer", waited)
+        elif waited > timeouts.idle:
+            if upstream.full:
+                self._late("server-timeout", f"{self.request.route.where} took no more of the request", waited)
+            else:
+                self._late("client-timeout", "the client sent nothing more of its request", waited)
+
+    def _late(self, code: str, what: str, waited: float) -> None:
+        self._fail(Refusal(408 if code == "client-timeout" else 504, code, f"{what} for {waited:.0f} s"))
 
     def client_full(self, full: bool) -> None:
-        """The way to the client is full, or free again: the server waits, or goes on (P8)."""
+        """Let the server wait for a client that does not read, or go on (P8)."""
         upstream = self._upstream
-        if upstream is not None and not upstream.closed:
+        if upstream is not None:
             if full:
-                upstream.transport.pause_reading()
+                upstream.pause()
+            elif self.state != JUDGED:
+                upstream.resume()
+
+    def server_full(self, full: bool) -> None:
+        """Let the client wait for a server that does not read, or go on (P8)."""
+        if self.state < ENDING:
+            if full:
+                self._downstream.pause()
             else:
-                upstream.transport.resume_reading()
+                self._downstream.resume()
 
-    def client_eof(self) -> bool:
-        """Take a client that ends its side as one that leaves."""
-        return False
+    def _fail(self, refusal: Refusal) -> None:
+        """Record why there will be no whole response, and tell the client after that."""
+        if self.state < ENDING:
+            self._refusal = refusal
+            self._end(EndState.FAILED, refusal.code, refusal.message, ENDING)
+            self._log.stream.release_last(Exchange._release_failure, self)
 
-    def client_lost(self, _: Exception | None) -> None:
-        """The client left before the end."""
-        if self.ended:
-            return
-        self._end(EndState.ABORTED, "client-left", "the client closed the connection before the response was whole")
-
-    def _fail(self, code: str, message: str, status: int, hint: str = "") -> None:
-        if self.ended:
-            return
-        begun = self._response is not None
-        self._end(EndState.FAILED, code, message)
-        self._close = True
-        if begun:
-            self._tape.release_last(_abort, self._client)
+    def _release_failure(self) -> None:
+        self.state = ENDED
+        if self._begun or self._refusal is None:
+            self._downstream.reset()
         else:
-            page = error_page(status, code, message, hint, body=self._head.method != "HEAD")
-            self._tape.release_last(self._finish, page)
+            self._downstream.refuse(self._refusal)
 
-    def _end(self, state: EndState, code: str, message: str) -> None:
-        self.ended = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+    def _end(self, state: EndState, code: str, message: str, then: int) -> None:
+        self.state = then
+        self._leave_server()
+        self._log.done(state, code=code, error=message)
+
+    def _leave_server(self) -> None:
+        search, self._search = self._search, None
+        if search is not None:
+            search.cancel()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            upstream.close()
-        status = self._response.status if self._response is not None else 0
-        self._tap.done(state, status, code=code, error=message)
+            upstream.reset()
 
 
-def _abort(client: ClientConnection) -> None:
-    """Break the client's connection, because its response cannot be finished."""
-    client.abort()
+def _join(pieces: Pieces) -> bytes:
+    """Return the pieces as one; one piece is not copied."""
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,4 +1,4 @@
-"""The tap: turns what happens to one exchange into frames. Knows the log's records, no sockets.
+"""What happens to one exchange, turned into frames. Knows the log's records, no sockets.
 
 A small exchange is two frames: OPENED before its request is forwarded, DONE with the whole response before its last
 byte is released. Larger bodies are frames of their own, so that damage to one costs that piece and not the exchange
@@ -8,7 +8,8 @@ byte is released. Larger bodies are frames of their own, so that damage to one c
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
 
 from google_crc32c import extend as crc32c_extend
 
@@ -20,40 +21,106 @@ from wiretape.log.format import (
     Flag,
     FrameType,
     Opened,
+    Record,
     ResponseBegun,
     TrailersSeen,
 )
-from wiretape.recorder.session_stream import NullTape, Tape
 
 INLINE_MAX: Final = 32 * 1024
 """Bodies up to this size share a frame with their head."""
+UNPARSED_MAX: Final = 64 * 1024
+"""Bytes that are kept of what came where a head should be."""
 _clock = time.perf_counter_ns
 # Plain numbers, as in the writer: members of an IntEnum are slow to look up and to encode.
 _OPENED: Final = int(FrameType.OPENED)
 _DONE: Final = int(FrameType.DONE)
+_RESPONSE_HEAD: Final = int(FrameType.RESPONSE_HEAD)
 _REQUEST_BODY: Final = int(FrameType.REQUEST_BODY)
 _RESPONSE_BODY: Final = int(FrameType.RESPONSE_BODY)
 _COMPLETE: Final = int(EndState.COMPLETE)
 
 
-class Timer:
-    """When each part of an exchange happened: perf_counter nanoseconds; durations are -1 where there was none."""
+class Stream(Protocol):
+    """What an exchange needs of a session's stream.
 
-    __slots__ = ("connect", "dns", "first", "sent", "server", "started", "tls")
+    Attributes:
+        keep: how many bytes of each body are recorded.
+    """
 
-    def __init__(self) -> None:
-        self.started = _clock()
-        self.dns = self.connect = self.tls = -1
-        self.sent = self.first = 0
-        self.server = ""
+    keep: int
+
+    @property
+    def epoch(self) -> int:
+        """Changes when frames were lost; an exchange begun in another epoch is not recorded whole."""
+
+    @property
+    def accepting(self) -> bool:
+        """Whether a new exchange can be recorded now."""
+
+    @property
+    def full(self) -> bool:
+        """Whether only ends and reports of what was dropped are written."""
+
+    def take_seq(self) -> int:
+        """Return the next exchange's number."""
+
+    def begin(self) -> None:
+        """Count an exchange as begun."""
+
+    def end(self, *, dropped: bool = False, seq: int = 0) -> None:
+        """Count an exchange as ended; ``dropped`` when it is not in the log whole."""
+
+    def count_unrecorded(self) -> None:
+        """Count an exchange that cannot be recorded."""
+
+    def append(self, kind: int, seq: int, record: Record, data: bytes = b"", flags: int = 0) -> None:
+        """Gather a frame."""
+
+    def release(self, action: Callable[[Any], None], argument: Any) -> None:
+        """Do ``action(argument)`` once all frames gathered so far are written."""
+
+    def release_last(self, action: Callable[[Any], None], argument: Any) -> None:
+        """As ``release``, for an exchange's last bytes: these may wait for the disk, too (P9)."""
 
 
-class Tap:
-    """One exchange's way to the tape.
+class ConnectTimes(NamedTuple):
+    """Nanoseconds that the parts of connecting took, -1 where there was none."""
+
+    dns: int
+    connect: int
+    tls: int
+
+
+class Server(NamedTuple):
+    """What the log says of a connection to a server.
+
+    Attributes:
+        connection: its number.
+        address: the server's address.
+        sent_from: our own.
+    """
+
+    connection: int
+    address: str
+    sent_from: str
+
+
+NOT_CONNECTED: Final = ConnectTimes(-1, -1, -1)
+NO_SERVER: Final = Server(0, "", "")
+
+
+class ExchangeLog:
+    """One exchange's way to the log, and when each part of it happened.
 
     Attributes:
         seq: its number, 0 when it is not recorded.
+        status: that of the final response, 0 when there was none.
         request_size, response_size: body bytes seen so far, transfer coding removed.
+        started, sent, first, last: perf_counter nanoseconds: the beginning, the last bytes that went to the server,
+            the response's head, the last piece of its body or interim response; 0 where there was none.
+        times: how long connecting took.
+        server: the connection to the server that serves the exchange.
+        flags: bits of DoneFlag.
     """
 
     __slots__ = (
@@ -64,46 +131,58 @@ class Tap:
         "_request_recorded",
         "_response_crc",
         "_response_recorded",
+        "first",
+        "flags",
+        "last",
         "request_size",
         "response_size",
+        "sent",
         "seq",
-        "tape",
-        "timer",
+        "server",
+        "started",
+        "status",
+        "stream",
+        "times",
     )
 
-    def __init__(self, tape: Tape | NullTape, timer: Timer) -> None:
-        self.tape = tape
-        self.timer = timer
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
         self.seq = 0
         self._epoch = -1
-        self._keep = tape.keep
+        self._keep = stream.keep
         self.request_size = self.response_size = 0
         self._request_crc = self._response_crc = 0
         self._request_recorded = self._response_recorded = 0
         self._cut = False
+        self.status = 0
+        self.started = _clock()
+        self.sent = self.first = self.last = 0
+        self.times = NOT_CONNECTED
+        self.server = NO_SERVER
+        self.flags = 0
 
     @property
     def _recording(self) -> bool:
-        return self.seq > 0 and self._epoch == self.tape.epoch
+        return self.seq > 0 and self._epoch == self.stream.epoch
 
     def opened(self, record: Opened, head: bytes, body: bytes, complete: bool) -> None:
         """Record the request's head and what of its body has come with it."""
-        tape = self.tape
-        tape.begin()
-        if not tape.accepting:
-            tape.count_unrecorded()
+        stream = self.stream
+        stream.begin()
+        if not stream.accepting:
+            stream.count_unrecorded()
             self.request_size = len(body)
             return
-        self.seq = seq = tape.take_seq()
-        self._epoch = tape.epoch
+        self.seq = seq = stream.take_seq()
+        self._epoch = stream.epoch
         if not body:
-            tape.append(_OPENED, seq, record, head, Flag.REQUEST_COMPLETE if complete else 0)
+            stream.append(_OPENED, seq, record, head, Flag.REQUEST_COMPLETE if complete else 0)
         elif complete and len(body) <= INLINE_MAX and len(body) <= self._keep:
             self.request_size = self._request_recorded = len(body)
             self._request_crc = crc32c_extend(0, body)
-            tape.append(_OPENED, seq, record, head + body, Flag.REQUEST_COMPLETE)
+            stream.append(_OPENED, seq, record, head + body, Flag.REQUEST_COMPLETE)
         else:
-            tape.append(_OPENED, seq, record, head)
+            stream.append(_OPENED, seq, record, head)
             self.request_body(body)
 
     def request_body(self, piece: bytes) -> None:
@@ -111,33 +190,44 @@ class Tap:
         position = self.request_size
         self.request_size = position + len(piece)
         self._request_crc = crc32c_extend(self._request_crc, piece)
-        self._request_recorded += self._body(_REQUEST_BODY, position, piece)
+        self._request_recorded += self._body(_REQUEST_BODY, position, piece, _clock())
 
     def response_head(self, head: bytes, status: int, *, interim: bool = False) -> None:
         """Record a response's head before its body is complete."""
+        if interim:
+            self.last = _clock()
+        else:
+            self.status = status
         if self._recording:
-            record = ResponseBegun(_clock() - self.timer.started, status, len(head))
-            self.tape.append(FrameType.RESPONSE_HEAD, self.seq, record, head, Flag.INTERIM if interim else 0)
+            record = ResponseBegun(_clock() - self.started, status, len(head))
+            self.stream.append(_RESPONSE_HEAD, self.seq, record, head, Flag.INTERIM if interim else 0)
+
+    def unparsed(self, data: bytes) -> None:
+        """Record bytes that came where a response's head should be: of a failure they are all there is to see."""
+        if self._recording:
+            data = data[:UNPARSED_MAX]
+            record = ResponseBegun(_clock() - self.started, 0, len(data))
+            self.stream.append(_RESPONSE_HEAD, self.seq, record, data, Flag.UNPARSED)
 
     def response_body(self, piece: bytes) -> None:
         """Record bytes of the response's body."""
+        self.last = _clock()
         position = self.response_size
         self.response_size = position + len(piece)
         self._response_crc = crc32c_extend(self._response_crc, piece)
-        self._response_recorded += self._body(_RESPONSE_BODY, position, piece)
+        self._response_recorded += self._body(_RESPONSE_BODY, position, piece, self.last)
 
-    def _body(self, kind: int, position: int, piece: bytes) -> int:
+    def _body(self, kind: int, position: int, piece: bytes, arrived: int) -> int:
         room = self._keep - position
         if room <= 0 or not self._recording:
             return 0
-        if self._cut or self.tape.full:  # what follows a piece that was left out is left out, too
+        if self._cut or self.stream.full:  # what follows a piece that was left out is left out, too
             self._cut = True
             return 0
         piece = piece[:room] if room < len(piece) else piece
-        elapsed = _clock() - self.timer.started
         for at in range(0, len(piece), MAX_CHUNK):
             part = piece[at : at + MAX_CHUNK] if len(piece) > MAX_CHUNK else piece
-            self.tape.append(kind, self.seq, BodyChunk(position + at, elapsed), part)
+            self.stream.append(kind, self.seq, BodyChunk(position + at, arrived - self.started), part)
         return len(piece)
 
     def count_request(self, size: int) -> None:
@@ -151,7 +241,7 @@ class Tap:
     def trailers(self, raw: bytes, *, response: bool) -> None:
         """Record a trailer section."""
         if self._recording:
-            self.tape.append(
+            self.stream.append(
                 FrameType.TRAILERS, self.seq, TrailersSeen(raw.count(b"\n")), raw, Flag.RESPONSE if response else 0
             )
 
@@ -161,30 +251,35 @@ class Tap:
         if size > INLINE_MAX or size > self._keep:
             self.response_head(head, status)
             self.response_body(body)
-            self.done(_COMPLETE, status)
+            self.done(_COMPLETE)
             return
+        self.status = status
         self.response_size = self._response_recorded = size
         if size:
             self._response_crc = crc32c_extend(0, body)
-        self.done(_COMPLETE, status, head, body)
+        self.done(_COMPLETE, head, body)
 
-    def done(
-        self, state: int, status: int, head: bytes = b"", body: bytes = b"", code: str = "", error: str = ""
-    ) -> None:
-        """Record the end; nothing may be recorded for this exchange after it."""
-        tape = self.tape
+    def done(self, state: int, head: bytes = b"", body: bytes = b"", *, code: str = "", error: str = "") -> None:
+        """Record the end; nothing may be recorded for this exchange after it.
+
+        The parts of the time add up to the whole: what came before the first byte of the final response is connecting,
+        sending (100 (Continue) included) and waiting. A server that answers before it has the whole request ends the
+        sending, and nobody waited.
+        """
+        stream = self.stream
         if not self._recording:
-            tape.end(dropped=self.seq > 0, seq=self.seq)
+            stream.end(dropped=self.seq > 0, seq=self.seq)
             return
-        timer = self.timer
         now = _clock()
-        started = timer.started
-        waited = timer.first - timer.sent if timer.sent and timer.first else -1
-        busy = max(timer.dns, 0) + max(timer.connect, 0) + max(timer.tls, 0)
+        started, sent, first = self.started, self.sent, self.first
+        dns, connect, tls = self.times
+        if first and (sent > first or not sent):
+            sent = first
+        busy = (max(0, dns)) + (max(0, connect)) + (max(0, tls))
         record = Done(
             now - started,
             state,
-            status,
+            self.status,
             len(head),
             self.request_size,
             self.response_size,
@@ -192,19 +287,22 @@ class Tap:
             self._response_recorded,
             self._request_crc,
             self._response_crc,
-            timer.dns,
-            timer.connect,
-            timer.tls,
-            max(timer.sent - started - busy, 0) if timer.sent else -1,
-            waited,
-            now - timer.first if timer.first else -1,
-            timer.server,
-            0,
+            dns,
+            connect,
+            tls,
+            max(sent - started - busy, 0) if sent else -1,
+            first - sent if first else -1,
+            now - first if first else -1,
+            self.server.address,
+            self.server.connection,
             code,
             error,
+            0,
+            self.flags,
+            self.server.sent_from,
         )
         if head:
-            tape.append(_DONE, self.seq, record, head + body if body else head, Flag.HAS_RESPONSE)
+            stream.append(_DONE, self.seq, record, head + body if body else head, Flag.HAS_RESPONSE)
         else:
-            tape.append(_DONE, self.seq, record)
-        tape.end(dropped=self._cut, seq=self.seq)
+            stream.append(_DONE, self.seq, record)
+        stream.end(dropped=self._cut, seq=self.seq)

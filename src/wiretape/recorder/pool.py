@@ -1,75 +1,136 @@
-"""Idle connections to servers, kept for the next exchange: a handshake costs ten times a request (measured)."""
+"""Connections to servers: leased to exchanges, kept between them. A handshake costs ten times a request (measured)."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
-from wiretape.recorder.upstream import Route, UpstreamConnection
+from wiretape.errors import NetworkError
+from wiretape.recorder.dial import Dialer
+from wiretape.recorder.exchange_log import ConnectTimes
+from wiretape.recorder.h1_client import H1ClientConnection
+from wiretape.recorder.ports import Search, Seeker, Timeouts, Upstream
+from wiretape.recorder.route import Route
 
 IDLE_SECONDS: Final = 60.0
 IDLE_PER_ROUTE: Final = 128
+TICK_SECONDS: Final = 1.0
 
 
 class Pool:
-    """Idle upstream connections by route, the most recently used first, because the others are likelier to be dead."""
+    """All connections to servers. One that has room for another exchange is leased again.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    The most recently used is leased first, because the others are likelier to be dead. How many exchanges a connection
+    serves at a time is its ``capacity``; one with an ``owner`` is leased to that client connection alone.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, dialer: Dialer, timeouts: Timeouts) -> None:
         self._loop = loop
-        self._idle: dict[Route, list[UpstreamConnection]] = {}
-        self._closed = False
+        self._dialer = dialer
+        self._timeouts = timeouts
+        self._open: set[H1ClientConnection] = set()
+        self._free: dict[Route, list[H1ClientConnection]] = {}
+        self._owned: dict[tuple[Route, int], list[H1ClientConnection]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self, route: Route) -> UpstreamConnection | None:
-        """Give an idle connection to ``route``, or None."""
-        idle = self._idle.get(route)
-        while idle:
-            connection = idle.pop()
-            if not connection.closed and not connection.transport.is_closing():
-                return connection
+    # -- leases ------------------------------------------------------------------------------------------------------
+
+    def take(self, route: Route, owner: int) -> Upstream | None:
+        """Return a lease on a connection that stands, or None. ``owner`` is the client connection that asks."""
+        free = self._free.get(route)
+        if self._owned:
+            free = self._owned.get((route, owner)) or free
+        while free:
+            connection = free[-1]
+            if connection.closed or connection.transport.is_closing():
+                free.pop()
+                continue
+            connection.running += 1
+            if connection.running >= connection.capacity:
+                free.pop()
+            return connection.lease(owner)
         return None
 
-    def put(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose last response left it open."""
-        connection.receiver = None
-        connection.drop_spare()
-        if connection.spoke_early or self._closed:
-            connection.close()
-        connection.reused = True
-        idle = self._idle.setdefault(connection.route, [])
-        if connection.closed or len(idle) >= IDLE_PER_ROUTE:
-            connection.close()
-            return
-        connection.idle_since = self._loop.time()
-        idle.append(connection)
-        if self._timer is None:
-            self._timer = self._loop.call_later(IDLE_SECONDS / 4, self._expire)
+    def seek(self, route: Route, owner: int, seeker: Seeker) -> Search:
+        """Make a connection for ``seeker``, which hears of it in a later turn of the loop."""
+        return self._loop.create_task(self._connect(route, owner, seeker))
 
-    def discard(self, connection: UpstreamConnection) -> None:
-        """Forget a connection that was closed while idle."""
-        idle = self._idle.get(connection.route)
-        if idle is not None and connection in idle:
-            idle.remove(connection)
+    async def _connect(self, route: Route, owner: int, seeker: Seeker) -> None:
+        try:
+            connection, times = await self.connect(route)
+        except NetworkError as error:
+            seeker.unreachable(error)
+            return
+        seeker.connected(connection.lease(owner), times)
+
+    async def connect(self, route: Route) -> tuple[H1ClientConnection, ConnectTimes]:
+        """Make a connection, which counts as leased.
+
+        Raises:
+            NetworkError: it did not work.
+        """
+        connection, times = await self._dialer.connect(route, self)
+        connection.running = 1
+        self._open.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        return connection, times
+
+    # -- from connections --------------------------------------------------------------------------------------------
+
+    def put(self, connection: H1ClientConnection) -> None:
+        """Take a lease back; keep the connection for the next one."""
+        connection.idle_since = self._loop.time()
+        connection.running = running = connection.running - 1
+        if connection.owner:
+            free = self._owned.setdefault((connection.route, connection.owner), [])
+        else:
+            free = self._free.setdefault(connection.route, [])
+        if running + 1 < connection.capacity:
+            return  # it had room before, too, and has stayed in its list
+        if len(free) < IDLE_PER_ROUTE:
+            free.append(connection)
+        else:
+            connection.abort()
+
+    def discard(self, connection: H1ClientConnection) -> None:
+        """Forget a connection that is gone."""
+        self._open.discard(connection)
+        for free in (self._free.get(connection.route), self._owned.get((connection.route, connection.owner))):
+            if free is not None and connection in free:
+                free.remove(connection)
+
+    # -- from client connections and the worker ----------------------------------------------------------------------
+
+    def owner_left(self, owner: int) -> None:
+        """Close the connections that belonged to a client connection which is gone."""
+        if self._owned:
+            for key in [key for key in self._owned if key[1] == owner]:
+                for connection in self._owned.pop(key):
+                    connection.abort()
 
     def close(self) -> None:
-        """Close all idle connections, and those that are put here from now on."""
-        self._closed = True
+        """Break all connections; exchanges that still use one end."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for idle in self._idle.values():
-            for connection in idle:
-                connection.close()
-        self._idle.clear()
+        self._free.clear()
+        self._owned.clear()
+        for connection in list(self._open):
+            connection.break_off()
+        self._open.clear()
 
-    def _expire(self) -> None:
+    def _tick(self) -> None:
         self._timer = None
-        oldest = self._loop.time() - IDLE_SECONDS
-        for route, idle in list(self._idle.items()):
-            for connection in [c for c in idle if c.idle_since < oldest]:
-                idle.remove(connection)
-                connection.close()
-            if not idle:
-                del self._idle[route]
-        if self._idle:
-            self._timer = self._loop.call_later(IDLE_SECONDS / 4, self._expire)
+        now, oldest = time.perf_counter_ns(), self._loop.time() - IDLE_SECONDS
+        for connection in list(self._open):
+            if connection.running:
+                connection.tick(now, self._timeouts)
+            elif connection.idle_since < oldest:
+                connection.abort()
+                self.discard(connection)
+        self._free = {key: free for key, free in self._free.items() if free}
+        self._owned = {key: free for key, free in self._owned.items() if free}
+        if self._open:
+            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)

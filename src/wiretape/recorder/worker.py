@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import secrets
 import signal
@@ -30,12 +31,13 @@ from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import LogWriter, StreamIdentity
 from wiretape.recorder import place
 from wiretape.recorder.context import Context
+from wiretape.recorder.dial import Dialer
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
+from wiretape.recorder.ports import Timeouts
 from wiretape.recorder.session_stream import NullTape, Tape
-from wiretape.recorder.upstream import Connector
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
 from wiretape.tls.authority import CertificateAuthority
@@ -158,13 +160,11 @@ class Worker:
         listening = socket.socket(fileno=settings.listen_fd)
         api = [(settings.api.host, settings.api.port)] if settings.api else []
         ourselves = Ourselves([listening.getsockname()[:2], *api])
-        self._context = Context(
-            self._loop,
-            Pool(self._loop),
-            Connector(self._loop, upstream, ourselves),
-            ServerContexts(authority),
-            ourselves=ourselves,
-        )
+        # Unique within a session also across recorder restarts: each run has 32 bits of its own.
+        numbers = itertools.count((secrets.randbits(30) << 32) + 1)
+        timeouts = Timeouts()
+        pool = Pool(self._loop, Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect), timeouts)
+        self._context = Context(self._loop, pool, ServerContexts(authority), numbers, ourselves=ourselves)
         self._listener = Listener(self._context, listening)
 
     def _record(self, target: RecordTarget, request: Request) -> None:
@@ -176,10 +176,10 @@ class Worker:
             self._streams_open[target.session_id] = stream
         tape = stream.tape
         for before in self._streams_open.values():
-            if before.tape is context.tape and before.place.look(before.tape.fd) is Missing.FOLDER:
+            if before.tape is context.stream and before.place.look(before.tape.fd) is Missing.FOLDER:
                 # What the deleted session has not kept is said where somebody will look (P11).
                 tape.count_unrecorded(context.exchanges - before.sure)
-        context.tape = tape
+        context.stream = tape
         # Said once it is true: the segment and what the session is called are written.
         tape.release(lambda _: request.answer(), None)
 
@@ -246,8 +246,8 @@ class Worker:
             request.answer()
             return
         tape = stream.tape
-        if context.tape is tape:
-            context.tape = NullTape()
+        if context.stream is tape:
+            context.stream = NullTape()
 
         def sealed() -> None:
             tape.close()
@@ -284,12 +284,12 @@ class Worker:
                 self._listener.stop()
             for client in list(context.clients):
                 if client.idle:
-                    client.transport.close()
+                    client.close()
             deadline = self._loop.time() + GRACE_SECONDS
             while self._busy(context) and self._loop.time() < deadline:  # noqa: ASYNC110 -- many small states, one end
                 await asyncio.sleep(0.01)
             for client in list(context.clients):
-                client.transport.abort()
+                client.abort()
             await asyncio.sleep(0)
             context.pool.close()
         await asyncio.sleep(0)

@@ -99,12 +99,15 @@ class RequestHead:
         upgrade: the value of Upgrade when Connection lists it and the request has no body, or None. ``h2c`` alone is
             None: it is obsolete (RFC 9113 section 3.1).
         host: the value of Host, or None.
+        authenticates_connection: the server will hold the connection, not this request alone, for its user's (NTLM,
+            Negotiate).
     """
 
     __slots__ = (
         "_block_at",
         "_fields",
         "_target_at",
+        "authenticates_connection",
         "consumed",
         "content_length",
         "expect_continue",
@@ -129,17 +132,13 @@ class RequestHead:
     expect_continue: bool
     upgrade: bytes | None
     host: bytes | None
+    authenticates_connection: bool
     _target_at: int
     _block_at: int
     _fields: _RequestFields
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} HTTP/1.{self.minor}>"
-
-    @property
-    def authenticates_connection(self) -> bool:
-        """Whether the server will hold the connection, not this request alone, for its user's (NTLM, Negotiate)."""
-        return self._fields.authenticates_connection
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Give all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
@@ -229,6 +228,7 @@ def parse_request_head(buf: bytes) -> RequestHead | None:
     head.expect_continue = fields.expect_continue
     head.upgrade = fields.upgrade
     head.host = fields.host
+    head.authenticates_connection = fields.authenticates_connection
     head._target_at = len(method) + 1
     head._block_at = at
     head._fields = fields

@@ -1,0 +1,530 @@
+"""HTTP/1.1 towards a server: the protocol on one connection, which carries one exchange at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from wiretape.errors import ProtocolError
+from wiretape.recorder.exchange_log import Server, Stream
+from wiretape.recorder.handshake_log import Handshake, note_handshake
+from wiretape.recorder.ports import BytesFromServer, FromServer, Pieces, Request, Timeouts
+from wiretape.recorder.route import Route
+from wiretape.tls.contexts import tls_error
+from wiretape.wire.connection_auth import challenges_connection
+from wiretape.wire.http1 import (
+    CHUNKED,
+    LENGTH,
+    NO_BODY,
+    BodyReader,
+    RequestHead,
+    ResponseHead,
+    body_reader,
+    encode_last_chunk,
+    parse_response_head,
+)
+
+MAX_INTERIM: Final = 100
+"""1xx responses to one request; a server that sends more is broken or hostile."""
+
+JOIN_MAX: Final = 16 * 1024
+"""Bytes that are rather copied into one than handed to the system in a list."""
+
+FINISH_SECONDS: Final = 5.0
+"""How long a server that has answered early may take to read the rest of the request."""
+
+WRITE_BUFFER: Final = 256 * 1024
+"""Bytes that wait to be sent before whoever produces them has to wait."""
+
+_NOTHING: Final[Pieces] = []
+
+
+class Keeper(Protocol):
+    """Where a connection goes when its lease ends."""
+
+    def put(self, connection: H1ClientConnection) -> None:
+        """Keep a connection that can serve another exchange."""
+
+    def discard(self, connection: H1ClientConnection) -> None:
+        """Forget a connection that is gone."""
+
+
+class ResponseReader:
+    """Turns the bytes that answer a request into what a listener hears. Knows no sockets.
+
+    Attributes:
+        whole: the final response has been heard to its end.
+        keep_alive: after it the connection may serve another exchange.
+        touched: a byte has come.
+        challenged: the server has begun to authenticate the connection, not the request (NTLM, Negotiate).
+        unparsed: what came of a head that is not whole.
+    """
+
+    __slots__ = (
+        "_body",
+        "_interims",
+        "_method",
+        "_upgrade",
+        "challenged",
+        "keep_alive",
+        "touched",
+        "unparsed",
+        "whole",
+    )
+
+    def begin(self, head: RequestHead) -> None:
+        """Expect the response to a request."""
+        self._method = head.method
+        self._upgrade = head.upgrade is not None
+        self._body: BodyReader | None = None
+        self._interims = 0
+        self.challenged = False
+        self.keep_alive = False
+        self.touched = False
+        self.unparsed = b""
+        self.whole = False
+
+    def feed(self, data: bytes, listener: FromServer) -> tuple[BytesFromServer, bytes] | None:
+        """Take bytes and tell ``listener``.
+
+        Returns:
+            Who listens from now on and the first bytes for it, once another protocol is spoken; else None.
+        """
+        body = self._body
+        if body is None:
+            if self.whole:
+                self.keep_alive = False  # nobody asked for these bytes
+                return None
+            self.touched = True
+            return self._feed_head(self.unparsed + data if self.unparsed else data, listener)
+        try:
+            pieces = body.feed(data)
+        except ProtocolError as error:
+            listener.response_broken(error, None, b"")
+            return None
+        if body.finished:
+            self._body = None
+            self.whole = True
+            self.keep_alive = self.keep_alive and not body.rest
+        listener.response_data(pieces, body.finished, body.trailers)
+        return None
+
+    def _feed_head(self, data: bytes, listener: FromServer) -> tuple[BytesFromServer, bytes] | None:
+        while True:
+            try:
+                head = parse_response_head(data, self._method)
+                if head is None:
+                    self.unparsed = data
+                    return None
+                rest = data[head.consumed :]
+                if head.status >= 200:
+                    self.unparsed = b""
+                    self._feed_final(head, rest, listener)
+                    return None
+                self._check_interim(head)
+            except ProtocolError as error:
+                self.unparsed = b""
+                listener.response_broken(error, None, data)
+                return None
+            self.unparsed = b""
+            if head.status == 101:
+                return listener.switched(head), rest
+            listener.response_interim(head)
+            if not rest:
+                return None
+            data = rest
+
+    def _check_interim(self, head: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > MAX_INTERIM:
+            raise ProtocolError(f"more than {MAX_INTERIM} interim responses", status=502)
+        if head.status == 101 and not self._upgrade:
+            raise ProtocolError("the server switched protocols unasked", status=502)
+
+    def _feed_final(self, head: ResponseHead, data: bytes, listener: FromServer) -> None:
+        framing = head.framing
+        if head.status == 401:
+            self.challenged = challenges_connection(head.raw)
+        if framing == NO_BODY:
+            self.whole = True
+            self.keep_alive = head.keep_alive and not data
+            listener.response(head, _NOTHING, True, b"")
+            return
+        if framing == LENGTH and head.content_length == len(data):
+            self.whole = True
+            self.keep_alive = head.keep_alive
+            listener.response(head, [data], True, b"")
+            return
+        body = body_reader(head)
+        pieces = _NOTHING
+        if data:
+            try:
+                pieces = body.feed(data)
+            except ProtocolError as error:
+                listener.response_broken(error, head, b"")
+                return
+        if body.finished:
+            self.whole = True
+            self.keep_alive = head.keep_alive and not body.rest
+        else:
+            self._body = body
+            self.keep_alive = head.keep_alive
+        listener.response(head, pieces, body.finished, body.trailers)
+
+    def end(self, listener: FromServer) -> bool:
+        """Take note that the connection has ended in order; return whether that completes the response."""
+        body = self._body
+        if body is None or not body.eof():
+            return False
+        self._body = None
+        self.whole = True
+        self.keep_alive = False
+        listener.response_data(_NOTHING, True, b"")
+        return True
+
+
+class H1ClientConnection(asyncio.Protocol):
+    """One connection to a server; the upstream port of the exchange it serves, one at a time.
+
+    Attributes:
+        capacity: how many exchanges it can serve at a time.
+        running: how many it serves.
+        route, server: where it leads, and what the log says of it.
+        owner: the client connection that alone may use it, because the server has authenticated the connection and not
+            the request (NTLM, Negotiate); 0 when it may be shared.
+        tenant: the client connection whose exchange it serves.
+        reused: it has served an exchange before.
+        closed: it is gone, or about to be.
+        idle_since: loop time at which its last lease ended.
+        handshake: its TLS, None where there is none.
+        noted: the session's stream in which that has been recorded last.
+    """
+
+    capacity: Final = 1
+
+    __slots__ = (
+        "_chunked",
+        "_closing",
+        "_early",
+        "_error",
+        "_keeper",
+        "_listener",
+        "_on_early",
+        "_paused",
+        "_raw",
+        "_reader",
+        "_secure",
+        "_socket",
+        "_spare",
+        "closed",
+        "full",
+        "handshake",
+        "idle_since",
+        "noted",
+        "owner",
+        "reused",
+        "route",
+        "running",
+        "server",
+        "tenant",
+        "transport",
+    )
+
+    def __init__(self, route: Route, server: Server, keeper: Keeper, sock: socket.socket) -> None:
+        self.route = route
+        self.server = server
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.owner = self.tenant = 0
+        self.running = 0
+        self.reused = self.closed = self.full = False
+        self.idle_since = 0.0
+        self.handshake: Handshake | None = None
+        self.noted: Stream | None = None
+        self._on_early: Callable[[], None] | None = None
+        self._keeper = keeper
+        self._socket = sock
+        self._secure = route.scheme == "https"
+        self._listener: FromServer | None = None
+        self._raw: BytesFromServer | None = None
+        self._reader = ResponseReader()
+        self._chunked = False
+        self._paused = False
+        self._spare: socket.socket | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._early = b""
+        self._error: Exception | None = None
+
+    # -- from the loop -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+
+    def data_received(self, data: bytes) -> None:
+        """Tell who listens; bytes that nobody asked for mean that the connection cannot be trusted any more."""
+        listener = self._listener
+        if listener is not None:
+            switched = self._reader.feed(data, listener)
+            if switched is not None:
+                self._listener = None
+                self._raw, rest = switched
+                if rest:
+                    self._raw.response_data([rest], False, b"")
+        elif self._raw is not None:
+            self._raw.response_data([data], False, b"")
+        elif self.reused:
+            self.abort()
+        else:  # the server speaks first, before whoever asked for the connection has it: uvloop reads that soon
+            self._early += data
+            self.pause()
+            self._tell_early()
+
+    def eof_received(self) -> bool:
+        """After a switch only this direction has ended, and ours stays open; else let the transport close."""
+        if self._raw is None or self._secure:
+            return False
+        self._raw.response_data(_NOTHING, True, b"")
+        return not self.closed
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who listens."""
+        self.closed = True
+        self._error = exc
+        if exc is not None and self._listener is not None:
+            self._read_last_words()
+        self._drop_spare()
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        self._keeper.discard(self)
+        self._tell_end()
+        self._tell_early()
+
+    def _tell_early(self) -> None:
+        on_early, self._on_early = self._on_early, None
+        if on_early is not None:
+            on_early()
+
+    def _keep_spare(self) -> None:
+        """Keep a second descriptor of the socket while a request with a body is sent.
+
+        A server may answer and close before it has read everything (413). Then a write fails, for which the loop closes
+        the socket, and the answer that lies in its buffer would be lost with it.
+        """
+        if self._spare is None:
+            with contextlib.suppress(OSError):  # without one only such an answer is in danger
+                self._spare = self._socket.dup()
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
+    def _read_last_words(self) -> None:
+        """Read what the server sent before a write to it failed; no more than a socket's buffer holds."""
+        if self._spare is None:
+            return
+        raw = bytearray()
+        with contextlib.suppress(OSError):
+            while data := self._spare.recv(WRITE_BUFFER):
+                raw += data
+        tls = self.transport.get_extra_info("ssl_object")
+        last = bytes(raw) if tls is None else tls.decrypt(raw)
+        if last:
+            self.data_received(last)
+
+    def _tell_end(self) -> None:
+        listener, self._listener = self._listener, None
+        raw, self._raw = self._raw, None
+        error = self._error
+        if isinstance(error, ssl.SSLError):
+            error = tls_error(error, side="server", host=self.route.name or self.route.host)
+        if raw is not None:
+            raw.server_left(error, False, b"")
+        elif listener is not None:
+            reader = self._reader
+            if error is not None or not reader.end(listener):
+                listener.server_left(error, self.reused and not reader.touched, reader.unparsed)
+
+    def pause_writing(self) -> None:
+        """The server does not read fast enough."""
+        self.full = True
+        listener = self._listener or self._raw
+        if listener is not None:
+            listener.server_full(True)
+
+    def resume_writing(self) -> None:
+        """The server reads again."""
+        self.full = False
+        listener = self._listener or self._raw
+        if listener is not None:
+            listener.server_full(False)
+
+    # -- from the pool -----------------------------------------------------------------------------------------------
+
+    def listen_early(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when bytes have come, or the end, although nobody has sent anything yet."""
+        if self._early or self.closed:
+            action()
+        else:
+            self._on_early = action
+
+    def lease(self, tenant: int) -> H1ClientConnection:
+        """Return the port for an exchange of the client connection ``tenant``."""
+        self.tenant = tenant
+        return self
+
+    def tick(self, now: int, timeouts: Timeouts) -> None:
+        """Pass the time on."""
+        listener = self._listener or self._raw
+        if listener is not None:
+            listener.tick(now, timeouts)
+
+    def abort(self) -> None:
+        """Break the connection; nobody is told."""
+        self._listener = self._raw = None
+        self.closed = True
+        self._drop_spare()
+        self.transport.abort()
+
+    def break_off(self) -> None:
+        """Break the connection and tell who listens: the recorder ends."""
+        self.closed = True
+        self._error = ConnectionAbortedError("the recorder stopped")
+        self.transport.abort()
+        self._tell_end()
+
+    # -- from the exchange -------------------------------------------------------------------------------------------
+
+    def send_request(self, request: Request, pieces: Pieces, end: bool, trailers: bytes, listener: FromServer) -> None:
+        """Send the head and what there is of the body; ``listener`` hears what comes, maybe before this returns."""
+        head = request.head
+        self._listener = listener
+        self._reader.begin(head)
+        if head.authenticates_connection:
+            self.owner = self.tenant
+        out = head.forward(request.target, upgrade=head.upgrade is not None, host=request.authority)
+        self._chunked = False
+        if end and head.framing == NO_BODY:
+            self._write([out])
+        elif end and head.framing == LENGTH and len(pieces) == 1 and len(pieces[0]) <= JOIN_MAX:
+            self._write([out + pieces[0]])
+        else:
+            self._chunked = head.framing == CHUNKED
+            if not end or sum(map(len, pieces)) > JOIN_MAX:
+                self._keep_spare()
+            self._send([out], pieces, end, trailers)
+        if self._early:
+            early, self._early = self._early, b""
+            self.resume()
+            self.data_received(early)
+        if self.closed:
+            self._tell_end()
+
+    def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        """Send more of the body; after a switch, bytes as they are."""
+        if self._raw is None:
+            self._send([], pieces, end, trailers)
+            return
+        if pieces:
+            self._write(pieces)
+        if end and not self.closed:
+            if self._secure:  # TLS as the loops do it cannot end one direction alone
+                self.transport.close()
+            else:
+                self.transport.write_eof()
+
+    def _send(self, parts: list[bytes], pieces: Pieces, end: bool, trailers: bytes) -> None:
+        if not self._chunked:
+            self._write([*parts, *pieces])
+            return
+        if pieces:
+            size = sum(map(len, pieces))
+            parts = [*parts, b"%x\r\n" % size, *pieces, b"\r\n"]
+        if end:
+            parts.append(encode_last_chunk(trailers))
+        self._write(parts)
+
+    def _write(self, parts: list[bytes]) -> None:
+        if self.closed or not parts:
+            return
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        elif self._secure or sum(map(len, parts)) <= JOIN_MAX:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.writelines(parts)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and not self.closed:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and not self.closed:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def give_back(self) -> None:
+        """End the lease; keep the connection if it can serve another exchange."""
+        self._listener = None
+        reader = self._reader
+        if reader.whole and reader.keep_alive and not self.closed:
+            self.reused = True
+            if reader.challenged:
+                self.owner = self.tenant
+            if self._paused:
+                self.resume()
+            if self._spare is not None:
+                self._drop_spare()
+            self._keeper.put(self)
+        else:
+            self.abort()
+
+    @property
+    def sent(self) -> bool:
+        """Whether what was to be sent has left this process."""
+        return not self.closed and not self.transport.get_write_buffer_size()
+
+    def finish(self) -> None:
+        """End the lease; close when the server has taken what was written, or does not within bounds."""
+        self._listener = None
+        if self.closed:
+            return
+        self.closed = True
+        self._drop_spare()
+        self.transport.close()
+        self._closing = asyncio.get_running_loop().call_later(FINISH_SECONDS, self.transport.abort)
+
+    def reset(self) -> None:
+        """End the lease in the middle."""
+        self.abort()
+
+    def note(self, stream: Stream) -> None:
+        """Record in a session's stream what is known of the connection."""
+        self.noted = stream
+        if self.handshake is not None:
+            note_handshake(stream, self.server.connection, self.handshake)
+
+    def switch(self, listener: BytesFromServer) -> None:
+        """Give all bytes to ``listener``."""
+        self._raw = listener
+        early, self._early = self._early, b""
+        if early:
+            self.resume()
+            listener.response_data([early], False, b"")
+        if self.closed:
+            self._tell_end()
+
+    def close(self) -> None:
+        """Send what is waiting to be sent, then end the connection; ``server_left`` follows."""
+        if not self.closed:
+            self.resume()
+            self.transport.close()

@@ -1,0 +1,83 @@
+"""What the log has of TLS, on both sides of the recorder: one frame a connection in every session that uses it."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from wiretape.log.format import MAX_CERTIFICATES, FrameType, TlsSeen
+from wiretape.recorder.exchange_log import Stream
+from wiretape.recorder.route import Route
+from wiretape.tls.client_hello import ClientHello
+
+
+class Handshake(NamedTuple):
+    """One handshake.
+
+    Attributes:
+        record: what the frame says, but for the connection's number, which is 0 here.
+        data: a client's raw ClientHello, or a server's certificates.
+    """
+
+    record: TlsSeen
+    data: bytes
+
+
+def client_handshake(
+    route: Route, hello: ClientHello, tls: ssl.SSLObject | None, code: str = "", error: str = ""
+) -> Handshake:
+    """Return what is known of a client's handshake; ``tls`` is None where it failed, for the reason given."""
+    alpn, version, cipher = _agreed(tls)
+    record = TlsSeen(
+        time.time_ns(), 0, "client", route.host, route.port, hello.sni or "", alpn, version, cipher, code, error
+    )
+    return Handshake(record, hello.raw)
+
+
+def server_handshake(route: Route, tls: ssl.SSLObject) -> Handshake:
+    """Return what is known of the handshake with a server."""
+    alpn, version, cipher = _agreed(tls)
+    chain = _chain(tls)
+    data = b""
+    for certificate in chain:
+        if len(data) + len(certificate) <= MAX_CERTIFICATES:
+            data += certificate
+    record = TlsSeen(
+        time.time_ns(),
+        0,
+        "server",
+        route.host,
+        route.port,
+        route.name or route.host,
+        alpn,
+        version,
+        cipher,
+        verified="off" if tls.context.verify_mode == ssl.CERT_NONE else "ok",
+        certificates=len(chain),
+    )
+    return Handshake(record, data)
+
+
+def _chain(tls: ssl.SSLObject) -> list[bytes]:
+    """Return the certificates that a server sent, in DER; before Python 3.13 only its own can be had."""
+    if sys.version_info >= (3, 13):
+        return list(tls.get_unverified_chain())
+    own = tls.getpeercert(binary_form=True)
+    return [own] if own else []
+
+
+def _agreed(tls: ssl.SSLObject | None) -> tuple[str, str, str]:
+    if tls is None:
+        return "", "", ""
+    cipher = tls.cipher()
+    return tls.selected_alpn_protocol() or "", tls.version() or "", cipher[0] if cipher else ""
+
+
+def note_handshake(stream: Stream, connection: int, handshake: Handshake) -> None:
+    """Write a handshake to a session's stream."""
+    record = msgspec.structs.replace(handshake.record, connection=connection)
+    stream.append(FrameType.TLS, 0, record, handshake.data)

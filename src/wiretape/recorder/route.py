@@ -1,0 +1,32 @@
+"""Where an exchange leads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Route(NamedTuple):
+    """A server, as the pool's key.
+
+    Attributes:
+        scheme: ``http``, ``https``, or ``tcp`` for a tunnel whose bytes are not understood.
+        host: a name or an address, lower case, IPv6 without brackets.
+        port: 1 to 65535.
+        name: the name that TLS asks for (SNI) where it is not the host, else "".
+    """
+
+    scheme: str
+    host: str
+    port: int
+    name: str = ""
+
+    @property
+    def where(self) -> str:
+        """Return ``host:port`` for a sentence."""
+        return address_text((self.host, self.port))
+
+
+def address_text(address: tuple[Any, ...]) -> str:
+    """Return a socket's address as ``host:port``, an IPv6 address in brackets."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
