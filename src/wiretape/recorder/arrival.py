@@ -77,7 +77,9 @@ class Arrival:
             self._sock.close()
 
     def _connection(self, source: str, origin: Route | None = None) -> H1ServerConnection:
-        return H1ServerConnection(self._context, Client(self._number, self._name, source, self._accepted_at), origin=origin)
+        return H1ServerConnection(
+            self._context, Client(self._number, self._name, source, self._accepted_at), origin=origin
+        )
 
     async def _serve(self, connection: H1ServerConnection) -> None:
         await self._context.loop.connect_accepted_socket(lambda: connection, self._sock)
@@ -232,7 +234,17 @@ class Arrival:
 
     def _open_connect(self, head: RequestHead, host: str, port: int) -> ExchangeLog:
         log = ExchangeLog(self._context.stream)
-        record = Opened(time.time_ns(), self._number, "", host, port, self._name, len(head.raw), "connect", accepted_at=self._accepted_at)
+        record = Opened(
+            time.time_ns(),
+            self._number,
+            "",
+            host,
+            port,
+            self._name,
+            len(head.raw),
+            "connect",
+            accepted_at=self._accepted_at,
+        )
         log.opened(record, head.raw, b"", True)
         return log
 

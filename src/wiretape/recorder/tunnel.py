@@ -25,8 +25,8 @@ class Tunnel:
 
     __slots__ = (
         "_client_ended",
-        "_client_error",
         "_client_gone",
+        "_cut",
         "_downstream",
         "_ended",
         "_log",
@@ -41,7 +41,7 @@ class Tunnel:
         self._log = log
         self._client_ended = False
         self._client_gone = False
-        self._client_error: Exception | None = None
+        self._cut = False
         self._server_ended = False
         self._ended = False
         self._moved = _clock()
@@ -65,13 +65,18 @@ class Tunnel:
         if self._ended or self._client_gone:
             return
         self._client_gone = True
+        # A client that had ended its side and now refuses a last word (close_notify of TLS) has what it wanted.
+        self._cut = self._downstream.full or (error is not None and not self._client_ended)
+        if error is not None and not self._upstream.full:
+            self._break_off()
+            return
+        self._upstream.resume()  # what the server still says is for nobody; unread it would reset the connection
         if not self._client_ended:
-            self._client_error = error
             self.request_data([], True, b"")
 
     def client_full(self, full: bool) -> None:
         """Let the server wait for a client that does not read, or go on."""
-        if full:
+        if full and not self._client_gone:
             self._upstream.pause()
         else:
             self._upstream.resume()
@@ -82,10 +87,14 @@ class Tunnel:
         """Pass bytes to the client."""
         if self._ended or self._server_ended:
             return
+        self._server_ended = end
+        if self._client_gone:
+            if end:
+                self._upstream.close()
+            return
         self._moved = _clock()
         for piece in pieces:
             self._log.response_size += len(piece)
-        self._server_ended = end
         if end and self._client_ended:
             if pieces:
                 self._log.stream.release(self._to_client, (pieces, False))
@@ -115,16 +124,22 @@ class Tunnel:
         if self._ended or not (self._client_ended or self._server_ended):
             return
         if idle > timeouts.idle or (self._client_gone and not self._upstream.full and idle > LINGER_SECONDS):
-            self._upstream.reset()
-            self._end(None)
+            self._break_off()
+
+    def _break_off(self) -> None:
+        self._upstream.reset()
+        self._end(None)
 
     def _end(self, error: Exception | None) -> None:
         self._ended = True
         log = self._log
-        if error is not None and not (self._client_ended and self._server_ended):
-            log.done(EndState.FAILED, code="server-reset", error=f"the server broke the tunnel off: {error}")
-        elif self._client_error is not None:
-            message = f"the client broke the tunnel off: {self._client_error}"
+        if self._upstream.full or (error is not None and not (self._client_ended and self._server_ended)):
+            code = "server-reset" if isinstance(error, ConnectionResetError) else "server-closed"
+            cause = f": {error}" if error is not None else ""
+            message = f"the server broke the tunnel off; its last bytes may be lost{cause}"
+            log.done(EndState.FAILED, code=code, error=message)
+        elif self._cut:
+            message = "the client left the tunnel before it had been sent everything"
             log.done(EndState.ABORTED, code="client-left", error=message)
         else:
             log.done(EndState.COMPLETE)
