@@ -452,7 +452,7 @@ def test_decisions_about_an_exchange_whose_client_left_do_nothing() -> None:
 def switched(setting: Setting) -> FakeUpstream:
     """Begin an exchange whose server speaks another protocol from now on."""
     upstream = asked(setting)
-    upstream.listener = upstream.server_side.switched(response_head(101))
+    upstream.raw = upstream.server_side.switched(response_head(101))
     setting.stream.flush()
     assert setting.client.events == [("switched", 101)]
     return upstream
@@ -461,7 +461,7 @@ def switched(setting: Setting) -> FakeUpstream:
 def test_a_tunnel_counts_what_passes_and_ends_when_both_sides_have_ended() -> None:
     setting = Setting()
     upstream = switched(setting)
-    client, server = setting.client.listener, upstream.listener
+    client, server = setting.client.listener, upstream.raw
     assert client is not None
     assert server is not None
     client.request_data([b"ping"], False, b"")
@@ -485,7 +485,7 @@ def test_a_tunnel_counts_what_passes_and_ends_when_both_sides_have_ended() -> No
 def test_a_server_that_ends_its_side_of_a_tunnel_still_gets_what_the_client_sends() -> None:
     setting = Setting()
     upstream = switched(setting)
-    client, server = setting.client.listener, upstream.listener
+    client, server = setting.client.listener, upstream.raw
     assert client is not None
     assert server is not None
     server.response_data([], True, b"")
@@ -501,7 +501,7 @@ def test_a_server_that_ends_its_side_of_a_tunnel_still_gets_what_the_client_send
 def test_a_client_that_leaves_a_tunnel_has_its_last_bytes_delivered_before_the_end_is_recorded() -> None:
     setting = Setting()
     upstream = switched(setting)
-    client, server = setting.client.listener, upstream.listener
+    client, server = setting.client.listener, upstream.raw
     assert client is not None
     assert server is not None
     client.request_data([b"last"], False, b"")
@@ -519,7 +519,7 @@ def test_a_client_that_leaves_a_tunnel_has_its_last_bytes_delivered_before_the_e
 def test_the_record_of_a_tunnel_says_who_broke_it_off(by: str, state: EndState, code: str) -> None:
     setting = Setting()
     upstream = switched(setting)
-    client, server = setting.client.listener, upstream.listener
+    client, server = setting.client.listener, upstream.raw
     assert client is not None
     assert server is not None
     if by == "client":
@@ -535,7 +535,7 @@ def test_the_record_of_a_tunnel_says_who_broke_it_off(by: str, state: EndState, 
 def test_a_server_that_forgets_a_tunnel_whose_client_is_gone_is_left_once_it_has_everything(full: bool) -> None:
     setting = Setting()
     upstream = switched(setting)
-    client, server = setting.client.listener, upstream.listener
+    client, server = setting.client.listener, upstream.raw
     assert client is not None
     assert server is not None
     client.client_left(None)
@@ -548,7 +548,7 @@ def test_a_server_that_forgets_a_tunnel_whose_client_is_gone_is_left_once_it_has
 def test_a_silent_tunnel_lives_on() -> None:
     setting = Setting()
     upstream = switched(setting)
-    server = upstream.listener
+    server = upstream.raw
     assert server is not None
     server.tick(1 << 62, Timeouts())
     assert setting.stream.dones == []

@@ -101,6 +101,11 @@ class FakeStream:
             for action, argument in last:
                 action(argument)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is to be released yet."""
+        return bool(self._released or self._last)
+
     @staticmethod
     def kinds(frames: list[tuple[int, Record, bytes]]) -> list[int]:
         """Return the kinds of frames."""
@@ -218,6 +223,7 @@ class FakeUpstream:
         self.sent = True
         self.ended = False
         self.listener: FromServer | BytesFromServer | None = None
+        self.raw: BytesFromServer | None = None
         self._stream = stream
 
     @property
@@ -244,7 +250,7 @@ class FakeUpstream:
 
     def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Note pieces."""
-        if self.listener is not None and not isinstance(self.listener, Exchange):
+        if self.raw is not None:
             assert not self.ended
             self.body += b"".join(pieces)
         else:
@@ -279,7 +285,7 @@ class FakeUpstream:
 
     def switch(self, listener: BytesFromServer) -> None:
         """Take who listens from now on."""
-        self.listener = listener
+        self.raw = listener
 
     def close(self) -> None:
         """Note an orderly end."""
@@ -292,6 +298,7 @@ class FakeSearch:
     def __init__(self, seeker: Seeker) -> None:
         self.seeker = seeker
         self.cancelled = False
+        self.over = False
 
     def cancel(self) -> None:
         """Note it."""
