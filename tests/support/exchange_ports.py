@@ -72,7 +72,7 @@ class FakeStream:
         """Count."""
         self.ended += 1
 
-    def count_unrecorded(self) -> None:
+    def count_unrecorded(self, count: int = 1) -> None:
         """No test gets here."""
         raise AssertionError
 

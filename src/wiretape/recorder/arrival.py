@@ -287,23 +287,24 @@ class Arrival:
 
         SO_RCVLOWAT makes the socket readable only when there is more than was seen, so waiting costs nothing.
         """
-        async with asyncio.timeout(seconds):
-            waited_for = 1
-            while True:
-                try:
-                    data = self._seen = self._sock.recv(MAX_HEAD + 1, socket.MSG_PEEK)
-                except BlockingIOError:
-                    data = None
-                if data is not None and (not data or enough(data)):
-                    break
-                if data is not None and len(data) < waited_for:
-                    data = b""  # readable without the bytes that were waited for: the client has ended its side
-                    break
-                waited_for = len(data) + 1 if data else 1
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, waited_for)
-                await self._readable()
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        return data
+        waited_for = 1
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        data = self._seen = self._sock.recv(MAX_HEAD + 1, socket.MSG_PEEK)
+                    except BlockingIOError:
+                        data = None
+                    if data is not None and (not data or enough(data)):
+                        return data
+                    if data is not None and len(data) < waited_for:
+                        return b""  # readable without the bytes that were waited for: the client has ended its side
+                    waited_for = len(data) + 1 if data else 1
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, waited_for)
+                    await self._readable()
+        finally:
+            if waited_for > 1:  # whoever has the socket then may want single bytes
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     async def _readable(self) -> None:
         loop = self._context.loop

@@ -340,12 +340,18 @@ class Exchange:
         upstream = self._upstream
         if upstream is None or self._progress == _WHOLE:
             return
-        early = self._progress != _DISPATCHED and self._early
-        self._upstream = None
-        if early:
-            upstream.finish()
+        if self._progress == _COMING:
+            self._log.stream.release(Exchange._finish_lease, self)
+        elif self._early:
+            self._finish_lease()
         else:
+            self._upstream = None
             upstream.give_back()
+
+    def _finish_lease(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.finish()
 
     def _release_head(self, pieces: Pieces) -> None:
         if self._refusal is None and self._head is not None:

@@ -70,8 +70,8 @@ class Stream(Protocol):
     def end(self, *, dropped: bool = False, seq: int = 0) -> None:
         """Count an exchange as ended; ``dropped`` when it is not in the log whole."""
 
-    def count_unrecorded(self) -> None:
-        """Count an exchange that cannot be recorded."""
+    def count_unrecorded(self, count: int = 1) -> None:
+        """Count exchanges that cannot be recorded."""
 
     def append(self, kind: int, seq: int, record: Record, data: bytes = b"", flags: int = 0) -> None:
         """Gather a frame."""

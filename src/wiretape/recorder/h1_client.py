@@ -41,6 +41,8 @@ WRITE_BUFFER: Final = 256 * 1024
 """Bytes that wait to be sent before whoever produces them has to wait."""
 
 _NOTHING: Final[Pieces] = []
+_AFTER_HANDSHAKE: Final = frozenset({"upstream-wants-certificate", "upstream-refused-certificate"})
+"""What a server of TLS 1.3 says when the handshake is through for us."""
 
 
 class Keeper(Protocol):
@@ -296,7 +298,7 @@ class H1ClientConnection(asyncio.Protocol):
         self.closed = True
         self._error = exc
         if exc is not None and self._listener is not None:
-            self._read_last_words()
+            self._error = self._read_last_words() or exc
         self._drop_spare()
         if self._closing is not None:
             self._closing.cancel()
@@ -311,10 +313,10 @@ class H1ClientConnection(asyncio.Protocol):
             on_early()
 
     def _keep_spare(self) -> None:
-        """Keep a second descriptor of the socket while a request with a body is sent.
+        """Keep a second descriptor of the socket while a request is sent that the server may not read to its end.
 
-        A server may answer and close before it has read everything (413). Then a write fails, for which the loop closes
-        the socket, and the answer that lies in its buffer would be lost with it.
+        It may say why (413, an alert that it wants a certificate) and close. Then a write fails, for which the loop
+        closes the socket, and what the server said lies in its buffer and would be lost with it.
         """
         if self._spare is None:
             with contextlib.suppress(OSError):  # without one only such an answer is in danger
@@ -325,25 +327,30 @@ class H1ClientConnection(asyncio.Protocol):
             self._spare.close()
             self._spare = None
 
-    def _read_last_words(self) -> None:
-        """Read what the server sent before a write to it failed; no more than a socket's buffer holds."""
+    def _read_last_words(self) -> Exception | None:
+        """Read what the server sent before a write to it failed; return its TLS alert if that was the last of it.
+
+        No more than a socket's buffer holds.
+        """
         if self._spare is None:
-            return
+            return None
         raw = bytearray()
         with contextlib.suppress(OSError):
             while data := self._spare.recv(WRITE_BUFFER):
                 raw += data
         tls = self.transport.get_extra_info("ssl_object")
-        last = bytes(raw) if tls is None else tls.decrypt(raw)
+        last, alert = (bytes(raw), None) if tls is None else tls.decrypt(raw)
         if last:
             self.data_received(last)
+        return cast("Exception | None", alert)
 
     def _tell_end(self) -> None:
         listener, self._listener = self._listener, None
         raw, self._raw = self._raw, None
         error = self._error
         if isinstance(error, ssl.SSLError):
-            error = tls_error(error, side="server", host=self.route.name or self.route.host)
+            reason = tls_error(error, side="server", host=self.route.name or self.route.host)
+            error = reason if reason.code in _AFTER_HANDSHAKE else error
         if raw is not None:
             raw.server_left(error, False, b"")
         elif listener is not None:
@@ -408,6 +415,8 @@ class H1ClientConnection(asyncio.Protocol):
         self._reader.begin(head)
         if head.authenticates_connection:
             self.owner = self.tenant
+        if not self.reused:  # a new one may be refused at once: a client certificate, a full server
+            self._keep_spare()
         out = head.forward(request.target, upgrade=head.upgrade is not None, host=request.authority)
         self._chunked = False
         if end and head.framing == NO_BODY:
