@@ -88,9 +88,28 @@ class LogVersionError(LogError):
 
 
 class DamagedError(LogError):
-    """Bytes of a log do not check."""
+    """Bytes of a log do not check.
+
+    ``segment``, ``offset`` and ``length`` say where: the segment's file name, and bytes in it. ``length`` is None where
+    nothing says how far it goes, and all three are unset ("" and None) where it is no place in one segment.
+    """
 
     code = "damaged"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        segment: str = "",
+        offset: int | None = None,
+        length: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.segment = segment
+        self.offset = offset
+        self.length = length
 
 
 class NetworkError(WiretapeError):

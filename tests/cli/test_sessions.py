@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.bodies import body_for
-from harness.logs import Recording, new_session
+from harness.logs import Recording, closed_session, new_session
 from tests.cli.support import COMMAND, wiretape, wiretape_json
+from wiretape.cli.main import run
 
 
 def copy(recorded: Path, tmp_path: Path) -> Path:
@@ -275,3 +276,21 @@ def test_a_shell_is_offered_the_names_of_sessions(recorded: Path, root: Path) ->
 
     assert offered("wiretape query ma", recorded) == b"plain,made\n"
     assert offered("wiretape verify ", root) == b"plain,last\n"
+
+
+def test_p11_a_query_of_a_log_that_is_far_ahead_of_its_index_is_bounded_and_says_how_far_it_goes(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed_session(root, 40)
+    monkeypatch.setattr("wiretape.cli.commands.query.WAIT", 0.0)
+    monkeypatch.setattr("wiretape.session.index.follow.BATCH_FRAMES", 8)
+    answers = []
+    for _ in range(50):
+        assert run(["query", "last", "--json", "--root", str(root)]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+        if answers[-1]["matched"] == 40:
+            break
+    assert answers[0]["matched"] < 40
+    assert answers[0]["coverage"]["throughSeq"] < 40
+    assert answers[0]["coverage"]["notes"]
+    assert answers[-1]["matched"] == 40

@@ -88,8 +88,16 @@ def test_one_frame_is_read_by_its_offset_and_nothing_else_is(tmp_path: Path) -> 
     for offset, size, kind, seq in segment.frames:
         frame = read_frame(path, offset, segment.salt)
         assert (frame.size, frame.kind, frame.seq) == (size, kind, seq)
-    with pytest.raises(DamagedError, match="at 3"):
+    with pytest.raises(DamagedError, match="at 3") as nothing:
         read_frame(path, 3, segment.salt)
+    assert (nothing.value.segment, nothing.value.offset, nothing.value.length) == (path.name, 3, None)
+    offset, size, _, _ = segment.frames[-1]
+    data = bytearray(path.read_bytes())
+    data[offset + size - 1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match="checksum") as damaged:
+        read_frame(path, offset, segment.salt)
+    assert (damaged.value.segment, damaged.value.offset, damaged.value.length) == (path.name, offset, size)
     with pytest.raises(DamagedError):
         read_frame(path, 0, segment.salt + 1)
     with pytest.raises(DamagedError):

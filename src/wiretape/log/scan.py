@@ -318,7 +318,12 @@ def _frame_at(file: Readable, name: str, offset: int, salt: int) -> Frame:
     block = read_at(file, _ONE_READ, offset)
     header = header_at(block, 0, offset, salt, name)
     if header is None:
-        raise DamagedError(f"{name} has no sound frame at {offset}", hint="run `wiretape verify` on the session")
+        raise DamagedError(
+            f"{name} has no sound frame at {offset}",
+            hint="run `wiretape verify` on the session",
+            segment=name,
+            offset=offset,
+        )
     end = HEADER_SIZE + header.length
     if len(block) < end:
         block = read_at(file, end, offset)
@@ -327,6 +332,9 @@ def _frame_at(file: Readable, name: str, offset: int, salt: int) -> Frame:
         raise DamagedError(
             f"{name} is damaged at {offset}, {end} bytes long: the checksum does not agree",
             hint="run `wiretape verify` on the session",
+            segment=name,
+            offset=offset,
+            length=end,
         )
     return Frame(header.type, header.flags, header.seq, name, offset, header.head_length, payload)
 

@@ -29,7 +29,8 @@ def main(argv: list[str]) -> int:
                 json=True,
                 idle_exit=idle_exit,
                 loop=loop_from(os.environ),
-            )
+            ),
+            client_comes=True,
         )
     except WiretapeError as error:
         print(f"wiretape: {error}", file=sys.stderr)  # noqa: T201  it is the daemon's log

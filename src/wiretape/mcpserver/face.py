@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ class McpFace:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+
+    def warm_up(self) -> None:
+        """Begin to import the SDK: a client is on its way. It goes on beside everything else."""
+        threading.Thread(target=_import, name="mcp-sdk", daemon=True).start()
 
     async def check(self, toolsets: Sequence[str] | None) -> None:
         """Refuse toolsets that do not exist.

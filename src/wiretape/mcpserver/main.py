@@ -8,13 +8,21 @@ from wiretape.daemon.service import Service
 from wiretape.settings import ServeOptions
 
 
-def run_serve(options: ServeOptions) -> int:
-    """Serve in the foreground until told to end; see ``wiretape.daemon.main.run_serve``."""
-    return run_daemon(options, _make_face)
+def run_serve(options: ServeOptions, *, client_comes: bool = False) -> int:
+    """Serve in the foreground until told to end; see ``wiretape.daemon.main.run_serve``.
 
+    Args:
+        options: what to serve.
+        client_comes: an MCP client has started this daemon: the SDK is imported at once, not when it is there.
+    """
 
-def _make_face(service: Service) -> Face:
-    # Imported when the recorders are already starting: they take longest of all.
-    from wiretape.mcpserver.face import McpFace  # noqa: PLC0415
+    def make_face(service: Service) -> Face:
+        # Imported when the recorders are already starting: they take longest of all.
+        from wiretape.mcpserver.face import McpFace  # noqa: PLC0415
 
-    return McpFace(service)
+        face = McpFace(service)
+        if client_comes:
+            face.warm_up()
+        return face
+
+    return run_daemon(options, make_face)

@@ -68,6 +68,10 @@ def _print_page(page: QueryPage) -> None:
         note(f"more: --cursor {page.next_cursor}")
 
 
+WAIT = 5.0
+"""Seconds that an answer without a bar may wait for an index that is far behind."""
+
+
 @click.command("query", epilog=EXAMPLES)
 @session_argument
 @filter_options
@@ -94,6 +98,8 @@ def command(
     """
     with open_catalogue(root).open(session) as opened:
         bring_up(opened)
+        # Under a bar a person decides how long to wait; a program gets what there is, and what its coverage says.
+        opened.patience = WAIT
         page = opened.query(make_filter(filters), sort=sort, limit=limit, cursor=cursor)
     if as_json:
         print_value(page)
