@@ -203,6 +203,30 @@ def test_p14_an_answer_to_a_head_alone_does_not_claim_that_the_body_arrived(
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_p14_a_body_that_was_never_sent_is_not_made_of_the_next_request(
+    recorder: RecorderProcess, origin: CheckingOrigin, chunked: bool
+) -> None:
+    """A client that asked whether it should send the body, and was answered otherwise, has none to send."""
+    head, _ = upload(origin, "early", "unsent", chunked=chunked)
+    with connect(recorder, origin) as client:
+        client.send(head.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        answer = client.read_response("POST")
+        assert (answer.status, answer.body) == (200, b"unsent")
+        with contextlib.suppress(OSError):  # it may have been told to go, and be gone
+            client.send(b"".join(upload(origin, "after", "next", 10)))
+        if answer.header("Connection") == "close":
+            assert client.at_end()
+        else:
+            assert client.read_response("POST").body == b"next"
+    with connect(recorder, origin) as client:
+        client.send(b"".join(upload(origin, "after", "third", 10)))
+        assert client.read_response("POST").body == b"third"
+    assert origin.strangers == []
+    assert origin.arrival("unsent").size == 0
+    assert not says_whole(done_count(recorder, 2)[0])
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_an_answer_that_was_given_before_the_upload_failed_reaches_client_and_log(
     recorder: RecorderProcess, origin: CheckingOrigin, chunked: bool
 ) -> None:

@@ -200,3 +200,21 @@ def test_a_tunnel_whose_client_left_before_it_had_everything_is_not_recorded_as_
     assert exchange.state == "aborted"
     assert exchange.done is not None
     assert exchange.done.error_code == "client-left"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_tunnel_that_is_open_when_the_recorder_stops_is_not_recorded_as_complete(
+    recorder: RecorderProcess, way: str
+) -> None:
+    def act(connection: socket.socket) -> None:
+        connection.sendall(connection.recv(2))
+        connection.recv(1)
+
+    with Peer(way, act) as peer, tunnel(recorder, way, peer) as client:
+        assert client.read_exactly(2) == b"\x00\x01"
+        assert recorder.stop() == 0
+        exchange = only(recorder)
+    assert exchange.state in ("aborted", "failed")
+    assert exchange.done is not None
+    assert "the recorder stopped" in exchange.done.error
+    assert (exchange.done.request_size, exchange.done.response_size) == (2, 2)
