@@ -334,3 +334,12 @@ def test_what_is_sent_on_is_a_request_again_and_stays_as_it_is_when_sent_on_once
     assert parse(again.forward(b"/x", upgrade=upgrade, host=host)).headers() == again.headers()
     names = {name.lower() for name, _ in again.headers()}
     assert not names & {b"keep-alive", b"proxy-connection"}
+
+
+@pytest.mark.parametrize("following", [b"", b"rest"])
+def test_a_request_line_alone_can_be_too_long_however_it_arrives(following: bytes) -> None:
+    raw = b"GET /" + b"x" * MAX_HEAD + b" HTTP/1.1\r\nHost: h\r\n\r\n" + following
+    for buf in (raw, raw[:-2], raw[: MAX_HEAD + 1]):
+        with pytest.raises(ProtocolError) as caught:
+            parse_request_head(buf)
+        assert caught.value.status == 431

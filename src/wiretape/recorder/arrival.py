@@ -94,13 +94,11 @@ class Arrival:
     # -- CONNECT -----------------------------------------------------------------------------------------------------
 
     async def _serve_connect(self) -> None:
-        data = await self._peek(lambda seen: parse_request_head(seen) is not None, HANDSHAKE_SECONDS)
-        head = parse_request_head(data)
+        head = await self._take_head()
         if head is None:
             self._sock.close()
             return
         host, port = parse_authority(head.target)
-        self._sock.recv(head.consumed)
         if self._context.ourselves.named(host, port):
             raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
         self._answer(_ESTABLISHED)
@@ -305,6 +303,28 @@ class Arrival:
         finally:
             if waited_for > 1:  # whoever has the socket then may want single bytes
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    async def _take_head(self) -> RequestHead | None:
+        """Take a request's head off the socket, and nothing of what follows it; None when the client left.
+
+        It is taken as it comes: what is only looked at stays in the socket's buffer, which a long head fills.
+        """
+        taken = b""
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            while True:
+                try:
+                    data = self._sock.recv(MAX_HEAD + 1, socket.MSG_PEEK)
+                except BlockingIOError:
+                    await self._readable()
+                    continue
+                if not data:
+                    return None
+                self._seen = taken + data
+                head = parse_request_head(self._seen)
+                self._sock.recv((head.consumed if head else len(self._seen)) - len(taken))
+                if head is not None:
+                    return head
+                taken = self._seen
 
     async def _readable(self) -> None:
         loop = self._context.loop

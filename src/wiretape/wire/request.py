@@ -28,6 +28,7 @@ from wiretape.wire.grammar import (
     CHUNKED,
     END_OF_HEAD,
     LENGTH,
+    MAX_HEAD,
     NO_BODY,
     TOKEN,
     check_size,
@@ -206,7 +207,7 @@ def parse_request_head(buf: bytes) -> RequestHead | None:
     fields = None
     # Mostly the buffer is one head and no more; then its end need not be searched. A block with another empty line
     # in it is not well-formed, so the guess cannot go wrong.
-    if buf[-4:] == END_OF_HEAD and size - at <= MAX_CACHED:
+    if buf[-4:] == END_OF_HEAD and size - at <= MAX_CACHED and size <= MAX_HEAD:
         fields = _read_cached(buf[at:])
     if fields is None:
         end = buf.find(END_OF_HEAD, at)
