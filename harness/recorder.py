@@ -40,6 +40,7 @@ class RecorderProcess:
         *,
         upstream_ca: Path | None = None,
         insecure: bool = False,
+        strict_http: bool = False,
         loop: str = "uvloop",
         limits: str = "",
         record_options: dict[str, Any] | None = None,
@@ -47,6 +48,7 @@ class RecorderProcess:
         self.root = root
         self._upstream_ca = upstream_ca
         self._insecure = insecure
+        self._strict_http = strict_http
         self._loop = loop
         self._limits = limits
         self._options = record_options or {}
@@ -68,7 +70,7 @@ class RecorderProcess:
         theirs.close()
         self._control = mine
         self._channel = BlockingChannel(mine)
-        upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca)
+        upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca, strict_http=self._strict_http)
         self.ask("configure", **to_wire(RecorderSettings(root=self.root, listen_fd=listening, upstream=upstream)))
         self.ask("accept")
 

@@ -78,11 +78,13 @@ class UpstreamSettings(Setting, frozen=True):
         workers: recorder processes.
         insecure: do not verify the servers' certificates.
         ca: a PEM file of further roots to trust.
+        strict_http: refuse responses that RFC 9112 forbids, instead of mending what clients live with.
     """
 
     workers: int = 1
     insecure: bool = False
     ca: Path | None = None
+    strict_http: bool = False
 
 
 class MaintenanceSettings(Setting, frozen=True):

@@ -28,6 +28,7 @@ class Dialer:
         ourselves: where wiretape itself listens; a connection that comes out there is refused, by whatever name.
         numbers: the numbers that they get in the log.
         seconds: how long to wait for one address to answer, and again for the TLS handshake.
+        strict_http: refuse responses that RFC 9112 forbids.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Dialer:
         ourselves: Ourselves,
         numbers: Iterator[int],
         seconds: float,
+        *,
+        strict_http: bool = False,
     ) -> None:
         self._loop = loop
         self._contexts = contexts
         self._ourselves = ourselves
         self._numbers = numbers
         self._seconds = seconds
+        self._strict_http = strict_http
 
     async def connect(self, route: Route, keeper: Keeper) -> tuple[H1ClientConnection, ConnectTimes]:
         """Connect to ``route``; ``keeper`` takes the connection when its lease ends.
@@ -59,7 +63,8 @@ class Dialer:
             raise NetworkError(LOOP, hint=LOOP_HINT, code="loop")
         connected = _clock()
         secure = route.scheme == "https"
-        connection = H1ClientConnection(route, Server(next(self._numbers), *_ends(sock)), keeper, sock)
+        server = Server(next(self._numbers), *_ends(sock))
+        connection = H1ClientConnection(route, server, keeper, sock, strict_http=self._strict_http)
         try:
             transport, _ = await self._loop.create_connection(
                 lambda: connection,

@@ -70,6 +70,7 @@ class ResponseReader:
         "_body",
         "_interims",
         "_method",
+        "_strict",
         "_upgrade",
         "challenged",
         "keep_alive",
@@ -77,6 +78,10 @@ class ResponseReader:
         "unparsed",
         "whole",
     )
+
+    def __init__(self, strict: bool = False) -> None:
+        """``strict``: refuse responses that RFC 9112 forbids, instead of mending what clients live with."""
+        self._strict = strict
 
     def begin(self, head: RequestHead) -> None:
         """Expect the response to a request."""
@@ -118,7 +123,7 @@ class ResponseReader:
     def _feed_head(self, data: bytes, listener: FromServer) -> tuple[BytesFromServer, bytes] | None:
         while True:
             try:
-                head = parse_response_head(data, self._method)
+                head = parse_response_head(data, self._method, strict=self._strict)
                 if head is None:
                     self.unparsed = data
                     return None
@@ -236,7 +241,9 @@ class H1ClientConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, route: Route, server: Server, keeper: Keeper, sock: socket.socket) -> None:
+    def __init__(
+        self, route: Route, server: Server, keeper: Keeper, sock: socket.socket, *, strict_http: bool = False
+    ) -> None:
         self.route = route
         self.server = server
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -252,7 +259,7 @@ class H1ClientConnection(asyncio.Protocol):
         self._secure = route.scheme == "https"
         self._listener: FromServer | None = None
         self._raw: BytesFromServer | None = None
-        self._reader = ResponseReader()
+        self._reader = ResponseReader(strict_http)
         self._chunked = False
         self._paused = False
         self._spare: socket.socket | None = None

@@ -163,7 +163,9 @@ class Worker:
         # Unique within a session also across recorder restarts: each run has 32 bits of its own.
         numbers = itertools.count((secrets.randbits(30) << 32) + 1)
         timeouts = Timeouts()
-        pool = Pool(self._loop, Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect), timeouts)
+        strict = settings.upstream.strict_http
+        dialer = Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect, strict_http=strict)
+        pool = Pool(self._loop, dialer, timeouts)
         self._context = Context(self._loop, pool, ServerContexts(authority), numbers, ourselves=ourselves)
         self._listener = Listener(self._context, listening)
 

@@ -94,6 +94,11 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     metavar="FILE",
     help="Trust the roots in this PEM file too.",
 )
+@click.option(
+    "--strict-http",
+    is_flag=True,
+    help="Refuse responses that RFC 9112 forbids (502), instead of mending what clients live with.",
+)
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
 @root_option
 @json_option
@@ -113,6 +118,7 @@ def command(
     no_record: bool,
     insecure_upstream: bool,
     upstream_ca: Path | None,
+    strict_http: bool,
     idle_exit: float | None,
     root: Path,
     as_json: bool,
@@ -142,6 +148,7 @@ def command(
             workers=workers,
             insecure=insecure_upstream,
             ca=None if upstream_ca is None else upstream_ca.absolute(),
+            strict_http=strict_http,
         ),
         maintenance=maintenance_from({**os.environ, **given}),
         json=as_json,

@@ -108,7 +108,7 @@ def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
         raise UsageError(f"upstream_ca: {shown[:80]!r} is no path of a file: {error}", hint=_CA_HINT) from error
     if not found:
         raise UsageError(f"upstream_ca: there is no file {str(path)[:400]}", hint=_CA_HINT)
-    return UpstreamSettings(workers=given.workers, insecure=insecure or given.insecure, ca=path)
+    return msgspec.structs.replace(given, insecure=insecure or given.insecure, ca=path)
 
 
 TOOLS = (proxy_start, proxy_stop, proxy_status, proxy_get_ca_cert)
