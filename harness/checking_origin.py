@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from harness.acceptor import Acceptor
 from harness.bodies import body_for
 
 _LINE = re.compile(rb"(?:GET|POST) (?:http://[^/]+)?/(after|early|held|half|refuse)/([\w.-]+)/(\d+) HTTP/1\.1\r\n")
@@ -47,26 +48,20 @@ class CheckingOrigin:
     Attributes:
         go_on: set by the test, lets answers of ``held`` be followed by reading.
         strangers: bytes that belong to no request where they stood.
-        connections: how many were accepted.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, receive_buffer: int = 0) -> None:
         self.go_on = threading.Event()
         self.strangers: list[str] = []
-        self.connections = 0
-        self._tls = tls
         self._arrivals: dict[str, Arrival] = {}
-        self._open: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.socket()
-        if receive_buffer:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen(256)
-        self.port: int = self._listener.getsockname()[1]
-        self.authority = f"{'localhost' if tls else '127.0.0.1'}:{self.port}"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
+        self._acceptor = Acceptor(self._serve, tls, receive_buffer=receive_buffer)
+        self.port = self._acceptor.port
+        self.authority = self._acceptor.authority
+
+    @property
+    def connections(self) -> int:
+        """How many were accepted."""
+        return self._acceptor.accepted
 
     def arrival(self, name: str) -> Arrival:
         """Return what has come of the request called ``name``."""
@@ -75,15 +70,7 @@ class CheckingOrigin:
     def close(self) -> None:
         """Close everything, and wait for the threads."""
         self.go_on.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._acceptor.join()
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
+        self._acceptor.close()
 
     def __enter__(self) -> Self:
         return self
@@ -91,33 +78,11 @@ class CheckingOrigin:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            # Without it a small answer may wait for an acknowledgement, and a close would throw it away.
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        connection = plain
-        try:
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(plain, server_side=True)
-            self._open.add(connection)
-            reader = _Reader(connection)
+    def _serve(self, connection: socket.socket) -> None:
+        reader = _Reader(connection)
+        with contextlib.suppress(GoneError):
             while self._one(reader, connection):
                 pass
-        except (OSError, GoneError):
-            pass
-        finally:
-            self._open.discard(connection)
-            connection.close()
 
     def _one(self, reader: _Reader, connection: socket.socket) -> bool:
         """Serve one request; return whether another may follow."""

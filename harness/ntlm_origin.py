@@ -7,7 +7,6 @@ same connection; from then on its requests are that user's, with or without cred
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
 import ssl
@@ -15,6 +14,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
+from harness.acceptor import Acceptor
 from harness.clients import Address, Answer, RawClient
 
 _CREDENTIALS = re.compile(rb"(?i)\r\nauthorization: (?:ntlm|negotiate) (\S+)")
@@ -32,26 +32,11 @@ class NtlmOrigin:
         self.open = 0
         self.authenticated = 0
         self._scheme = scheme
-        self._tls = tls
         self._number = 0
         self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.authority = f"{'localhost' if tls else '127.0.0.1'}:{self.port}"
-        self._acceptor = threading.Thread(target=self._accept, daemon=True)
-        self._acceptor.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._acceptor = Acceptor(self._serve, tls)
+        self.port = self._acceptor.port
+        self.authority = self._acceptor.authority
 
     def _serve(self, connection: socket.socket) -> None:
         user = ""
@@ -60,9 +45,6 @@ class NtlmOrigin:
             self._number += 1
             number = self._number
         try:
-            if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
-            self._connections.add(connection)
             challenged = False
             with connection.makefile("rb") as lines:
                 while line := lines.readline():
@@ -76,11 +58,7 @@ class NtlmOrigin:
                         self.authenticated += 1
                     challenged = token == "HELLO"
                     self._answer(connection, head, user, f" CHALLENGE-{number}" if challenged else "")
-        except OSError:
-            pass
         finally:
-            self._connections.discard(connection)
-            connection.close()
             with self._lock:
                 self.open -= 1
                 self.authenticated -= bool(user)
@@ -98,15 +76,7 @@ class NtlmOrigin:
 
     def close(self) -> None:
         """Close everything, and wait for the threads."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._acceptor.join()
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
+        self._acceptor.close()
 
     def __enter__(self) -> Self:
         return self
