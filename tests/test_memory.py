@@ -52,5 +52,20 @@ def test_it_is_tried_when_the_process_has_grown_and_not_while_it_is_busy() -> No
     assert len(tried) == 3
 
 
+def test_after_much_was_found_it_is_tried_again_until_little_is_found() -> None:
+    size = [100 << 20]
+    gains = [300 << 20, 50 << 20, 1 << 20]
+    tried: list[int] = []
+
+    def trim() -> None:
+        tried.append(gains[len(tried)])
+        size[0] -= tried[-1]
+
+    trimmer = Trimmer(lambda: size[0], trim)
+    size[0] = 600 << 20
+    assert [trimmer.look() for _ in range(5)] == [True, True, True, False, False]
+    assert tried == gains
+
+
 def test_this_process_can_be_measured() -> None:
     assert resident_bytes() > 1 << 20

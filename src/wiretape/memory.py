@@ -34,20 +34,23 @@ class Trimmer:
         self._resident = resident or resident_bytes
         self._trim = trim or _malloc_trim()
         self._left = self._resident()
+        self._again = False
 
     def look(self, *, busy: bool = False) -> bool:
         """Give memory back if there may be much of it, and nothing to disturb; return whether it was tried.
 
-        After an attempt that found little, it is tried again only when the process has grown further.
+        After an attempt that found much it is tried again at the next look, because what a burst took comes free over
+        some seconds; after one that found little, only when the process has grown further.
         """
         now = self._resident()
-        if now - self._left < WORTH:
+        if now - self._left < WORTH and not self._again:
             self._left = min(self._left, now)
             return False
         if busy or self._trim is None:
             return False
         self._trim()
         self._left = self._resident()
+        self._again = now - self._left >= WORTH
         return True
 
 
