@@ -22,7 +22,9 @@ from wiretape.model import Durability
 from wiretape.recorder.session_stream import Tape
 
 EXCHANGES = 12
-_SEGMENT = 4_000
+_SEGMENT = 9_000
+_BODIES = (1_000, 6_000)
+"""Small bodies go out with ``write``, larger ones with ``writev``."""
 
 
 async def record(folder: Path, session_id: str, durability: Durability) -> None:
@@ -49,7 +51,7 @@ async def _exchange(tape: Tape) -> None:
     seq = tape.take_seq()
     opened = Opened(time.time_ns(), 1, "http", "host", 80, "127.0.0.1:1", 3)
     tape.append(FrameType.OPENED, seq, opened, b"GET", Flag.REQUEST_COMPLETE)
-    body = os.urandom(1_000)
+    body = os.urandom(_BODIES[seq % len(_BODIES)])
     done = Done(1, EndState.COMPLETE, 200, 0, 0, len(body), 0, len(body), 0, zlib.crc32(body))
     tape.append(FrameType.DONE, seq, done, body, Flag.HAS_RESPONSE)
     answered = asyncio.Event()

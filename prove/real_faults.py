@@ -39,6 +39,7 @@ _CALLS = {
     "fdatasync": "EIO",
     "fsync": "EIO",
     "write": "EIO,ENOSPC",
+    "writev": "EIO,ENOSPC",
     "openat": "EMFILE,ENOSPC",
     "dup": "EMFILE",
     "fcntl": "EMFILE",
@@ -150,8 +151,8 @@ def _rounds(task: Task, disk: Path | None) -> Iterator[tuple[str, Round]]:
         "few descriptors": lambda: Limit(resource.RLIMIT_NOFILE, few_descriptors),
         "fdatasync EIO, always": lambda: Injected("fdatasync", "EIO", "1+"),
         "fdatasync EIO, some": lambda: Injected("fdatasync", "EIO", "2+3"),
-        "write EIO, some": lambda: Injected("write", "EIO", "3+4"),
-        "write ENOSPC": lambda: Injected("write", "ENOSPC", "2+"),
+        "write EIO, some": lambda: Injected("write,writev", "EIO", "3+4"),
+        "write ENOSPC": lambda: Injected("write,writev", "ENOSPC", "2+"),
     }
     for number in range(task.share(_ROUNDS)):
         if disk is not None:
