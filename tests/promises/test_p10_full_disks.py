@@ -50,7 +50,14 @@ def test_p10_writes_that_are_short_in_reality(stage: Stage, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "number"), [("fdatasync", "EIO", 2), ("write", "ENOSPC", 5), ("write", "EIO", 5)]
+    ("call", "error", "number"),
+    [
+        ("fdatasync", "EIO", 2),
+        ("write", "ENOSPC", 5),
+        ("write", "EIO", 5),
+        ("writev", "ENOSPC", 3),
+        ("writev", "EIO", 3),
+    ],
 )
 def test_p10_a_call_that_fails_costs_nothing_that_is_not_counted(
     tmp_path: Path, call: str, error: str, number: int
