@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -239,8 +240,9 @@ def test_p10_running_exchanges_end_in_the_reserve_and_new_ones_are_counted_until
         assert tape.unreported == 0
         assert verify_log(log, SESSION).dropped == 2
         files.room = ROOMY
-        tape._blocked_until = 0.0  # a second later
-        accepting.append(tape.accepting)
+        loop = asyncio.get_running_loop()
+        with patch.object(loop, "time", return_value=loop.time() + 1.1):
+            accepting.append(tape.accepting)
         assert accepting == [False, True]
         seq = tape.take_seq()
         tape.append(FrameType.OPENED, seq, OPENED, b"GET")

@@ -114,7 +114,7 @@ def test_p9_closing_in_doubt_writes_the_copies_first() -> None:
         files.before_sync = lambda: loop.call_soon_threadsafe(failed.set)
         tape.release_last(lambda _: None, None)
         await failed.wait()
-        while not tape._in_doubt:
+        while not tape.in_doubt:
             await asyncio.sleep(0)
         files.room = None
         tape.close()
