@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 State = Literal["inFlight", "complete", "aborted", "failed", "interrupted"]
 """An exchange's state: ``aborted`` the client left, ``failed`` the server or the network did, ``interrupted`` the
@@ -84,7 +85,7 @@ class ExchangeSummary(Value, frozen=True):
     response_body_size: int
     response_content_type: str | None
     error: str | None = None
-    damaged: bool = False
+    damaged: bool | UnsetType = UNSET
 
 
 class QueryPage(Value, frozen=True):
@@ -120,13 +121,34 @@ class Filter(Value, frozen=True):
     sources: list[str] | None = None
 
 
+class BodyPart(Value, frozen=True):
+    """A stretch of a body that damage left: ``offset`` is where in the body it begins (of a decoded one, always 0)."""
+
+    offset: int
+    size: int
+    body: str | UnsetType = UNSET
+    body_base64: str | UnsetType = UNSET
+
+
+class InterimResponse(Value, frozen=True):
+    """A 1xx answer before the response; ``at`` is in milliseconds since the exchange began."""
+
+    http_version: str
+    status_code: int
+    status_message: str
+    headers: list[tuple[str, str]]
+    at: float | None
+
+
 class Message(Value, frozen=True):
     """Request or response of one exchange, as it was on the wire.
 
     ``headers`` keep order, case and duplicates. ``body`` is given where the bytes (content encoding removed) are valid
     text, else ``body_base64``; neither when there is none or it was not asked for. ``body_size`` is the size on the
     wire, ``body_recorded`` how many of those bytes the log holds, ``body_gaps`` the ranges ``[from, to)`` that damage
-    took.
+    took; then ``body_parts`` has what is left, and there is no ``body``. ``pieces`` tells of the first pieces of a long
+    body where they begin and when they came, in ms since the exchange began. ``unparsed`` says that no head could be
+    read from what came: that is in ``raw`` or ``raw_base64``.
     """
 
     http_version: str
@@ -143,6 +165,11 @@ class Message(Value, frozen=True):
     body_truncated: bool = False
     body_gaps: list[tuple[int, int]] = []
     body_note: str | None = None
+    body_parts: list[BodyPart] | UnsetType = UNSET
+    pieces: list[tuple[int, float]] | UnsetType = UNSET
+    unparsed: bool | UnsetType = UNSET
+    raw: str | UnsetType = UNSET
+    raw_base64: str | UnsetType = UNSET
 
 
 class Timings(Value, frozen=True):
@@ -158,7 +185,12 @@ class Timings(Value, frozen=True):
 
 
 class ExchangeDetail(Value, frozen=True):
-    """One exchange whole. ``request`` is None only where damage took it and the rest is left."""
+    """One exchange whole. ``request`` is None only where damage took it and the rest is left.
+
+    ``damaged`` says that damage to the log took a part of it, and ``notes`` which. ``interim`` are the 1xx answers
+    before the response. ``connections`` names both by their ids, with the addresses of both ends; ``retried`` says that
+    the request was sent a second time, ``process`` which program the client is.
+    """
 
     seq: int
     exchange_id: str
@@ -172,6 +204,11 @@ class ExchangeDetail(Value, frozen=True):
     server: str | None
     error: dict[str, str] | None = None
     notes: list[str] = []
+    damaged: bool | UnsetType = UNSET
+    interim: list[InterimResponse] | UnsetType = UNSET
+    connections: dict[str, dict[str, Any]] | UnsetType = UNSET
+    retried: bool | UnsetType = UNSET
+    process: str | UnsetType = UNSET
 
 
 class SessionSummary(Value, frozen=True):

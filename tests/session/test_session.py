@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from harness.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
 from wiretape.errors import DamagedError, NotFoundError, UsageError, WiretapeError
@@ -91,7 +92,11 @@ def test_a_damaged_chunk_costs_that_chunk_and_is_named(root: Path) -> None:
         assert response is not None
         assert response.body_gaps == [(100, 200)]
         assert (response.body_size, response.body_recorded) == (300, 200)
-        assert response.body == "A" * 100 + "\0" * 100 + "C" * 100
+        assert response.body is response.body_base64 is None
+        assert isinstance(response.body_parts, list)
+        assert [(part.offset, part.body) for part in response.body_parts] == [(0, "A" * 100), (200, "C" * 100)]
+        assert session.exchange(seq).notes == ["The response's body has lost its bytes 100 to 200 to damage."]
+        assert [item.damaged for item in session.query(sort="asc").items] == [True, UNSET]
         given: list[bytes] = []
         with pytest.raises(DamagedError, match="100 to 200"):
             given.extend(session.raw_body(seq, "response"))

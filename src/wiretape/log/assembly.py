@@ -82,11 +82,15 @@ class LogFrames:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A piece of a body: bytes, or (``data`` None) a range that damage took. ``end`` is where it ends in the body."""
+    """A piece of a body: bytes, or (``data`` None) a range that damage took.
+
+    ``end`` is where it ends in the body; ``elapsed_ns`` when it had arrived since the exchange began, -1 where unknown.
+    """
 
     start: int
     end: int
     data: bytes | None
+    elapsed_ns: int = -1
 
 
 LEFT_OUT: Final = "It is in more pieces than can be followed; the rest is in the log and is not given."
@@ -254,6 +258,12 @@ class ExchangeTape:
         found = self._response_frame()
         return bytes(found[0].data[: found[1]]) if found else None
 
+    @property
+    def unparsed(self) -> bool:
+        """Whether what stands where the response's head should be is no head: it has no status then (FORMAT.md)."""
+        found = self._response_frame()
+        return found is not None and self.begun is not None and found[0] is self.begun[0] and not self.begun[1].status
+
     def _response_frame(self) -> tuple[Frame, int] | None:
         if self.done is not None and self.done[0].flags & Flag.HAS_RESPONSE:
             return self.done[0], self.done[1].head_size
@@ -297,7 +307,7 @@ class ExchangeTape:
             if record.position > at:
                 yield Part(at, record.position, None)
                 at = record.position
-            yield Part(at, end, bytes(data[at - record.position :]))
+            yield Part(at, end, bytes(data[at - record.position :]), record.elapsed_ns)
             at = end
         recorded = self.recorded(side)
         if recorded is not None and recorded > at:

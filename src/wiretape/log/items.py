@@ -29,6 +29,7 @@ OF_AN_EXCHANGE: Final = frozenset(
         FrameType.TRAILERS,
         FrameType.DONE,
         FrameType.MESSAGE,
+        FrameType.SENT,
     }
 )
 """Kinds whose seq is an exchange's."""

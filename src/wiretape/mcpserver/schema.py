@@ -24,14 +24,14 @@ def output_schema(result: Any) -> dict[str, Any]:
     raw = msgspec.json.schema(result, ref_template="#/$defs/{name}")
     definitions = raw.get("$defs", {})
     root = dict(definitions.pop(raw["$ref"].rpartition("/")[2]))
-    properties = dict(root["properties"])
+    properties, required = dict(root["properties"]), set(root.get("required", ()))
     status = properties.pop("status", {"type": "string", "const": "success"})
     status.pop("default", None)
     schema = {
         "type": "object",
         "properties": {"status": status, **properties},
-        # Every key is always there: nothing is left out because it has its default.
-        "required": ["status", *properties],
+        # A key that has a default is always there; one that has none and is not required is there if it is told.
+        "required": ["status", *(key for key in properties if key in required or "default" in properties[key])],
     }
     if definitions:
         schema["$defs"] = dict(sorted(definitions.items()))

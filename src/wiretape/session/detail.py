@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import hashlib
 from typing import Any, Final
 
-from wiretape.errors import DamagedError, WiretapeError
-from wiretape.heads import as_str, field_values, fields, full_url, start_line, status_line
-from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
-from wiretape.log.format import Done, TlsSeen
-from wiretape.model import ExchangeDetail, Message, Timings
-from wiretape.session.content import ContentError, as_text, content_codings, decode
+from msgspec import UNSET
+
+from wiretape.heads import as_str, fields, full_url, start_line, status_line
+from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, Side
+from wiretape.log.format import Done, DoneFlag, FrameType, Opened, ResponseBegun, TlsSeen
+from wiretape.model import ExchangeDetail, InterimResponse, Message, Timings
+from wiretape.session.bodies import WireBody, body_fields
+from wiretape.session.content import as_text
 from wiretape.session.ids import exchange_id
 from wiretape.wire.http1 import response_faults
 
-MAX_INLINE: Final = 16 * 1024 * 1024
-"""Bytes of one decoded body that a detail carries; larger ones are for ``raw_body``, which streams."""
-_MAX_FILL: Final = 1024 * 1024 * 1024
-_ZEROS: Final = bytes(64 * 1024)
+_RANGES: Final = 8
+"""Ranges of a body that a note names."""
+_MAX_CERTIFICATES: Final = 20
+_KINDS: Final[dict[str, str]] = {"h2": "HTTP/2", "h3": "HTTP/3"}
 
 
 def exchange_detail(
@@ -36,16 +38,12 @@ def exchange_detail(
     done = tape.done[1] if tape.done else None
     request = _request(tape, row, max_body)
     response = _response(tape, row, max_body)
-    notes = list(dict.fromkeys(tape.notes))
-    if tape.opened is None:
-        notes.append("The request's head is lost to damage.")
+    notes = [*dict.fromkeys(tape.notes), *_lost(tape, row, request, response)]
     # The heads of an import were put together here, also those of HTTP/2.
-    if tape.response_head is not None and (opened is None or opened.source != "import"):
+    if tape.response_head is not None and not tape.unparsed and (opened is None or opened.source != "import"):
         faults = response_faults(tape.response_head)
         if faults:
             notes.append(f"The head of the response is not as RFC 9112 has it: {'; '.join(faults)}.")
-    if done is None and row["state"] not in {"inFlight", "interrupted"}:
-        notes.append("The record of its end is lost to damage.")
     if done is None and row["state"] == "interrupted" and row["error"]:
         notes.append(f"{row['error'][:1].upper()}{row['error'][1:]}.")
     error = None
@@ -64,7 +62,74 @@ def exchange_detail(
         server=done.server or None if done else None,
         error=error,
         notes=notes,
+        damaged=True if row["damaged"] or set(tape.notes) - {LEFT_OUT} else UNSET,
+        interim=[_interim(record, head) for record, head in tape.interim] or UNSET,
+        connections=_connections(opened, done) or UNSET,
+        retried=True if done is not None and done.flags & DoneFlag.RETRIED else UNSET,
+        process=opened.process if opened is not None and opened.process else UNSET,
     )
+
+
+def _lost(tape: ExchangeTape, row: dict[str, Any], request: Message | None, response: Message | None) -> list[str]:
+    """Name each part that damage took, one sentence each."""
+    notes, damaged = [], row["damaged"]
+    ended = row["state"] not in {"inFlight", "interrupted"}
+    if tape.opened is None:
+        notes.append("The request's head is lost to damage.")
+    if tape.done is None and (ended or damaged & 1 << FrameType.DONE):
+        notes.append("The record of its end is lost to damage.")
+    elif tape.done is None and damaged and row["state"] == "interrupted":
+        notes.append("Whether it ended is not known: damage may have taken the record of its end.")
+    status = row["status"] or (tape.done is not None and tape.done[1].status)
+    if tape.response_head is None:
+        if status or tape.has_body(RESPONSE) or damaged & 1 << FrameType.RESPONSE_HEAD:
+            notes.append("The response's head is lost to damage.")
+        elif tape.done is None and damaged and row["state"] == "interrupted":
+            notes.append("A response may be lost to damage, too.")
+    if damaged & 1 << FrameType.TRAILERS and not tape.trailers:
+        notes.append("Trailers are lost to damage.")
+    if damaged & 1 << FrameType.MESSAGE:
+        notes.append("A part of its messages is lost to damage.")
+    for side, message in ((REQUEST, request), (RESPONSE, response)):
+        gaps = message.body_gaps if message is not None else _gaps(tape, side) if damaged else []
+        if gaps:
+            ranges = ", ".join(f"{start} to {end}" for start, end in gaps[:_RANGES])
+            more = f" and {len(gaps) - _RANGES} more ranges" if len(gaps) > _RANGES else ""
+            notes.append(f"The {side}'s body has lost its bytes {ranges}{more} to damage.")
+    if damaged and not notes and not tape.notes:
+        notes.append("Frames of it are damaged, and copies of them were read.")
+    return notes
+
+
+def _gaps(tape: ExchangeTape, side: Side) -> list[tuple[int, int]]:
+    body = WireBody(tape, side)
+    body.finish()
+    return body.gaps
+
+
+def _interim(record: ResponseBegun, head: bytes) -> InterimResponse:
+    version, _, reason = status_line(head)
+    return InterimResponse(
+        http_version=version,
+        status_code=record.status,
+        status_message=reason,
+        headers=fields(head),
+        at=_ms(record.elapsed_ns),
+    )
+
+
+def _connections(opened: Opened | None, done: Done | None) -> dict[str, dict[str, Any]]:
+    """Return both connections as JSON types, where the log says more than the addresses of the other ends."""
+    found: dict[str, dict[str, Any]] = {}
+    if opened is not None and opened.accepted_at:
+        found["client"] = {"id": opened.connection, "from": opened.client, "to": opened.accepted_at}
+        if opened.stream:
+            found["client"]["stream"] = opened.stream
+    if done is not None and (done.upstream_connection or done.sent_from):
+        found["server"] = {"id": done.upstream_connection, "from": done.sent_from, "to": done.server}
+        if done.flags & DoneFlag.REUSED:
+            found["server"]["reused"] = True
+    return found
 
 
 def _request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message | None:
@@ -77,7 +142,7 @@ def _request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message 
     return Message(
         method=method,
         url=full_url(method, target, record.scheme, record.host, record.port),
-        http_version=version,
+        http_version=_KINDS.get(record.protocol, version),
         headers=headers,
         trailers=fields(tape.trailers.get(REQUEST, b""), skip_first=False),
         **_body(tape, REQUEST, headers, row, max_body),
@@ -88,10 +153,12 @@ def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message
     head = tape.response_head
     if head is None:
         return None
+    if tape.unparsed:
+        return _unparsed(head, row)
     version, status, reason = status_line(head)
     headers = fields(head)
     return Message(
-        http_version=version,
+        http_version=_KINDS.get(tape.opened[1].protocol, version) if tape.opened is not None else version,
         status_code=int(status) if status.isascii() and status.isdigit() and len(status) == 3 else row["status"],
         status_message=reason,
         headers=headers,
@@ -100,131 +167,26 @@ def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message
     )
 
 
+def _unparsed(head: bytes, row: dict[str, Any]) -> Message:
+    """Show what came where a response's head should be, as it came."""
+    text = as_text(head, None)
+    return Message(
+        http_version="",
+        headers=[],
+        body_size=row["response_size"],
+        body_recorded=0,
+        unparsed=True,
+        body_note=f"No head of a response could be read from these {len(head)} bytes.",
+        raw=text if text is not None else UNSET,
+        raw_base64=base64.b64encode(head).decode() if text is None else UNSET,
+    )
+
+
 def _body(
     tape: ExchangeTape, side: Side, headers: list[tuple[str, str]], row: dict[str, Any], max_body: int
 ) -> dict[str, Any]:
-    """Give the fields of a Message that are about its body."""
-    size: int = row[f"{side}_size"]
-    seen = WireBody(tape, side)
-    found: dict[str, Any] = {"body_size": size, "body_recorded": 0}
-    if max_body > 0:
-        found.update(_shown(seen, headers, max_body))
-    if row["damaged"]:
-        # Not all of it may have been looked at, and every gap has to be named.
-        seen = WireBody(tape, side)
-        for _ in seen.pieces():
-            pass
-    recorded = tape.recorded(side)
-    found["body_gaps"] = seen.gaps
-    missing = sum(end - start for start, end in seen.gaps)
-    found["body_recorded"] = (recorded if recorded is not None else max(size, seen.position)) - missing
-    if recorded is not None and recorded < size:
-        found["body_truncated"] = True
-        note = f"Only the first {recorded} of {size} bytes were recorded."
-        found["body_note"] = f"{found['body_note']} {note}" if found.get("body_note") else note
-    return found
-
-
-def _shown(seen: WireBody, headers: list[tuple[str, str]], max_body: int) -> dict[str, Any]:
-    codings = content_codings(field_values(headers, "content-encoding"))
-    data = bytearray()
-    note, truncated = "", False
-    try:
-        for piece in decode(seen.pieces(stop_at_gap=bool(codings)), codings):
-            data += piece
-            if len(data) > max_body:
-                del data[max_body:]
-                note, truncated = f"Only the first {max_body} bytes are shown.", True
-                break
-    except ContentError as error:
-        if not seen.gaps:
-            note = f"The content coding {', '.join(codings)[:80]} could not be removed: {error}."
-            if not data:
-                data, truncated = _undecoded(seen, max_body)
-                note = f"{note} The body is shown as it was on the wire." if data else ""
-    if seen.gaps:
-        note = "Damage took the ranges in bodyGaps; " + (
-            "what follows them cannot be decoded." if codings else "zeros stand in their place."
-        )
-    if not data:
-        return {"body_note": note or None, "body_truncated": truncated}
-    content = next(iter(field_values(headers, "content-type")), None)
-    whole = bytes(data)
-    data.clear()  # it may be large, and its text four times as large
-    text = as_text(whole, content, cut=truncated)
-    if text is not None:
-        return {"body": text, "body_note": note or None, "body_truncated": truncated}
-    encoded = base64.b64encode(whole).decode()
-    return {"body_base64": encoded, "body_note": note or None, "body_truncated": truncated}
-
-
-def _undecoded(seen: WireBody, max_body: int) -> tuple[bytearray, bool]:
-    data = bytearray()
-    for piece in WireBody(seen.tape, seen.side).pieces():
-        data += piece
-        if len(data) > max_body:
-            del data[max_body:]
-            return data, True
-    return data, False
-
-
-class WireBody:
-    """Reads a body from its tape and remembers what was missing.
-
-    Attributes:
-        gaps: ranges ``[from, to)`` that damage took, as far as read.
-        position: how far it was read.
-    """
-
-    def __init__(self, tape: ExchangeTape, side: Side) -> None:
-        self.tape = tape
-        self.side = side
-        self.gaps: list[tuple[int, int]] = []
-        self.position = 0
-
-    def pieces(self, *, stop_at_gap: bool = False) -> Iterator[bytes]:
-        """Give the bytes in order. Zeros stand in the place of a gap, unless it ends the reading."""
-        for part in self.tape.body(self.side):
-            self.position = part.end
-            if part.data is not None:
-                yield part.data
-                continue
-            self.gaps.append((part.start, part.end))
-            # Nobody lost a gigabyte in one piece: a forged position would make zeros without end.
-            if stop_at_gap or part.end - part.start > _MAX_FILL:
-                return
-            left = part.end - part.start
-            while left > 0:
-                yield _ZEROS[: min(left, len(_ZEROS))]
-                left -= len(_ZEROS)
-
-
-def stream_body(tape: ExchangeTape, side: Side, *, decoded: bool) -> Iterator[bytes]:
-    """Give a body piece by piece, in bounded memory.
-
-    Raises (while iterating):
-        DamagedError: damage took a part of it; everything else has been given, with zeros in its place (decoded bodies
-            end there).
-        WiretapeError: it does not decode.
-    """
-    body = WireBody(tape, side)
-    head = tape.request_head if side == REQUEST else tape.response_head
-    codings = content_codings(field_values(fields(head), "content-encoding")) if decoded and head else []
-    try:
-        yield from decode(body.pieces(stop_at_gap=bool(codings)), codings)
-    except ContentError as error:
-        if not body.gaps:
-            raise WiretapeError(
-                f"The {side} body of exchange {tape.seq} does not decode as {', '.join(codings)[:80]}: {error}",
-                hint="--raw gives it as it was on the wire",
-                code="content",
-            ) from None
-    if body.gaps:
-        ranges = ", ".join(f"{start} to {end}" for start, end in body.gaps[:8])
-        raise DamagedError(
-            f"The {side} body of exchange {tape.seq} has lost its bytes {ranges} to damage",
-            hint="`wiretape verify` names the damage; what is left was written",
-        )
+    size, damaged = row[f"{side}_size"], bool(row["damaged"])
+    return body_fields(tape, side, headers, size, damaged=damaged, max_body=max_body)
 
 
 def _timings(done: Done | None) -> Timings:
@@ -255,4 +217,20 @@ def handshake(record: TlsSeen) -> dict[str, Any]:
     }
     if record.error_code:
         found["error"] = {"code": record.error_code, "message": as_str(record.error.encode())}
+    if record.verified:
+        found["verified"] = record.verified
+    return found
+
+
+def certificates(data: bytes) -> list[str]:
+    """Return the SHA-256 of each certificate (DER, one after the other), leaf first, in hexadecimal digits."""
+    found: list[str] = []
+    at = 0
+    while at + 2 <= len(data) and len(found) < _MAX_CERTIFICATES:
+        length, header = data[at + 1], 2
+        if length & 0x80:  # X.690 section 8.1.3.5: the number of bytes of the length, then the length
+            header += length & 0x7F
+            length = int.from_bytes(data[at + 2 : at + header], "big")
+        found.append(hashlib.sha256(data[at : at + header + length]).hexdigest())
+        at += header + length
     return found

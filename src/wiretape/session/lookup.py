@@ -10,7 +10,7 @@ from wiretape.errors import DamagedError, NotFoundError
 from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place
 from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeDetail
-from wiretape.session.detail import exchange_detail, handshake
+from wiretape.session.detail import certificates, exchange_detail, handshake
 from wiretape.session.index.database import Index
 from wiretape.session.index.exchanges import EXCHANGE_COLUMNS
 from wiretape.session.query.coverage import Reach
@@ -107,7 +107,10 @@ class Lookup:
             if place is None:
                 continue
             with contextlib.suppress(DamagedError):
-                record = self._frames.frame(Place(place[0], place[1], FrameType.TLS)).record()
+                frame = self._frames.frame(Place(place[0], place[1], FrameType.TLS))
+                record = frame.record()
                 if isinstance(record, TlsSeen):
                     found[side] = handshake(record)
+                    if record.certificates:
+                        found[side]["certificates"] = certificates(bytes(frame.data))
         return found or None

@@ -23,7 +23,7 @@ from wiretape.model import (
     SessionSummary,
     VerifyReport,
 )
-from wiretape.session.detail import MAX_INLINE, stream_body
+from wiretape.session.bodies import MAX_INLINE, stream_body
 from wiretape.session.index.database import Index, Progress
 from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest

@@ -103,6 +103,9 @@ _OVER: Final = (
     " (opened_in IS NULL OR request_seen < request_size OR response_seen < response_size)"
     " WHERE state = 'inFlight' AND seq NOT IN (SELECT value FROM json_each(?))"
 )
+_TOUCHED: Final = (
+    "UPDATE exchanges SET damaged = damaged | 1 WHERE damaged = 0 AND seq IN (SELECT value FROM json_each(?))"
+)
 _UNWRITTEN: Final = (
     "UPDATE exchanges SET error = 'the log could not be written: its end is not recorded'"
     " WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'interrupted'"
@@ -132,6 +135,8 @@ class Exchanges:
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Say of what does not run any more, by the audit, that it will not end."""
         db.execute(_OVER, (msgspec.json.encode(report.in_flight).decode(),))
+        if report.damaged:
+            db.execute(_TOUCHED, (msgspec.json.encode(report.damaged).decode(),))
         if report.partial:
             db.execute(_UNWRITTEN, (msgspec.json.encode(report.partial).decode(),))
 
@@ -158,6 +163,7 @@ class ExchangeSink:
             FrameType.RESPONSE_HEAD: self._head,
             FrameType.TRAILERS: self._piece,
             FrameType.MESSAGE: self._piece,
+            FrameType.SENT: self._piece,
         }
 
     # -- frames -------------------------------------------------------------------------------------------------
@@ -251,7 +257,7 @@ class ExchangeSink:
         if frame.flags & Flag.INTERIM:
             return
         begin = frame.head_length
-        row.status = record.status
+        row.status = record.status or None
         self._response_head(row, frame.payload[begin : begin + record.head_size])
         size = len(frame.payload) - begin - record.head_size
         row.response_seen, row.response_size = counted(row.response_seen, row.response_size, 0, size)

@@ -8,6 +8,7 @@ import zlib
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from wiretape.errors import UsageError
 from wiretape.model import ExchangeSummary, Filter
@@ -185,5 +186,5 @@ def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
         response_body_size=received,
         response_content_type=content_type,
         error=error,
-        damaged=bool(damaged),
+        damaged=True if damaged else UNSET,
     )

@@ -8,8 +8,8 @@ from typing import Final
 
 from wiretape.heads import field_values, fields
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
+from wiretape.session.bodies import WireBody
 from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
-from wiretape.session.detail import WireBody
 
 LIMIT: Final = 64 * 1024 * 1024
 """Decoded bytes of one body that a search looks at: above any text, and a decompression bomb ends here."""
@@ -70,7 +70,7 @@ class TextSearch:
         headers = fields(head) if head else []
         codings = content_codings(field_values(headers, "content-encoding"))
         charset = declared_charset(next(iter(field_values(headers, "content-type")), None))
-        decoded = decode(body.pieces(stop_at_gap=bool(codings)), codings, limit=LIMIT)
+        decoded = decode(body.until_gap() if codings else body.filled(), codings, limit=LIMIT)
         try:
             if self._found_in(decoded, charset):
                 return True
