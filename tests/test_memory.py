@@ -21,6 +21,32 @@ trimmer.look()
 print(idle, high, resident_bytes())
 """
 
+TURNS = """
+import resource, sys
+from wiretape.memory import keep_freed
+if sys.argv[1] == "kept":
+    keep_freed()
+def turn(size=100_000):
+    for body in [b"x" * size for _ in range(20)]:
+        len(body)
+turn()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(50):
+    turn()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", TURNS, how], capture_output=True, check=True, text=True)
+    return int(done.stdout)
+
+
+def test_the_bodies_of_one_turn_lie_where_those_of_the_last_one_lay() -> None:
+    # Bodies of 2 MB are 488 pages.
+    assert _faults("given back") > 50 * 400
+    assert _faults("kept") < 500
+
 
 def test_p8_what_a_burst_left_in_pieces_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", BURST], capture_output=True, check=True, text=True)

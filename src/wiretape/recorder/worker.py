@@ -340,6 +340,7 @@ def main(argv: list[str]) -> int:
     # An exchange leaves no cycles behind; the collector's young generation would run every 350 exchanges for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    memory.keep_freed()
     try:
         loop.run_until_complete(_run(loop, control))
     finally:
