@@ -28,6 +28,18 @@ def daemon(root: Path, origin_ca: OriginCA, tmp_path: Path) -> Iterator[Daemon]:
     made.close()
 
 
+@pytest.mark.parametrize(("options", "status"), [((), b"200"), (("--strict-http",), b"502")])
+def test_strict_http_is_a_switch_of_serve(
+    root: Path, http_origin: Origin, options: tuple[str, ...], status: bytes
+) -> None:
+    http_origin.script("/lf", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", then="close")
+    with Daemon(root, *options) as daemon:
+        host, _, port = daemon.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(f"GET {http_origin.url('/lf')} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert client.recv(65536).split(b" ")[1] == status
+
+
 def test_serve_says_in_one_line_where_everything_is(daemon: Daemon, root: Path) -> None:
     ready = daemon.ready
     assert set(ready) >= {"proxy", "mcp", "ui", "caCert", "root", "sessionId", "pid", "recorderPids"}

@@ -63,9 +63,11 @@ class OriginCA:
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
         until = now - DAY if expired else now + 20 * DAY
+        # nginx, as a client, finds an address in the common name alone.
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         cert = (
-            self._builder(x509.Name([]), key, now - 2 * DAY, until)
+            self._builder(subject, key, now - 2 * DAY, until)
             .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
