@@ -12,7 +12,10 @@ import pytest
 
 from harness.logs import Recording, closed_session, new_session
 from wiretape.errors import BusyError, NotFoundError, UsageError
+from wiretape.log.store import fingerprint
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.index.database import Index, connect
+from wiretape.session.manifest import Manifest, pretty, read_manifest
 
 
 def test_a_new_session_is_readable_by_its_owner_alone(root: Path) -> None:
@@ -166,3 +169,130 @@ def test_recover_unclean_recovers_what_was_left_and_nothing_twice(root: Path) ->
     first = Catalogue(root).recover_unclean()
     assert [found.interrupted for found in first.recovered] == [1]
     assert Catalogue(root).recover_unclean().recovered == []
+
+
+# -- many sessions ----------------------------------------------------------------------------------------------------
+
+
+def many_sessions(root: Path, count: int) -> list[str]:
+    """Make sessions without waiting for the disk; return their ids, newest first."""
+    folder = root / "sessions"
+    made = [(number // 3600, number // 60 % 60, number % 60, number) for number in range(count)]
+    ids = ["202601{:02d}T{:02d}{:02d}00-{:06x}".format(day + 1, *rest) for day, *rest in made]
+    for number, session_id in enumerate(ids):
+        (folder / session_id / "log").mkdir(parents=True)
+        manifest = Manifest(session_id=session_id, name=f"name {number}", created_ns=number, log=fingerprint([]))
+        (folder / session_id / "manifest.json").write_bytes(pretty(manifest))
+    return sorted(ids, reverse=True)
+
+
+@pytest.fixture
+def manifests_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sessions whose manifests were read."""
+    read: list[str] = []
+
+    def noted(folder: Path, session_id: str) -> Manifest | None:
+        read.append(session_id)
+        return read_manifest(folder, session_id)
+
+    for module in ("roll", "catalogue", "session", "recovery.on_open"):
+        monkeypatch.setattr(f"wiretape.session.{module}.read_manifest", noted)
+    return read
+
+
+def test_a_look_up_reads_one_manifest_and_not_all(root: Path, manifests_read: list[str]) -> None:
+    ids = many_sessions(root, 500)
+    assert Catalogue(root).ids() == ids
+    manifests_read.clear()
+    assert Catalogue(root).resolve("name 77") == ids[499 - 77]
+    assert Catalogue(root).resolve("last") == ids[0]
+    assert Catalogue(root).resolve(ids[3]) == ids[3]
+    assert manifests_read == [ids[499 - 77]]
+    with pytest.raises(NotFoundError):
+        Catalogue(root).resolve("no such name")
+    assert len(manifests_read) == 1
+
+
+def test_a_page_of_many_sessions_costs_a_page_and_makes_no_index(root: Path, manifests_read: list[str]) -> None:
+    ids = many_sessions(root, 500)
+    Catalogue(root).ids()
+    manifests_read.clear()
+    page = Catalogue(root).list(limit=50)
+    assert [found.session_id for found in page] == ids[:50]
+    assert sorted(set(manifests_read), reverse=True) == ids[:50]
+    assert len(manifests_read) <= 100
+    more = Catalogue(root).list(Catalogue(root).mark(page[-1].session_id), 50)
+    assert [found.session_id for found in more] == ids[50:100]
+    assert not list(root.rglob("index.sqlite"))
+
+
+def test_the_roll_can_be_deleted_damaged_or_wrong_and_nothing_is_lost(root: Path) -> None:
+    ids = many_sessions(root, 20)
+    roll = root / ".roll.json"
+    for content in (None, b"", b"[]", b'{"sessions": {}}', b"\xff" * 100):
+        if content is None:
+            roll.unlink(missing_ok=True)
+        else:
+            roll.write_bytes(content)
+        assert Catalogue(root).ids() == ids
+        assert Catalogue(root).resolve("name 7") == ids[12]
+    (root / "sessions" / ids[12] / "manifest.json").unlink()
+    with pytest.raises(NotFoundError):
+        Catalogue(root).resolve("name 7")
+
+
+def test_last_is_what_was_made_last_also_when_the_clock_was_set_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as clock:
+        clock.setattr("wiretape.session.catalogue.new_session_id", lambda: "20991231T235959-abcdef")
+        future = closed_session(root).session_id
+    now, catalogue = closed_session(root).session_id, Catalogue(root)
+    assert catalogue.resolve("last") == now
+    assert catalogue.ids() == [now, future]
+    assert [found.session_id for found in catalogue.list(catalogue.mark(now))] == [future]
+    catalogue.delete(now)
+    assert catalogue.resolve("last") == future
+
+
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_session_that_is_only_listed_gets_no_index_and_is_described_as_after_a_question(root: Path, how: str) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    recording.exchange()
+    recording.open()
+    recording.close() if how == "closed" else recording.kill(torn=b"\x89WT")
+    (listed,) = Catalogue(root).list()
+    assert not (made.path / "index.sqlite").exists()
+    with Catalogue(root).open("last") as session:
+        assert session.query().matched == 2
+        assert session.summary() == listed
+    assert listed.recovery_state == "recovered"
+
+
+def test_a_long_log_is_not_read_for_a_line_of_a_list_and_the_line_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wiretape.session.session._READ_FOR_A_LIST", 100)
+    recording = Recording(new_session(root))
+    recording.exchange()
+    recording.kill()
+    (listed,) = Catalogue(root).list()
+    assert "has not been read yet" in (listed.note or "")
+    assert Catalogue(root).recover_unclean().recovered[0].exchanges == 1
+    (listed,) = Catalogue(root).list()
+    assert (listed.note, listed.exchanges) == (None, 1)
+
+
+def test_indexes_of_an_older_version_are_made_again_when_nobody_waits_for_them(root: Path) -> None:
+    made = closed_session(root, 20)
+    with Catalogue(root).open("last") as session:
+        session.query()
+    old = connect(made.path / "index.sqlite")
+    old.execute("PRAGMA user_version = 3")
+    old.close()
+    Catalogue(root).recover_unclean()
+    index = Index(made.path, made.session_id)
+    assert not index.outdated()
+    assert index.at_end()
+    index.close()

@@ -45,8 +45,8 @@ def complete_session(ctx: click.Context, _param: click.Parameter, incomplete: st
     """Offer the ids and names of sessions to a shell; what goes wrong offers nothing."""
     words = ["last"]
     with contextlib.suppress(WiretapeError, OSError):
-        for session in open_catalogue(resolve_root(ctx.params.get("root"))).list():
-            words += [session.session_id, session.name]
+        for session_id, name in open_catalogue(resolve_root(ctx.params.get("root"))).names().items():
+            words += [session_id, *([name] if name is not None else [])]
     return [word for word in words if word.startswith(incomplete) and word.isprintable()]
 
 

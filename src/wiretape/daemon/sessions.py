@@ -33,9 +33,9 @@ class Library:
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._lock = asyncio.Lock()
 
-    async def list(self, after: str | None = None) -> list[SessionSummary]:
+    async def list(self, after: str | None = None, limit: int | None = None) -> list[SessionSummary]:
         """List the sessions, newest first; ``after`` is the ``mark`` of the one they are to follow."""
-        return await asyncio.to_thread(self.catalogue.list, after)
+        return await asyncio.to_thread(self.catalogue.list, after, limit)
 
     async def mark(self, session_id: str) -> str:
         """Give what says a session's place in the list."""

@@ -27,6 +27,7 @@ from wiretape.session.ids import LAST, check_name, is_session_id, new_session_id
 from wiretape.session.index.database import Progress
 from wiretape.session.manifest import Manifest, read_manifest, write_manifest
 from wiretape.session.pin import is_pinned
+from wiretape.session.roll import Roll, enrol, read_roll
 from wiretape.session.session import Session
 
 SESSIONS: Final = "sessions"
@@ -99,6 +100,7 @@ class Catalogue:
         )
         with derived_lock(path):
             write_manifest(path, manifest)
+        enrol(self.folder, session_id, manifest.name, manifest.created_ns)
         return SessionDir(session_id, manifest.name, path)
 
     # -- finding ------------------------------------------------------------------------------------------------
@@ -112,47 +114,56 @@ class Catalogue:
         Raises:
             UsageError: ``after`` is no mark. StorageError: the folder cannot be read.
         """
-        until = _read_mark(after) if after is not None else None
+        mark = _read_mark(after) if after is not None else None
+        found = self._folders()
+        roll = read_roll(self.folder, found)
+        order = [(_age(session_id, roll), session_id) for session_id in found if session_id != roll.newest]
+        order.sort(reverse=True)
+        if mark is not None and mark[2] != roll.newest:
+            return [session_id for age, session_id in order if age < mark]
+        first = [roll.newest] if roll.newest is not None and mark is None else []
+        return first + [session_id for _, session_id in order]
+
+    def _folders(self) -> builtins.list[str]:
         try:
             with os.scandir(self.folder) as entries:
-                found = [e.name for e in entries if is_session_id(e.name) and e.is_dir(follow_symlinks=False)]
+                return [e.name for e in entries if is_session_id(e.name) and e.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise storage_error("read", self.folder, error) from error
-        aged = sorted(((self._age(session_id), session_id) for session_id in found), reverse=True)
-        return [session_id for age, session_id in aged if until is None or age < until]
+
+    def names(self) -> dict[str, str | None]:
+        """Return what each session is called, newest first; None where its manifest cannot be read.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        ids = self.ids()
+        sessions = read_roll(self.folder, ids).sessions
+        return {session_id: sessions[session_id].name for session_id in ids}
 
     def mark(self, session_id: str) -> str:
-        """Give what says a session's place in the list, for ``ids(after=...)``."""
-        return f"{session_id}.{self._age(session_id)[1]}"
-
-    def _age(self, session_id: str) -> tuple[str, int, str]:
-        # Ids order sessions by second; within one the manifest does, or the folder where there is none.
-        manifest = read_manifest(self.folder / session_id, session_id)
-        if manifest is not None:
-            created = manifest.created_ns
-        else:
-            created = 0
-            with contextlib.suppress(OSError):
-                created = (self.folder / session_id / "log").stat().st_mtime_ns
-        return session_id[:15], created, session_id
+        """Return what says a session's place in the list, for ``ids(after=...)``."""
+        return f"{session_id}.{_age(session_id, read_roll(self.folder, [session_id]))[1]}"
 
     def resolve(self, ref: str) -> str:
-        """Give the id of the session that ``ref`` means: an id, ``last``, a name, or an unambiguous beginning of an id.
+        """Return the id of the session that ``ref`` means: an id, ``last``, a name, or an id's unambiguous beginning.
+
+        ``last`` is the session that was made last, whatever the clock said then.
 
         Raises:
             NotFoundError: none is meant. UsageError: several are; the message names them.
         """
-        ids = self.ids()
-        if ref in ids:
+        if is_session_id(ref) and _is_folder(self.folder / ref):
             return ref
+        found = self._folders()
         if ref == LAST:
-            if not ids:
+            if not found:
                 raise NotFoundError(f"There is no session in {self.folder}", hint="`wiretape serve` records one")
-            return ids[0]
-        named = [session_id for session_id in ids if self._name(session_id) == ref]
-        found = named or [session_id for session_id in ids if ref and session_id.startswith(ref)]
+            return self.ids()[0]
+        named = self._named(ref, found)
+        found = named or sorted((one for one in found if ref and one.startswith(ref)), reverse=True)
         if len(found) == 1:
             return found[0]
         if found:
@@ -165,9 +176,12 @@ class Catalogue:
             hint="`wiretape sessions` lists ids and names; `last` is the newest",
         )
 
-    def _name(self, session_id: str) -> str | None:
-        manifest = read_manifest(self.folder / session_id, session_id)
-        return manifest.name if manifest else None
+    def _named(self, name: str, ids: builtins.list[str]) -> builtins.list[str]:
+        """Return the sessions of a name; what the roll says is only believed if the manifest says so, too."""
+        roll = read_roll(self.folder, ids)
+        found = [one for one in ids if roll.sessions[one].name == name]
+        manifests = {one: read_manifest(self.folder / one, one) for one in found}
+        return sorted((one for one, manifest in manifests.items() if manifest and manifest.name == name), reverse=True)
 
     def open(self, ref: str) -> Session:
         """Open the session that ``ref`` means (see ``resolve``). Nothing is read yet.
@@ -178,17 +192,20 @@ class Catalogue:
         session_id = self.resolve(ref)
         return Session(self.folder / session_id, session_id)
 
-    def list(self, after: str | None = None) -> builtins.list[SessionSummary]:
-        """Describe all sessions, newest first; one that cannot be read is listed with what is known of it.
+    def list(self, after: str | None = None, limit: int | None = None) -> builtins.list[SessionSummary]:
+        """Describe sessions, newest first; one that cannot be read is listed with what is known of it.
 
         Args:
             after: as ``ids`` takes it.
+            limit: how many at most; the others cost nothing.
 
         Raises:
             UsageError: ``after`` is no mark. StorageError: the folder cannot be read.
         """
-        found = []
+        found: builtins.list[SessionSummary] = []
         for session_id in self.ids(after):
+            if limit is not None and len(found) >= limit:
+                break
             with contextlib.suppress(NotFoundError):  # deleted in this moment, or no session at all
                 found.append(self._summary(session_id))
         return found
@@ -328,7 +345,7 @@ class Catalogue:
                 # Small transactions: this runs while others ask, and when it is given little time.
                 session.follow_gently(_GENTLE_FRAMES, _GENTLE_BYTES)
                 try:
-                    report = session.settle(share)
+                    report = session.settle_in_background(share)
                 except WiretapeError as error:
                     skipped.append(SkippedSession(session_id=session_id, reason=str(error)))
                     each(skipped[-1])
@@ -337,6 +354,15 @@ class Catalogue:
                 recovered.append(report)
                 each(report)
         return RecoverReport(recovered=recovered, skipped=skipped)
+
+
+def _age(session_id: str, roll: Roll) -> tuple[str, int, str]:
+    """Return what orders sessions: ids do by the second; within one when the manifest was made does."""
+    return session_id[:15], roll.sessions[session_id].created_ns, session_id
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _read_mark(mark: str) -> tuple[str, int, str]:

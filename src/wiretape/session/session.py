@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
+
+import msgspec
 
 from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
-from wiretape.log.store import fingerprint, list_segments
+from wiretape.log.store import SegmentRef, fingerprint, list_segments
 from wiretape.log.verify import verify_log
 from wiretape.model import (
     Coverage,
@@ -35,6 +37,9 @@ from wiretape.session.query.search import TextSearch
 from wiretape.session.query.selection import Selection
 from wiretape.session.recovery.on_open import Settler
 from wiretape.session.recovery.recover import recover_session, verify_report
+
+_READ_FOR_A_LIST: Final = 64 * 1024 * 1024
+"""Bytes of log that are read for a line of a list where there is neither a manifest that describes it nor an index."""
 
 
 class Session:
@@ -121,6 +126,20 @@ class Session:
         self._check()
         return self._settler.settle(progress or self.progress, until)
 
+    def settle_in_background(self, progress: Progress | None = None) -> RecoveredSession | None:
+        """Do the same when nobody waits: no index is made where there is none, one of an older version is made again.
+
+        Raises:
+            NotFoundError, StorageError, LogVersionError: as ``settle``.
+        """
+        self._check()
+        if not self._index.exists():
+            return self._settler.settle_without_index(progress)
+        report = self._settler.settle(progress)
+        if self._index.outdated():
+            self._index.follow(progress)
+        return report
+
     def summary(self) -> SessionSummary:
         """Describe the session in one line of a list. Where it has no index, none is made for that.
 
@@ -128,22 +147,36 @@ class Session:
             NotFoundError, StorageError, LogVersionError: as ``follow``.
         """
         self._check()
-        if not self._index.exists():
-            self._settler.settle_without_index(self.progress)
-        segments = list_segments(self.log_dir)
-        manifest = read_manifest(self.folder, self.session_id)
-        if manifest is None or self.writer() is not None or manifest.log != fingerprint(segments):
-            reach = self._reach_for_list()
-            segments = list_segments(self.log_dir)
-            manifest = read_manifest(self.folder, self.session_id) or new_manifest(self.session_id, reach.log)
-            if self.writer() is not None or manifest.log != fingerprint(segments):
-                return self._summary_of(reach, manifest)
+        segments, manifest = list_segments(self.log_dir), read_manifest(self.folder, self.session_id)
+        if not self._describes(manifest, segments):
+            if not self._index.exists():
+                if sum(ref.size for ref in segments) > _READ_FOR_A_LIST:
+                    return self._unread(manifest, segments)
+                self._settler.settle_without_index(self.progress)
+                reach = Reach(verify_log(self.log_dir, self.session_id, self.progress), 0, 0)
+            else:
+                reach = self.follow()
+            segments, manifest = list_segments(self.log_dir), read_manifest(self.folder, self.session_id)
+            if not self._describes(manifest, segments):
+                return self._summary_of(reach, manifest or new_manifest(self.session_id, reach.log))
+        assert manifest is not None
         return summary_of(manifest, sum(ref.size for ref in segments), pinned=is_pinned(self.folder))
 
-    def _reach_for_list(self) -> Reach:
-        if self._index.exists():
-            return self.follow()
-        return Reach(verify_log(self.log_dir, self.session_id, self.progress), 0, 0)
+    def _describes(self, manifest: Manifest | None, segments: list[SegmentRef]) -> bool:
+        """Return whether the manifest says everything about the log as it is."""
+        return manifest is not None and manifest.log == fingerprint(segments) and self.writer() is None
+
+    def _unread(self, manifest: Manifest | None, segments: list[SegmentRef]) -> SessionSummary:
+        """Describe a session that would have to be read from end to end for a line of a list."""
+        known = manifest or Manifest(session_id=self.session_id, name=self.session_id, created_ns=0)
+        size = sum(ref.size for ref in segments)
+        summary = summary_of(known, size, pinned=is_pinned(self.folder))
+        return msgspec.structs.replace(
+            summary,
+            status="active" if self.writer() is not None else "stopped",
+            note=f"Its log ({size / 1_000_000:,.0f} MB) has not been read yet, so the counts are not of all of it."
+            " Any question about the session reads it.",
+        )
 
     def _summary_of(self, reach: Reach, known: Manifest) -> SessionSummary:
         """Describe a session of which the manifest does not say everything: it is being written, as a rule."""

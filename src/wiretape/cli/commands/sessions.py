@@ -49,14 +49,23 @@ def _row(session: SessionSummary) -> list[str]:
 @click.command("sessions", epilog=EXAMPLES)
 @root_option
 @json_option
-def command(*, root: Path, as_json: bool) -> None:
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many; all without it.")
+@click.option("--cursor", metavar="C", help="nextCursor of the answer before: go on after it.")
+def command(*, root: Path, as_json: bool, limit: int | None, cursor: str | None) -> None:
     """List the sessions, newest first."""
-    sessions = open_catalogue(root).list()
+    catalogue = open_catalogue(root)
+    sessions = catalogue.list(cursor, limit + 1 if limit is not None else None)
+    more = None
+    if limit is not None and len(sessions) > limit:
+        sessions = sessions[:limit]
+        more = catalogue.mark(sessions[-1].session_id)
     if as_json:
         from wiretape.model import to_json  # noqa: PLC0415
 
-        print_json({"sessions": to_json(sessions)})
+        print_json({"sessions": to_json(sessions), **({"nextCursor": more} if more is not None else {})})
         return
+    if more is not None:
+        note(f"More follow: --cursor {more}")
     print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")
     for session in sessions:
         if session.note is not None:

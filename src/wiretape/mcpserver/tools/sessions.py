@@ -51,7 +51,7 @@ async def proxy_session_status(call: Call) -> Recording:
 async def proxy_list_sessions(call: Call, limit: arg.Limit = 50, cursor: arg.Cursor = None) -> SessionList:
     """List the recorded sessions, newest first, with their state: `recoveryState` is clean, recovered or damaged."""
     library = call.service.library
-    after = await library.list(cursor)
+    after = await library.list(cursor, limit + 1)
     page = after[:limit]
     while True:
         more = await library.mark(page[-1].session_id) if page and len(after) > len(page) else None

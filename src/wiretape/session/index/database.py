@@ -15,13 +15,14 @@ from typing import Any, Final, TypeVar
 
 from wiretape.errors import BusyError, StorageError
 from wiretape.log.report import LogReport
-from wiretape.private_files import FILE_MODE, storage_error
+from wiretape.private_files import FILE_MODE, read_private, storage_error
 from wiretape.session.index.audits import is_exact, read_report
 from wiretape.session.index.follow import Follower
 from wiretape.session.index.projections import PROJECTIONS
-from wiretape.session.index.schema import bring_up, is_current
+from wiretape.session.index.schema import bring_up, is_current, is_outdated
 
 INDEX: Final = "index.sqlite"
+_HEADER: Final = 100
 _BUSY_MS: Final = 30_000
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -48,6 +49,11 @@ class Index:
     def exists(self) -> bool:
         """Return whether there is an index of the session already."""
         return self._db is not None or (self.folder / INDEX).is_file()
+
+    def outdated(self) -> bool:
+        """Return whether the index was made by another version of the program, and would be made again when opened."""
+        header = read_private(self.folder / INDEX, _HEADER)
+        return self._db is None and bool(header) and is_outdated(header or b"", PROJECTIONS)
 
     # -- opening ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -72,10 +73,12 @@ def bring_up(db: sqlite3.Connection, session_id: str, projections: Iterable[Proj
                 db.execute(f"DROP TABLE IF EXISTS {table}")
             db.execute("DELETE FROM places WHERE projection = ?", (projection.name,))
             _create(db, projection)
+    db.execute(f"PRAGMA application_id = {_stamp(projections)}")
 
 
 def start_again(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> None:
     """Empty the database and make all tables, within the caller's transaction."""
+    projections = list(projections)
     kinds = ("trigger", "view", "index", "table")
     found = db.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'").fetchall()
     for kind, name in sorted(found, key=lambda one: kinds.index(one[0])):
@@ -86,6 +89,21 @@ def start_again(db: sqlite3.Connection, session_id: str, projections: Iterable[P
     for projection in projections:
         _create(db, projection)
     db.execute(f"PRAGMA user_version = {VERSION}")
+    db.execute(f"PRAGMA application_id = {_stamp(projections)}")
+
+
+def is_outdated(header: bytes, projections: Iterable[Projection]) -> bool:
+    """Return whether a database with this header (its first 100 bytes) was made by another version of the program.
+
+    It costs one read and no opening: https://www.sqlite.org/fileformat.html, offsets 60 and 68.
+    """
+    version, stamp = header[60:64], header[68:72]
+    return version != VERSION.to_bytes(4, "big") or stamp != _stamp(projections).to_bytes(4, "big")
+
+
+def _stamp(projections: Iterable[Projection]) -> int:
+    versions = [(projection.name, projection.version) for projection in projections]
+    return zlib.crc32(repr(versions).encode()) & 0x7FFFFFFF  # SQLite's is signed
 
 
 def _create(db: sqlite3.Connection, projection: Projection) -> None:
