@@ -137,12 +137,6 @@ def test_a_connect_inside_a_connect_is_tunnelled(recorder: RecorderProcess, http
     assert exchange.done.request_size > 0
 
 
-def test_an_overlong_connect_is_answered_and_not_reset(recorder: RecorderProcess) -> None:
-    with RawClient.plain(recorder.address) as client:
-        client.send(b"CONNECT example.com:443 HTTP/1.1\r\nX: " + b"x" * 600_000)
-        assert client.read_exactly(12) == b"HTTP/1.1 431"
-
-
 def test_a_server_that_never_answers_does_not_hold_the_recorders_end(
     recorder: RecorderProcess, http_origin: Origin
 ) -> None:

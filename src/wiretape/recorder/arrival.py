@@ -33,8 +33,6 @@ from wiretape.wire.sniff import Kind, classify
 FIRST_BYTES_SECONDS: Final = 120.0  # browsers open connections ahead of need
 SILENT_TUNNEL_SECONDS: Final = 1.0  # then it may be the server that speaks first (SSH, SMTP)
 HANDSHAKE_SECONDS: Final = 30.0
-CONNECT_MAX: Final = 16 * 1024
-"""A CONNECT request that is longer and does not end is given up; what a socket's buffer holds may be no more."""
 _ALPN: Final = ("http/1.1",)
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 
@@ -98,10 +96,6 @@ class Arrival:
     async def _serve_connect(self) -> None:
         head = await self._take_head()
         if head is None:
-            if len(self._seen) > CONNECT_MAX:  # more cannot be looked at: the socket's buffer is full
-                raise ProtocolError(
-                    f"The CONNECT request is longer than {CONNECT_MAX} bytes", hint="Send fewer headers.", status=431
-                )
             self._sock.close()
             return
         host, port = parse_authority(head.target)
