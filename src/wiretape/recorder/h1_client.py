@@ -427,9 +427,11 @@ class H1ClientConnection(asyncio.Protocol):
         out = head.forward(request.target, upgrade=head.upgrade is not None, host=request.authority)
         self._chunked = False
         if end and head.framing == NO_BODY:
-            self._write([out])
+            if not self.closed:
+                self.transport.write(out)
         elif end and head.framing == LENGTH and len(pieces) == 1 and len(pieces[0]) <= JOIN_MAX:
-            self._write([out + pieces[0]])
+            if not self.closed:
+                self.transport.write(out + pieces[0])
         else:
             self._chunked = head.framing == CHUNKED
             if not end or sum(map(len, pieces)) > JOIN_MAX:

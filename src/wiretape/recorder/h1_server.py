@@ -173,8 +173,13 @@ class H1ServerConnection(asyncio.Protocol):
 
     # -- from the stream that is running -------------------------------------------------------------------------------
 
-    def write(self, parts: list[bytes]) -> None:
+    def write_one(self, data: bytes) -> None:
         """Send bytes whose frames are in the log."""
+        if not self._lost:
+            self.transport.write(data)
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send bytes, in several pieces, whose frames are in the log."""
         if self._lost:
             return
         if len(parts) == 1:
@@ -367,7 +372,7 @@ class H1ServerConnection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal, buffer: bytes) -> None:
         self._buffer = b""
         self.on_lost_early = None
-        self.write([error_page(*refusal, body=not asks_for_head(buffer))])
+        self.write_one(error_page(*refusal, body=not asks_for_head(buffer)))
         if not self._lost:
             self._linger()
 
@@ -451,7 +456,7 @@ class H1ServerStream:
     def interim(self, head: ResponseHead) -> None:
         """Send a 1xx response, but not to an HTTP/1.0 client (RFC 9110 section 15.2)."""
         if self._head.minor:
-            self._connection.write([head.forward()])
+            self._connection.write_one(head.forward())
 
     def respond(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Send the final response's head and what there is of its body."""
@@ -464,7 +469,7 @@ class H1ServerStream:
         close = True if self._close else (None if minor else False)
         out = head.forward(close=close, upgrade=head.status == 426, dechunk=chunked and not minor)
         if end and not chunked and len(pieces) == 1 and len(pieces[0]) <= JOIN_MAX:
-            self._connection.write([out + pieces[0]])
+            self._connection.write_one(out + pieces[0])
             self._end()
         else:
             self._send([out], pieces, end, trailers)
@@ -495,7 +500,7 @@ class H1ServerStream:
     def refuse(self, refusal: Refusal) -> None:
         """Send an answer of our own."""
         self._close = True
-        self._connection.write([error_page(*refusal, body=self._head.method != "HEAD")])
+        self._connection.write_one(error_page(*refusal, body=self._head.method != "HEAD"))
         self._end()
 
     def _end(self) -> None:
@@ -522,7 +527,7 @@ class H1ServerStream:
 
     def respond_switched(self, head: ResponseHead) -> None:
         """Send the head after which another protocol is spoken."""
-        self._connection.write([head.forward(upgrade=True)])
+        self._connection.write_one(head.forward(upgrade=True))
 
     def close(self) -> None:
         """End the connection once all is sent."""
