@@ -30,8 +30,11 @@ def as_str(data: bytes) -> str:
 def start_line(head: bytes) -> tuple[str, str, str]:
     """Split the first line into its three parts; missing ones are empty.
 
-    A request gives method, target, version; a response version, status, reason.
+    A request gives method, target, version; a response version, status, reason. A head of HTTP/2 or HTTP/3 has its
+    pseudo-header fields instead (FORMAT.md).
     """
+    if head[:1] == b":":
+        return _from_pseudo_fields(head)
     line = head[: _end_of_line(head)]
     if line.isascii():  # nearly always
         first, _, rest = line.decode("ascii").partition(" ")
@@ -40,6 +43,24 @@ def start_line(head: bytes) -> tuple[str, str, str]:
     parts = line.split(b" ", 2)
     parts += [b""] * (3 - len(parts))
     return as_str(parts[0]), as_str(parts[1]), as_str(parts[2])
+
+
+def pseudo_fields(head: bytes) -> list[tuple[str, str]]:
+    """Give the pseudo-header fields of a head of HTTP/2 or HTTP/3, with their colons; none of a head of HTTP/1."""
+    found = []
+    for line in _LINES.split(head, _MAX_FIELDS):
+        name, colon, value = line[1:].partition(b":")
+        if line[:1] != b":" or not colon:
+            break
+        found.append((":" + as_str(name), as_str(value.strip(b" \t"))))
+    return found
+
+
+def _from_pseudo_fields(head: bytes) -> tuple[str, str, str]:
+    pseudo = dict(pseudo_fields(head))
+    if ":status" in pseudo:
+        return "HTTP/2", pseudo[":status"], ""
+    return pseudo.get(":method", ""), pseudo.get(":path", pseudo.get(":authority", "")), "HTTP/2"
 
 
 def status_line(head: bytes) -> tuple[str, str, str]:
@@ -63,7 +84,8 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
     A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
     with an empty value, so that nothing that was there is missing. Of more than 20,000 lines the rest is given as one.
     """
-    lines = _LINES.split(block, _MAX_FIELDS)[1 if skip_first else 0 :]
+    first = 0 if not skip_first else len(pseudo_fields(block)) if block[:1] == b":" else 1
+    lines = _LINES.split(block, _MAX_FIELDS)[first:]
     found: list[tuple[str, list[str]]] = []
     for line in lines:
         if not line:

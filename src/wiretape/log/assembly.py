@@ -260,9 +260,14 @@ class ExchangeTape:
 
     @property
     def unparsed(self) -> bool:
-        """Whether what stands where the response's head should be is no head: it has no status then (FORMAT.md)."""
+        """Whether what stands where the response's head should be is no head (FORMAT.md)."""
         found = self._response_frame()
-        return found is not None and self.begun is not None and found[0] is self.begun[0] and not self.begun[1].status
+        return (
+            found is not None
+            and self.begun is not None
+            and found[0] is self.begun[0]
+            and bool(found[0].flags & Flag.UNPARSED)
+        )
 
     def _response_frame(self) -> tuple[Frame, int] | None:
         if self.done is not None and self.done[0].flags & Flag.HAS_RESPONSE:

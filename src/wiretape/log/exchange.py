@@ -124,11 +124,13 @@ class Request(_Message):
 class Response(_Message):
     """A final response. ``head`` is its raw head, empty where damage took it; ``status`` is None where it is unknown.
 
-    ``interim`` are the raw heads of the 1xx answers before it.
+    ``interim`` are the raw heads of the 1xx answers before it. ``elapsed_ns`` is when the head had come, counted from
+    the exchange's beginning; None where only the end of the whole exchange is known.
     """
 
     status: int | None
     interim: tuple[bytes, ...]
+    elapsed_ns: int | None
 
     @property
     def version(self) -> str:
@@ -207,6 +209,7 @@ def _response(tape: ExchangeTape, done: Done | None) -> Response | None:
         tape.trailers.get(RESPONSE, b""),
         status or None,
         tuple(raw for _, raw in tape.interim),
+        tape.begun[1].elapsed_ns if tape.begun is not None else None,
     )
 
 

@@ -1,0 +1,257 @@
+"""Every kind, flag and field of the format has a reader and a writer, or FORMAT.md says that it is reserved."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.clients import RawClient, chunked_bytes
+from harness.origin import Origin
+from harness.recorder import RecorderProcess
+from tests.log.test_format import document
+from wiretape.cli.demo.certificates import OriginCA
+from wiretape.log import open_session
+from wiretape.log.format import (
+    RECORDS,
+    BodyChunk,
+    Done,
+    DoneFlag,
+    EndState,
+    Event,
+    Flag,
+    FrameType,
+    Opened,
+    Record,
+    ResponseBegun,
+    Seal,
+    SegmentHead,
+    TlsSeen,
+    TrailersSeen,
+)
+from wiretape.log.frames import encode_frame
+from wiretape.model import to_json
+from wiretape.session.manifest import read_manifest
+from wiretape.session.session import Session
+
+SESSION = "20260101T000000-00000a"
+SALT = 99
+REQUEST = b"POST /path HTTP/1.1\r\nHost: example.com\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+
+Frames = list[tuple[FrameType, int, Record, bytes, int]]
+
+
+def frames() -> Frames:
+    """Give a log with every kind of frame that is written."""
+    ns = 1_767_225_600_000_000_000
+    opened = Opened(ns, 5, "https", "example.com", 443, "127.0.0.1:5000", len(REQUEST), "connect", accepted_at="::1:1")
+    done = Done(
+        9_000_000,
+        EndState.COMPLETE,
+        200,
+        0,
+        6,
+        6,
+        6,
+        6,
+        0xB91EDB7D,
+        0xB91EDB7D,
+        dns_ns=1_000_000,
+        connect_ns=2_000_000,
+        tls_ns=3_000_000,
+        send_ns=4_000_000,
+        wait_ns=5_000_000,
+        receive_ns=6_000_000,
+        server="127.0.0.1:443",
+        upstream_connection=6,
+        error_code="code",
+        error="error",
+        flags=7,
+        sent_from="127.0.0.1:6000",
+    )
+    whole = Done(9_000_000, EndState.COMPLETE, 200, len(RESPONSE), 0, 6, 0, 6, 0, 0xB91EDB7D)
+    dropped = {"exchanges": 1, "partial": [4], "fromTs": 1, "toTs": 2, "reason": "a disk"}
+    return [
+        (FrameType.SEGMENT, 0, SegmentHead(SESSION, 0, 1, 1, 1, ns, 7, 42, "boot", "program"), b"", 0),
+        (FrameType.TLS, 0, tls("client", 5), b"hello", 0),
+        (FrameType.TLS, 0, tls("server", 6), b"chain", 0),
+        (FrameType.OPENED, 1, opened, REQUEST, 0),
+        (FrameType.REQUEST_BODY, 1, BodyChunk(0, 1), b"123456", 0),
+        (FrameType.TRAILERS, 1, TrailersSeen(1), b"X-One: 1\r\n", 0),
+        (FrameType.RESPONSE_HEAD, 1, ResponseBegun(10, 103, len(EARLY)), EARLY, Flag.INTERIM),
+        (FrameType.RESPONSE_HEAD, 1, ResponseBegun(20, 200, len(RESPONSE)), RESPONSE, 0),
+        (FrameType.RESPONSE_BODY, 1, BodyChunk(0, 2), b"123456", 0),
+        (FrameType.TRAILERS, 1, TrailersSeen(1), b"X-Two: 2\r\n", Flag.RESPONSE),
+        (FrameType.DONE, 1, done, b"", 0),
+        (FrameType.OPENED, 2, opened, REQUEST + b"more", Flag.REQUEST_COMPLETE),
+        (FrameType.DONE, 2, whole, RESPONSE + b"123456", Flag.HAS_RESPONSE),
+        (FrameType.OPENED, 3, opened, REQUEST, 0),
+        (FrameType.RESPONSE_HEAD, 3, ResponseBegun(20, 0, 7), b"garbage", Flag.UNPARSED),
+        (FrameType.EVENT, 0, Event(ns + 10, "dropped", dropped), b"", 0),
+        (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 15, 3, 2, 1, 6), b"", 0),
+        (FrameType.SEGMENT, 0, SegmentHead(SESSION, 0, 1, 2, 6, ns, 7, 42, "boot", "program"), b"", 0),
+        (FrameType.OPENED, 7, opened, REQUEST, Flag.REQUEST_COMPLETE),
+        (FrameType.DONE, 7, done, b"", 0),
+        (FrameType.SEAL, 0, Seal(ns + 20_000_000_000, 2, 1, 1, 6, 8), b"", Flag.FINAL),
+    ]
+
+
+def unsealed() -> Frames:
+    """Give the log as a kill in the middle of its first segment leaves it."""
+    parts = frames()
+    seals = [number for number, part in enumerate(parts) if part[0] == FrameType.SEAL]
+    return [*parts[: seals[0]], *parts[seals[0] + 1 :]]
+
+
+def tls(side: str, connection: int) -> TlsSeen:
+    return TlsSeen(1, connection, side, "host", 443, "sni", "h1", "TLSv1.3", "cipher", "code", "error", "ok", 2)
+
+
+def written(folder: Path, parts: Frames) -> Path:
+    """Write the log of a session."""
+    segments: list[bytes] = []
+    for kind, seq, record, data, flags in parts:
+        if kind == FrameType.SEGMENT:
+            segments.append(b"")
+        head, salt = msgspec.msgpack.encode(record), SALT + len(segments)
+        segments[-1] += encode_frame(kind, flags, len(segments[-1]), seq, salt, head, data)
+    log = folder / SESSION / "log"
+    log.mkdir(parents=True)
+    for number, content in enumerate(segments, 1):
+        (log / f"0-{number:08d}.wlog").write_bytes(content)
+    return folder / SESSION
+
+
+def told(path: Path) -> list[Any]:
+    """Give all that readers say of a log."""
+    log = open_session(path)
+    said: list[Any] = [log.session_id]
+    for exchange in log:
+        request, response = exchange.request, exchange.response
+        said += [exchange.seq, exchange.state, exchange.opened, exchange.done, exchange.notes, request.url]
+        said += [request.head, request.trailers, list(request.body.parts()), request.body.size]
+        if response is not None:
+            said += [response.head, response.interim, response.trailers, response.status]
+            said += [list(response.body.parts()), response.body.size, response.elapsed_ns]
+    said.append(log.report)
+    with Session(path, SESSION) as session:
+        said += [to_json(session.verify(deep=True)), to_json(session.summary()), to_json(session.query())]
+        said += [to_json(session.exchange(item.seq)) for item in session.query().items]
+        said += [to_json(session.recover()), read_manifest(path, SESSION)]
+    return said
+
+
+def other(name: str, value: Any) -> Any:
+    """Give another value of the same type; times of day are told in milliseconds."""
+    if isinstance(value, int):
+        return value + (5_000_000 if name == "wall_ns" else 1)
+    if isinstance(value, str):  # as long as before: a log's size is told, too
+        return value[:-1] + ("y" if value[-1:] == "x" else "x")
+    return {**value, "exchanges": 3}
+
+
+def reserved() -> set[str]:
+    """Give what FORMAT.md says is reserved, as ``KIND``, ``KIND.field`` or the name of a flag."""
+    section = document().split("\n### Reserved\n", 1)[1].split("\n## ", 1)[0]
+    table = re.findall(r"^\| (.*?) \| (.*?) \|", section, re.MULTILINE)[1:]
+    return {name.strip().strip("`") for names, _ in table for name in names.split(",")}
+
+
+def fields() -> Iterator[tuple[FrameType, str]]:
+    for kind, record in RECORDS.items():
+        for field in msgspec.structs.fields(record):
+            yield kind, field.name
+
+
+WRITTEN = [(kind, name) for kind, name in fields() if not {kind.name, f"{kind.name}.{name}"} & reserved()]
+
+
+@pytest.mark.parametrize(("kind", "name"), WRITTEN, ids=lambda value: getattr(value, "name", value))
+def test_each_field_that_is_not_reserved_has_a_reader(kind: FrameType, name: str, tmp_path: Path) -> None:
+    for variant, log in enumerate((frames(), unsealed())):
+        before = told(written(tmp_path / f"{variant}-before", log))
+        for number, part in enumerate(log):
+            if part[0] == kind:
+                changed = msgspec.structs.replace(part[2], **{name: other(name, getattr(part[2], name))})
+                parts = [*log[:number], (part[0], part[1], changed, *part[3:]), *log[number + 1 :]]
+                if told(written(tmp_path / f"{variant}-{number}", parts)) != before:
+                    return
+    pytest.fail(f"nobody reads {name} of {kind.name}")
+
+
+@pytest.mark.parametrize("flag", [name for name in vars(Flag) if name.isupper() and name not in reserved()])
+def test_each_flag_that_is_not_reserved_has_a_reader(flag: str, tmp_path: Path) -> None:
+    before = told(written(tmp_path / "before", frames()))
+    after = []
+    for number, part in enumerate(frames()):
+        parts = [*frames()[:number], (*part[:4], part[4] ^ getattr(Flag, flag)), *frames()[number + 1 :]]
+        after.append(told(written(tmp_path / f"{number}", parts)))
+    assert any(said != before for said in after)
+
+
+def test_what_is_reserved_exists() -> None:
+    known = {kind.name for kind in FrameType} | {f"{kind.name}.{name}" for kind, name in fields()}
+    known |= {name for name in vars(Flag) if name.isupper()} | {"CHANGED"}
+    assert reserved() <= known
+
+
+def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, origin_ca: OriginCA) -> None:
+    with (
+        Origin() as http,
+        Origin(tls=origin_ca.issue().server_context()) as https,
+        RecorderProcess(root, upstream_ca=origin_ca.pem) as recorder,
+    ):
+        recorder.record()
+        with RawClient.plain(recorder.address) as client:
+            for path in ("/early-hints", "/chunked/60000?size=9000&trailers=1", "/text/20", "/text/30"):
+                client.get(http.url(path), host=http.authority)
+            client.request("POST", http.url("/echo"), host=http.authority, body=b"x" * 40_000)
+            head = f"POST {http.url('/echo')} HTTP/1.1\r\nHost: {http.authority}\r\nTransfer-Encoding: chunked\r\n"
+            client.send(head.encode() + b"Trailer: X-Sum\r\n\r\n" + chunked_bytes([b"one"], [("X-Sum", "6")]))
+            client.read_response("POST")
+        with RawClient.plain(recorder.address) as client, contextlib.suppress(EOFError):
+            client.get(http.url("/hang-up"), host=http.authority)
+        http.script("/garbage", b"garbage\r\n\r\n", then="close")
+        with RawClient.plain(recorder.address) as client:
+            client.get(http.url("/garbage"), host=http.authority)
+        authority = ssl.create_default_context(cafile=str(root / "ca" / "ca.pem"))
+        with RawClient.tunnel(recorder.address, "localhost", https.port, tls=authority) as client:
+            client.get("/text/20")
+        stranger = ssl.create_default_context()
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            RawClient.tunnel(recorder.address, "localhost", https.port, tls=stranger)
+        with RawClient.plain(recorder.address) as client:
+            client.send(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+            client.read_to_end()
+        recorder.close()
+        seen = {kind: list(recorder.frames(kind)) for kind in FrameType}
+    for kind, name in WRITTEN:
+        values = {getattr(frame.record(), name) for frame in seen[kind] if name != "detail"}
+        empty = {field.default for field in msgspec.structs.fields(RECORDS[kind]) if field.name == name}
+        assert seen[kind], kind.name
+        assert name == "detail" or values - empty, f"{kind.name}.{name} is {values} in every frame"
+    flags = {kind: {frame.flags for frame in found} for kind, found in seen.items()}
+    for kind, flag in WRITTEN_FLAGS:
+        assert any(bits & flag for bits in flags[kind]), f"{kind.name} never has {flag:#x}"
+    done = [frame.record() for frame in seen[FrameType.DONE]]
+    bits = [record.flags for record in done if isinstance(record, Done)]
+    assert any(each & DoneFlag.REUSED for each in bits)
+    assert any(each & DoneFlag.REQUEST_WHOLE for each in bits)
+
+
+WRITTEN_FLAGS = [
+    (FrameType.OPENED, Flag.REQUEST_COMPLETE),
+    (FrameType.RESPONSE_HEAD, Flag.INTERIM),
+    (FrameType.RESPONSE_HEAD, Flag.UNPARSED),
+    (FrameType.TRAILERS, Flag.RESPONSE),
+    (FrameType.DONE, Flag.HAS_RESPONSE),
+    (FrameType.SEAL, Flag.FINAL),
+]
