@@ -15,6 +15,8 @@ from wiretape.cli.demo.certificates import IssuedCert, OriginCA
 # An address, not a name: mockttp looks for a server on ::1 before each request to "localhost", and that would be
 # charged to it. No proxy has to resolve anything.
 NAME = "127.0.0.1"
+# Its certificate has a name as well: nginx compares names only.
+DNS_NAME = "localhost"
 SMALL = '{"ok":true,"items":[1,2,3,4,5,6,7,8,9,10],"note":"a small answer, about one hundred bytes of JSON"}'
 
 _HTTP = """
@@ -107,6 +109,7 @@ def start_origin(folder: Path, *, cpu: int, big: int) -> Origin:
         file.truncate(big)  # sparse: it costs no disk, and reads as zeros at the speed of memory
     http, https = free_port(), free_port()
     listen = f"listen {NAME}:{http}; listen {NAME}:{https} ssl;"
-    config = nginx_config(folder, authority.issue((NAME,)), _ORIGIN.format(listen=listen, folder=folder, small=SMALL))
+    servers = _ORIGIN.format(listen=listen, folder=folder, small=SMALL)
+    config = nginx_config(folder, authority.issue((NAME, DNS_NAME)), servers)
     child = start_nginx(config, cpu=cpu, name="origin", port=https)
     return Origin(child, http, https, authority.pem)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import install
 from bench.errors import BenchError
-from bench.origin import NAME, nginx_config, nginx_program, start_nginx
+from bench.origin import DNS_NAME, NAME, nginx_config, nginx_program, start_nginx
 from bench.peers.base import HOST, Peer, Place, Running
 from bench.procs import Child
 from harness.ports import free_port
@@ -88,7 +88,7 @@ def _start_reverse(place: Place) -> Running:
     http, https = free_port(), free_port()
     servers = _REVERSE.format(
         host=HOST, http=place.origin.http_port, https=place.origin.https_port, own_http=http, own_https=https,
-        name=NAME, ca=place.origin.ca,
+        name=DNS_NAME, ca=place.origin.ca,
     )  # fmt: skip
     config = nginx_config(place.folder, authority.issue((NAME,)), servers)
     child = start_nginx(config, cpu=place.cpu, name="reverse", port=https)

@@ -10,9 +10,11 @@ import pytest
 
 from bench import measure, workloads
 from bench.errors import BenchError
+from bench.load import run as load
 from bench.measure import Ground
 from bench.origin import start_origin
-from bench.peers import wiretape
+from bench.peers import others, wiretape
+from bench.peers.base import Peer
 from bench.procs import settle
 from bench.workloads import Extent
 from harness.clients import needs
@@ -54,6 +56,13 @@ def test_an_agent_finds_tools_in_a_running_wiretape(ground: Ground) -> None:
     with measure.running(wiretape.CURRENT.recording(), ground) as proxy:
         assert proxy.visit is not None
         assert proxy.visit() > 5
+
+
+@pytest.mark.parametrize("peer", [others.NGINX, others.DIRECT], ids=lambda peer: peer.key)
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+def test_who_stands_beside_wiretape_answers_as_the_origin_would(ground: Ground, peer: Peer, tls: bool) -> None:
+    with measure.running(peer, ground) as proxy:
+        load.probe(proxy, ground.origin, tls=tls)
 
 
 def test_a_process_that_never_rests_is_an_error(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
