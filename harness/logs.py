@@ -23,7 +23,7 @@ from wiretape.log.format import (
 )
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.session.catalogue import Catalogue, SessionDir
 
 WALL_MS = 1_800_000_000_000
@@ -39,7 +39,7 @@ class Recording:
     ) -> None:
         number, seq = resume_point(session.log_dir, stream, streams)
         self.session = session
-        self.writer = LogWriter(
+        self.writer = StreamWriter(
             session.log_dir,
             StreamIdentity(session.session_id, stream, streams, next(_runs), os.getpid(), "boot", "test"),
             clock_ns=lambda: WALL_MS * 1_000_000,

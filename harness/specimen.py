@@ -17,7 +17,7 @@ from wiretape.log.files import FileEntry, Readable
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened, TlsSeen
 from wiretape.log.items import Damage, Frame
 from wiretape.log.scan import scan_segment, segment_info
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import LogReport, verify_log
 
 LOG = Path("/log")
@@ -108,7 +108,7 @@ def make_specimen(seed: int = 1) -> Specimen:
     disk.make_folder(LOG)
     files = MemoryFiles(disk)
     identity = StreamIdentity(SESSION, 0, 1, 7, 1, "boot", "test")
-    writer = LogWriter(
+    writer = StreamWriter(
         LOG, identity, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files, segment_bytes=_SEGMENT
     )
     for number in range(450):
@@ -152,7 +152,7 @@ def _opened() -> Opened:
     return Opened(1, 1, "http", "host", 80, "127.0.0.1:1", 3)
 
 
-def _record(writer: LogWriter, chance: random.Random, number: int, disk: MemoryDisk) -> None:
+def _record(writer: StreamWriter, chance: random.Random, number: int, disk: MemoryDisk) -> None:
     if number % 40 == 7:
         tls = TlsSeen(1, number, "client", "host", 443, "host", "http/1.1", "TLSv1.3", "cipher")
         writer.append(FrameType.TLS, 0, tls, chance.randbytes(300))

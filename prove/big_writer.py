@@ -15,7 +15,7 @@ import msgspec
 from google_crc32c import value as crc32c
 
 from wiretape.log.format import Done, Flag, FrameType, Opened
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 
 SMALL, MIDDLE, LARGE = 300, 16 * 1024, 64 * 1024
 """Bytes of answers: a small one with its request is about 600 bytes of log."""
@@ -57,7 +57,7 @@ class Frames:
         self.answer = head + body
 
 
-def write(writer: LogWriter, size: int, mix: list[Frames]) -> int:
+def write(writer: StreamWriter, size: int, mix: list[Frames]) -> int:
     """Write about ``size`` bytes; give the number of exchanges."""
     until, count = writer.size + size, 0
     opened, done = int(FrameType.OPENED), int(FrameType.DONE)
@@ -79,7 +79,7 @@ def main(log_dir: str, session_id: str, size: str, tail: str, mix: str) -> None:
     """Write, and wait."""
     run = int.from_bytes(os.urandom(7), "little")
     identity = StreamIdentity(session_id, 0, 1, run, os.getpid(), "", "prove")
-    writer = LogWriter(Path(log_dir), identity, clock_ns=time.time_ns, next_number=1, next_seq=1)
+    writer = StreamWriter(Path(log_dir), identity, clock_ns=time.time_ns, next_number=1, next_seq=1)
     made = {size: Frames(size) for size in MIXES[mix]}
     frames = [made[size] for size in MIXES[mix]]
     print(write(writer, int(size), frames), flush=True)

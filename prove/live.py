@@ -17,7 +17,7 @@ from wiretape.errors import BusyError
 from wiretape.log.locks import writer_alive
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import verify_log
 
 CHECKS = 10_000
@@ -111,7 +111,7 @@ def second_writers(root: Path, tries: int) -> tuple[int, list[str]]:
             identity = StreamIdentity(writer.session_id, 0, 1, 1, 1, "boot", "second")
             number, seq = resume_point(writer.log_dir, 0, 1)
             try:
-                LogWriter(writer.log_dir, identity, clock_ns=lambda: 1, next_number=number, next_seq=seq).close()
+                StreamWriter(writer.log_dir, identity, clock_ns=lambda: 1, next_number=number, next_seq=seq).close()
                 failures.append("a second writer was let in")
             except BusyError as error:
                 refused += error.pid == writer.process.pid

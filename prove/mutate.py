@@ -36,7 +36,7 @@ from wiretape.log.format import (
     segment_name,
 )
 from wiretape.log.frames import decode_header, encode_frame
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 
 SESSION = "20260101T000000-00000a"
 Content = dict[str, bytes]
@@ -83,7 +83,7 @@ def make_log(chance: random.Random) -> Content:
 def _record(disk: MemoryDisk, stream: int, streams: int, chance: random.Random) -> None:
     files = MemoryFiles(disk)
     identity = StreamIdentity(SESSION, stream, streams, chance.getrandbits(60), 1, "boot", "prove")
-    writer = LogWriter(
+    writer = StreamWriter(
         LOG,
         identity,
         clock_ns=lambda: 1_790_000_000_000_000_000,
@@ -102,7 +102,7 @@ def _record(disk: MemoryDisk, stream: int, streams: int, chance: random.Random) 
         writer.close()
 
 
-def _something(writer: LogWriter, running: list[int], number: int, chance: random.Random) -> None:
+def _something(writer: StreamWriter, running: list[int], number: int, chance: random.Random) -> None:
     what = chance.random()
     if what < 0.08:
         tls = TlsSeen(1, number, "client", "host", 443, "host", "http/1.1", "TLSv1.3", "cipher")
@@ -121,7 +121,7 @@ def _something(writer: LogWriter, running: list[int], number: int, chance: rando
             _done(writer, seq, chance.randbytes(chance.choice((0, 9, 700))), chance)
 
 
-def _opened(writer: LogWriter, number: int, chance: random.Random) -> int:
+def _opened(writer: StreamWriter, number: int, chance: random.Random) -> int:
     seq = writer.take_seq()
     head = f"POST /{number} HTTP/1.1\r\nHost: example.com\r\nX-A: {chance.random()}\r\n\r\n".encode()
     opened = Opened(10**18 + number, 1, "http", "example.com", 80, "127.0.0.1:5000", len(head))
@@ -129,7 +129,7 @@ def _opened(writer: LogWriter, number: int, chance: random.Random) -> int:
     return seq
 
 
-def _pieces(writer: LogWriter, seq: int, chance: random.Random) -> None:
+def _pieces(writer: StreamWriter, seq: int, chance: random.Random) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-16\r\nContent-Encoding: gzip\r\n\r\n"
     writer.append(FrameType.RESPONSE_HEAD, seq, ResponseBegun(5, 200, len(head)), head)
     body = gzip.compress(b"all of it " * 100)
@@ -139,7 +139,7 @@ def _pieces(writer: LogWriter, seq: int, chance: random.Random) -> None:
         writer.append(FrameType.TRAILERS, seq, TrailersSeen(), b"X-Sum: 1\r\n", Flag.RESPONSE)
 
 
-def _done(writer: LogWriter, seq: int, body: bytes, chance: random.Random) -> None:
+def _done(writer: StreamWriter, seq: int, body: bytes, chance: random.Random) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" if body else b""
     state = chance.choice((EndState.COMPLETE, EndState.COMPLETE, EndState.ABORTED, EndState.FAILED))
     done = Done(9, int(state), 200, len(head), 4, len(body), 4, len(body), 0, 0)

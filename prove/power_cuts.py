@@ -1,4 +1,4 @@
-"""Simulated crashes: the recorder's real tape and writer over a simulated disk, stopped at every call that changes it.
+"""Simulated crashes: the recorder's stream and writer over a simulated disk, stopped at every call that changes it.
 
 In front of every such call two worlds are looked at: the process is killed there, and the power is cut there, with
 what survives drawn from everything that the model of the disk allows (``tests/support/disks/memory.py``). Both are read
@@ -130,7 +130,7 @@ class Life:
 
 def machine_ready(machine: Machine) -> bool:
     """Tell whether the machine has its clock: its first calls come while it is being made."""
-    return hasattr(machine, "tape")
+    return hasattr(machine, "stream")
 
 
 def live_some(seed: str, first: int, count: int) -> Tally:

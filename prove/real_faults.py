@@ -1,7 +1,7 @@
 """Disks that fail in reality: full ones, files that may not grow, no descriptors left, errors from the kernel.
 
 Rounds with a daemon, its recorder and real clients: a small tmpfs that is filled and freed, limits of the recorder's
-process, ``strace`` that lets its calls fail. And a recording of the tape alone in which the nth call fails, for every
+process, ``strace`` that lets its calls fail. And a recording of the stream alone in which the nth call fails, for every
 n. What was dropped has to be counted exactly, by everybody, and everything else has to be there.
 """
 

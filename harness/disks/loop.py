@@ -45,7 +45,7 @@ class Outcome:
 
 
 class SimulatedLoop:
-    """What the recorder's tape uses of a loop.
+    """What the recorder's stream uses of a loop.
 
     Attributes:
         before_job: called when a job is handed to the executor; gives the seconds that it will take.

@@ -1,4 +1,4 @@
-"""A machine that records: the recorder's tape and the log's writer over a disk and a clock that are simulated.
+"""A machine that records: the recorder's stream and the log's writer over a disk and a clock that are simulated.
 
 At every call that changes the disk the world can be stopped: ``at`` is called there, and may look at what the disk
 would hold had the process been killed or the power been cut in this moment.
@@ -18,10 +18,10 @@ from harness.disks.memory import MemoryDisk, MemoryFiles
 from wiretape.log.format import BodyChunk, Done, EndState, Event, Flag, FrameType, Opened
 from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import LogReport, verify_log
 from wiretape.model import Durability
-from wiretape.recorder.session_stream import Tape
+from wiretape.recorder.session_stream import SessionStream
 
 LOG = Path("/log")
 SESSION = "20260101T000000-00000a"
@@ -134,7 +134,7 @@ class Machine:
         number, seq = resume_point(LOG, 0, 1, files=self.files)
         self.first_seq = seq
         identity = StreamIdentity(SESSION, 0, 1, chance.getrandbits(63), 1, "boot", "test")
-        self.writer = LogWriter(
+        self.writer = StreamWriter(
             LOG,
             identity,
             clock_ns=lambda: int(self.loop.time() * 1e9),
@@ -143,10 +143,10 @@ class Machine:
             files=self.files,
             segment_bytes=_SEGMENT,
         )
-        self.tape = Tape(self.loop, self.writer, SESSION, durability=durability)  # type: ignore[arg-type]
+        self.stream = SessionStream(self.loop, self.writer, SESSION, durability=durability)  # type: ignore[arg-type]
         self.files.share = faults
         # As the recorder does, and with that the first sync is due.
-        self.tape.append(FrameType.EVENT, 0, Event(self.writer.next_seq, "session", {}))
+        self.stream.append(FrameType.EVENT, 0, Event(self.writer.next_seq, "session", {}))
 
     def _begin_job(self) -> float:
         self.files.begin_sync()
@@ -157,7 +157,7 @@ class Machine:
 
         Args:
             exchanges: how many.
-            closes: whether the tape is closed at the end.
+            closes: whether the stream is closed at the end.
             calm: the disk no longer fails by then, and has nothing to sync.
         """
         for _ in range(exchanges):
@@ -168,33 +168,33 @@ class Machine:
         if calm:
             self.files.share = 0.0
         self.files.end_sync()
-        self.tape.close()
+        self.stream.close()
 
     def _begin(self) -> None:
-        tape, chance = self.tape, self._chance
-        if not tape.accepting:
-            tape.count_unrecorded()
+        stream, chance = self.stream, self._chance
+        if not stream.accepting:
+            stream.count_unrecorded()
             return
-        seq, epoch = tape.take_seq(), tape.epoch
-        tape.begin()
+        seq, epoch = stream.take_seq(), stream.epoch
+        stream.begin()
         opened = Opened(int(self.loop.time() * 1e9), 1, "http", "host", 80, "127.0.0.1:1", 3)
-        tape.append(FrameType.OPENED, seq, opened, b"GET", Flag.REQUEST_COMPLETE)
+        stream.append(FrameType.OPENED, seq, opened, b"GET", Flag.REQUEST_COMPLETE)
         for position in range(chance.choice((0, 0, 0, 2))):
-            tape.append(FrameType.RESPONSE_BODY, seq, BodyChunk(position * 100), chance.randbytes(100))
+            stream.append(FrameType.RESPONSE_BODY, seq, BodyChunk(position * 100), chance.randbytes(100))
         self.loop.call_later(chance.choice((0.0, 0.001, 0.05)), self._end, seq, epoch)
 
     def _end(self, seq: int, epoch: int) -> None:
-        tape = self.tape
+        stream = self.stream
         body = self._chance.randbytes(self._chance.choice((0, 20, 700)))
         done = Done(1, EndState.COMPLETE, 200, 0, 0, len(body), 0, len(body), 0, 0)
         self.recorded.written[seq] = body
-        tape.append(FrameType.DONE, seq, done, body, Flag.HAS_RESPONSE)
-        tape.release_last(self._acknowledge, (seq, epoch))
+        stream.append(FrameType.DONE, seq, done, body, Flag.HAS_RESPONSE)
+        stream.release_last(self._acknowledge, (seq, epoch))
 
     def _acknowledge(self, exchange: Any) -> None:
         seq, epoch = exchange
-        whole = epoch == self.tape.epoch
-        self.tape.end(dropped=not whole, seq=seq)
+        whole = epoch == self.stream.epoch
+        self.stream.end(dropped=not whole, seq=seq)
         if whole:
             self.recorded.acknowledged[seq] = self.loop.time()
 

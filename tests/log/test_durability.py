@@ -15,7 +15,7 @@ from wiretape.log.items import Frame
 from wiretape.log.resume import resume_point
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import verify_log
 
 LOG = Path("/log")
@@ -28,19 +28,19 @@ def blank() -> MemoryDisk:
     return disk
 
 
-def begin(files: Files, run: int = 1) -> LogWriter:
+def begin(files: Files, run: int = 1) -> StreamWriter:
     number, seq = resume_point(LOG, 0, 1, files)
     me = StreamIdentity("s", 0, 1, run, 1, "boot", "test")
-    return LogWriter(LOG, me, clock_ns=lambda: 1, next_number=number, next_seq=seq, files=files, segment_bytes=4000)
+    return StreamWriter(LOG, me, clock_ns=lambda: 1, next_number=number, next_seq=seq, files=files, segment_bytes=4000)
 
 
-def put(writer: LogWriter, data: bytes = b"") -> int:
+def put(writer: StreamWriter, data: bytes = b"") -> int:
     seq = writer.take_seq()
     writer.append(FrameType.DONE, seq, DONE, data)
     return seq
 
 
-def sync(writer: LogWriter) -> None:
+def sync(writer: StreamWriter) -> None:
     until = writer.here
     writer.sync_job()()
     writer.synced(until)

@@ -18,9 +18,9 @@ from wiretape.log.format import Done, EndState, FrameType, Opened
 from wiretape.log.report import LogReport
 from wiretape.log.reserve import END_BYTES, RESERVE_BYTES, Reserve, reserve_path
 from wiretape.log.resume import resume_point
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import verify_log
-from wiretape.recorder.session_stream import Tape
+from wiretape.recorder.session_stream import SessionStream
 
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
 OPENED = Opened(1, 1, "http", "host", 80, "127.0.0.1:1", 3)
@@ -43,16 +43,16 @@ def files() -> FailingFiles:
     return made
 
 
-def begin(log: Path, files: FailingFiles, run: int = 1, *, patient: bool = False) -> LogWriter:
+def begin(log: Path, files: FailingFiles, run: int = 1, *, patient: bool = False) -> StreamWriter:
     number, seq = resume_point(log, 0, 1)
     me = StreamIdentity(SESSION, 0, 1, run, 1, "boot", "test")
     reserve = Reserve(reserve_path(log, 0), files)
-    return LogWriter(
+    return StreamWriter(
         log, me, clock_ns=lambda: 1, next_number=number, next_seq=seq, files=files, reserve=reserve, patient=patient
     )
 
 
-def put(writer: LogWriter, size: int = 0) -> int:
+def put(writer: StreamWriter, size: int = 0) -> int:
     seq = writer.take_seq()
     writer.append(FrameType.OPENED, seq, OPENED, b"GET")
     writer.append(FrameType.DONE, seq, DONE, b"x" * size)
@@ -115,7 +115,7 @@ def test_p10_a_part_of_the_reserve_is_for_the_end_alone(log: Path, files: Failin
     assert written > RESERVE_BYTES - 2 * END_BYTES
     assert [kind for kind, _ in writer.lost] == [FrameType.OPENED, FrameType.DONE]
     writer.close()
-    assert whole(verify_log(log, SESSION)) is False  # the number that was lost is reported by the tape
+    assert whole(verify_log(log, SESSION)) is False  # the number that was lost is reported by the stream
     assert verify_log(log, SESSION).closed_cleanly
 
 
@@ -217,40 +217,40 @@ def test_p10_running_exchanges_end_in_the_reserve_and_new_ones_are_counted_until
 ) -> None:
     async def run() -> int:
         loop = asyncio.get_running_loop()
-        tape = Tape(loop, begin(log, files), SESSION, durability="os")
+        stream = SessionStream(loop, begin(log, files), SESSION, durability="os")
 
         async def settled() -> None:
             done = asyncio.Event()
-            tape.release(lambda event: event.set(), done)
+            stream.release(lambda event: event.set(), done)
             await done.wait()
 
-        running = [tape.take_seq() for _ in range(3)]
+        running = [stream.take_seq() for _ in range(3)]
         for seq in running:
-            tape.append(FrameType.OPENED, seq, OPENED, b"GET")
+            stream.append(FrameType.OPENED, seq, OPENED, b"GET")
         await settled()
         files.room = 0
         for seq in running:
-            tape.append(FrameType.DONE, seq, DONE, b"x" * 500)
+            stream.append(FrameType.DONE, seq, DONE, b"x" * 500)
         await settled()
-        accepting = [tape.accepting]
-        tape.count_unrecorded()
-        tape.count_unrecorded()
-        tape.report_dropped()
+        accepting = [stream.accepting]
+        stream.count_unrecorded()
+        stream.count_unrecorded()
+        stream.report_dropped()
         await settled()
-        assert tape.unreported == 0
+        assert stream.unreported == 0
         assert verify_log(log, SESSION).dropped == 2
         files.room = ROOMY
         loop = asyncio.get_running_loop()
         with patch.object(loop, "time", return_value=loop.time() + 1.1):
-            accepting.append(tape.accepting)
+            accepting.append(stream.accepting)
         assert accepting == [False, True]
-        seq = tape.take_seq()
-        tape.append(FrameType.OPENED, seq, OPENED, b"GET")
-        tape.append(FrameType.DONE, seq, DONE)
+        seq = stream.take_seq()
+        stream.append(FrameType.OPENED, seq, OPENED, b"GET")
+        stream.append(FrameType.DONE, seq, DONE)
         files.room = 0
-        tape.count_unrecorded()
-        tape.close()
-        return tape.dropped
+        stream.count_unrecorded()
+        stream.close()
+        return stream.dropped
 
     assert asyncio.run(run()) == 3
     report = verify_log(log, SESSION)

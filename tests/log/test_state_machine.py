@@ -16,7 +16,7 @@ from wiretape.log.items import OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.resume import resume_point
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import LogReport, verify_log
 
 LOG = Path("/log")
@@ -37,7 +37,7 @@ class Recording(RuleBasedStateMachine):
         super().__init__()
         self.disk = MemoryDisk()
         self.disk.make_folder(LOG)
-        self.writer: LogWriter | None = None
+        self.writer: StreamWriter | None = None
         self.possible: set[Written] = set()
         self.certain: set[Written] = set()
         self.durable: set[Written] = set()
@@ -68,7 +68,7 @@ class Recording(RuleBasedStateMachine):
         self.pending, self.unfinished = set(), []
         identity = StreamIdentity(SESSION, 0, 1, self.runs, 1, "boot", "test")
         try:
-            self.writer = LogWriter(
+            self.writer = StreamWriter(
                 LOG,
                 identity,
                 clock_ns=lambda: 1,
@@ -137,7 +137,7 @@ class Recording(RuleBasedStateMachine):
         self.calling(self.sync_now)
 
     def sync_now(self) -> None:
-        """As the recorder's tape does it: what a failed sync should have saved is written again."""
+        """As the recorder's stream does it: what a failed sync should have saved is written again."""
         writer = self.writer
         assert writer is not None
         self.flush_now()

@@ -15,18 +15,18 @@ from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 
 ME = StreamIdentity(
     session_id="20260101T000000-00000a", stream=0, streams=1, run=7, pid=os.getpid(), boot_id="boot", program="test"
 )
 
 
-def make(log_dir: Path, *, files: FailingFiles | None = None, segment_bytes: int = 1 << 26) -> LogWriter:
+def make(log_dir: Path, *, files: FailingFiles | None = None, segment_bytes: int = 1 << 26) -> StreamWriter:
     """Make a writer that goes on where the last one ended."""
     log_dir.mkdir(exist_ok=True)
     number, seq = resume_point(log_dir, 0, 1)
-    return LogWriter(
+    return StreamWriter(
         log_dir,
         ME,
         clock_ns=lambda: 1,
@@ -37,7 +37,7 @@ def make(log_dir: Path, *, files: FailingFiles | None = None, segment_bytes: int
     )
 
 
-def put(writer: LogWriter, data: bytes) -> int:
+def put(writer: StreamWriter, data: bytes) -> int:
     """Gather one frame with a seq of its own."""
     seq = writer.take_seq()
     writer.append(FrameType.REQUEST_BODY, seq, BodyChunk(0), data)
@@ -185,4 +185,4 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
     blocked = tmp_path / "log"
     blocked.write_bytes(b"a file, not a folder")
     with pytest.raises(StorageError):
-        LogWriter(blocked, ME, clock_ns=lambda: 1, next_number=1, next_seq=1)
+        StreamWriter(blocked, ME, clock_ns=lambda: 1, next_number=1, next_seq=1)

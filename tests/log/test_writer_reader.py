@@ -20,7 +20,7 @@ from wiretape.log.locks import writer_alive
 from wiretape.log.resume import resume_point
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import verify_log
 
 HEAD = b"GET / HTTP/1.1\r\n\r\n"
@@ -43,10 +43,10 @@ class FullDisk(RealFiles):
         return taken
 
 
-def writer_of(folder: Path, *, files: FullDisk | None = None, run: int = 1, segment_bytes: int = 4096) -> LogWriter:
+def writer_of(folder: Path, *, files: FullDisk | None = None, run: int = 1, segment_bytes: int = 4096) -> StreamWriter:
     folder.mkdir(exist_ok=True)
     number, seq = resume_point(folder, 0, 1)
-    return LogWriter(
+    return StreamWriter(
         folder,
         StreamIdentity(SESSION, 0, 1, run, 4242, "boot", "test"),
         clock_ns=lambda: WALL,
@@ -57,19 +57,19 @@ def writer_of(folder: Path, *, files: FullDisk | None = None, run: int = 1, segm
     )
 
 
-def opened(writer: LogWriter) -> int:
+def opened(writer: StreamWriter) -> int:
     seq = writer.take_seq()
     record = Opened(WALL, 1, "http", "example.com", 80, "127.0.0.1:5000", len(HEAD))
     writer.append(FrameType.OPENED, seq, record, HEAD, Flag.REQUEST_COMPLETE)
     return seq
 
 
-def done(writer: LogWriter, seq: int, body: bytes) -> None:
+def done(writer: StreamWriter, seq: int, body: bytes) -> None:
     record = Done(5, 0, 200, 0, 0, len(body), 0, len(body), 0, 0)
     writer.append(FrameType.DONE, seq, record, body, Flag.HAS_RESPONSE)
 
 
-def exchange(writer: LogWriter, body: bytes = b"x" * 100) -> int:
+def exchange(writer: StreamWriter, body: bytes = b"x" * 100) -> int:
     seq = opened(writer)
     done(writer, seq, body)
     return seq
@@ -174,7 +174,7 @@ def test_p10_a_full_disk_costs_what_was_not_written_and_looks_like_no_damage(
     assert [ref.number for ref in list_segments(log)] == list(range(1, len(list_segments(log)) + 1))
 
 
-def killed(writer: LogWriter) -> Callable[[], None]:
+def killed(writer: StreamWriter) -> Callable[[], None]:
     """Let go of everything as the kernel does for a killed process: no seal, nothing flushed."""
 
     def release() -> None:

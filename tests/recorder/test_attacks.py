@@ -25,7 +25,7 @@ from wiretape.log.format import BodyChunk, FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter
+from wiretape.log.stream_writer import StreamWriter
 
 Serve = Callable[[socket.socket], None]
 
@@ -215,7 +215,7 @@ def settled(recorder: RecorderProcess) -> bool:
 
 def test_p1_frames_gathered_while_an_fsync_fails_are_in_their_own_segment(tmp_path: Path) -> None:
     files = FailingFiles()
-    writer = LogWriter(tmp_path, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+    writer = StreamWriter(tmp_path, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
     writer.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"gathered")
     assert writer.rewrite_unsynced()
     writer.close()
@@ -226,7 +226,7 @@ def test_p1_frames_gathered_while_an_fsync_fails_are_in_their_own_segment(tmp_pa
 
 def test_p4_a_frame_gathered_while_the_disk_was_full_does_not_open_the_next_segment(tmp_path: Path) -> None:
     files = FailingFiles()
-    writer = LogWriter(tmp_path, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+    writer = StreamWriter(tmp_path, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
     files.room = 0
     writer.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"lost")
     assert not writer.flush()
@@ -244,18 +244,18 @@ def test_p9_without_a_descriptor_to_sync_with_traffic_goes_on_and_the_sync_follo
 ) -> None:
     async def run() -> None:
         files = FailingFiles()
-        tape = make(tmp_path, files, durability="always")
+        stream = make(tmp_path, files, durability="always")
         real, failures = os.dup, [OSError(errno.EMFILE, "too many open files")]
         monkeypatch.setattr(os, "dup", lambda fd: real(fd) if not failures else raise_(failures.pop()))
         plain, durable = asyncio.Event(), asyncio.Event()
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
-        tape.release(lambda event: event.set(), plain)
-        tape.release_last(lambda event: event.set(), durable)
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+        stream.release(lambda event: event.set(), plain)
+        stream.release_last(lambda event: event.set(), durable)
         await asyncio.wait_for(plain.wait(), DEADLINE)
         await asyncio.wait_for(durable.wait(), DEADLINE)
         assert not failures
         assert files.synced
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
 

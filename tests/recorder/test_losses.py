@@ -1,4 +1,4 @@
-"""The tape on a disk that fails: what was not recorded is counted exactly, and the count itself is not lost."""
+"""The stream on a disk that fails: what was not recorded is counted exactly, and the count itself is not lost."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from harness.disks.memory import MemoryDisk, MemoryFiles
 from tests.recorder.test_session_stream import ME, make
 from tests.support.failing_files import FailingFiles
 from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
-from wiretape.log.stream_writer import LogWriter
+from wiretape.log.stream_writer import StreamWriter
 from wiretape.log.verify import verify_log
 from wiretape.model import Durability
-from wiretape.recorder.session_stream import Tape
+from wiretape.recorder.session_stream import SessionStream
 
 LOG = Path("/log")
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)
 
 
-async def written(tape: Tape) -> None:
+async def written(stream: SessionStream) -> None:
     """Wait until what was appended was tried to be written."""
     done = asyncio.Event()
-    tape.release(lambda event: event.set(), done)
+    stream.release(lambda event: event.set(), done)
     await done.wait()
 
 
@@ -36,23 +36,23 @@ def test_p10_a_report_of_drops_that_the_full_disk_refuses_is_made_again(tmp_path
     files = FailingFiles()
 
     async def run() -> int:
-        tape = make(tmp_path, files, durability="os")
+        stream = make(tmp_path, files, durability="os")
         files.room = 0
         for seq in (1, 2):
-            tape.append(FrameType.DONE, seq, DONE)
-        await written(tape)
-        assert tape.dropped == 2
+            stream.append(FrameType.DONE, seq, DONE)
+        await written(stream)
+        assert stream.dropped == 2
         files.room = 100_000
-        tape.append(FrameType.DONE, 3, DONE)  # meets no segment, begins the next one
-        await written(tape)
+        stream.append(FrameType.DONE, 3, DONE)  # meets no segment, begins the next one
+        await written(stream)
         files.room = 0
-        tape.report_dropped()
-        await written(tape)
+        stream.report_dropped()
+        await written(stream)
         files.room = None
-        tape.append(FrameType.DONE, 4, DONE)
-        await written(tape)
-        tape.close()
-        return tape.dropped
+        stream.append(FrameType.DONE, 4, DONE)
+        await written(stream)
+        stream.close()
+        return stream.dropped
 
     dropped = asyncio.run(run())
     report = verify_log(tmp_path, ME.session_id)
@@ -69,19 +69,19 @@ def test_p9_an_acknowledged_exchange_is_on_the_disk_or_counted_as_dropped(forget
     told: list[int] = []
 
     async def run() -> None:
-        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=memory)
-        tape = Tape(asyncio.get_running_loop(), writer, ME.session_id, durability="always")
+        writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=memory)
+        stream = SessionStream(asyncio.get_running_loop(), writer, ME.session_id, durability="always")
         memory.forget = forget
         for round_ in range(6):
             memory.failing = round_ % 2
             done = asyncio.Event()
             for _ in range(4):
-                seq = tape.take_seq()
-                tape.append(FrameType.DONE, seq, DONE, b"x" * 600)
+                seq = stream.take_seq()
+                stream.append(FrameType.DONE, seq, DONE, b"x" * 600)
                 told.append(seq)
-            tape.release_last(lambda event: event.set(), done)
+            stream.release_last(lambda event: event.set(), done)
             await asyncio.wait_for(done.wait(), 20)
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     seen: set[int] = set()
@@ -106,18 +106,18 @@ def test_p9_closing_in_doubt_writes_the_copies_first() -> None:
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
-        tape = Tape(loop, writer, ME.session_id, durability="always")
-        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
+        writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        stream = SessionStream(loop, writer, ME.session_id, durability="always")
+        stream.append(FrameType.DONE, stream.take_seq(), DONE, b"x" * 600)
         memory.failing, files.room = 1, 700
         failed = asyncio.Event()
         files.before_sync = lambda: loop.call_soon_threadsafe(failed.set)
-        tape.release_last(lambda _: None, None)
+        stream.release_last(lambda _: None, None)
         await failed.wait()
-        while not tape.in_doubt:
+        while not stream.in_doubt:
             await asyncio.sleep(0)
         files.room = None
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     for seed in range(20):
@@ -136,14 +136,14 @@ def test_p9_a_sync_that_fails_at_the_end_is_made_up_for_by_copies(failing: int, 
     told: list[int] = []
 
     async def run() -> None:
-        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=memory)
-        tape = Tape(asyncio.get_running_loop(), writer, ME.session_id, durability="group")
+        writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=memory)
+        stream = SessionStream(asyncio.get_running_loop(), writer, ME.session_id, durability="group")
         for _ in range(3):
-            tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
-            tape.release(told.append, writer.next_seq - 1)
-        await written(tape)
+            stream.append(FrameType.DONE, stream.take_seq(), DONE, b"x" * 600)
+            stream.release(told.append, writer.next_seq - 1)
+        await written(stream)
         memory.failing = failing
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert told == [1, 2, 3]
@@ -164,8 +164,8 @@ def test_p9_a_sync_that_runs_at_the_end_is_waited_for() -> None:
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
-        tape = Tape(loop, writer, ME.session_id, durability="always")
+        writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        stream = SessionStream(loop, writer, ME.session_id, durability="always")
         entered, drained, going_on = asyncio.Event(), asyncio.Event(), threading.Event()
 
         def before_sync() -> None:
@@ -174,21 +174,21 @@ def test_p9_a_sync_that_runs_at_the_end_is_waited_for() -> None:
             order.append("synced")
 
         files.before_sync = before_sync
-        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
-        tape.release_last(order.append, "released")
+        stream.append(FrameType.DONE, stream.take_seq(), DONE, b"x" * 600)
+        stream.release_last(order.append, "released")
         await entered.wait()
 
         def on_drained() -> None:
             order.append("drained")
             drained.set()
 
-        tape.when_drained(on_drained)
+        stream.when_drained(on_drained)
         for _ in range(5):
             await asyncio.sleep(0)
-        assert tape.syncing
+        assert stream.syncing
         going_on.set()
         await drained.wait()
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert order[:3] == ["synced", "released", "drained"]
@@ -206,8 +206,8 @@ def test_p9_a_tape_closed_in_the_middle_of_a_sync_that_fails_loses_nothing() -> 
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
-        tape = Tape(loop, writer, ME.session_id, durability="always")
+        writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        stream = SessionStream(loop, writer, ME.session_id, durability="always")
         entered, going_on = asyncio.Event(), threading.Event()
 
         def before_sync() -> None:
@@ -217,10 +217,10 @@ def test_p9_a_tape_closed_in_the_middle_of_a_sync_that_fails_loses_nothing() -> 
             memory.failing = 1
 
         files.before_sync = before_sync
-        tape.append(FrameType.DONE, tape.take_seq(), DONE, b"x" * 600)
-        tape.release_last(released.append, "last byte")
+        stream.append(FrameType.DONE, stream.take_seq(), DONE, b"x" * 600)
+        stream.release_last(released.append, "last byte")
         await entered.wait()
-        tape.close()
+        stream.close()
         assert released == ["last byte"]
         going_on.set()
 
@@ -255,13 +255,13 @@ class Forgetful(FailingFiles):
         super().fdatasync(fd)
 
 
-def exchange(tape: Tape) -> None:
+def exchange(stream: SessionStream) -> None:
     """Record a small exchange."""
-    tape.begin()
-    seq = tape.take_seq()
-    tape.append(FrameType.OPENED, seq, Opened(1, 1, "http", "a", 80, "c", 0), flags=Flag.REQUEST_COMPLETE)
-    tape.append(FrameType.DONE, seq, DONE)
-    tape.end(seq=seq)
+    stream.begin()
+    seq = stream.take_seq()
+    stream.append(FrameType.OPENED, seq, Opened(1, 1, "http", "a", 80, "c", 0), flags=Flag.REQUEST_COMPLETE)
+    stream.append(FrameType.DONE, seq, DONE)
+    stream.end(seq=seq)
 
 
 @pytest.mark.parametrize(
@@ -277,21 +277,21 @@ def test_p10_however_many_ends_a_failed_sync_takes_they_are_counted_and_the_sess
     me = replace(ME, streams=streams)
 
     async def run() -> tuple[int, int]:
-        writer = LogWriter(LOG, me, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
-        tape = Tape(asyncio.get_running_loop(), writer, ME.session_id, durability=durability)
+        writer = StreamWriter(LOG, me, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+        stream = SessionStream(asyncio.get_running_loop(), writer, ME.session_id, durability=durability)
         recorded = threading.Event()
         files.before_sync = recorded.wait
         files.sync_errors = 1
         for number in range(ends):
-            exchange(tape)
+            exchange(stream)
             if number % 5_000 == 0:
-                await written(tape)
-        await written(tape)
+                await written(stream)
+        await written(stream)
         recorded.set()
         if durability == "group":
-            await wait_for(lambda: not files.sync_errors and not tape.syncing)
-        tape.close()
-        return tape.dropped, tape.unreported
+            await wait_for(lambda: not files.sync_errors and not stream.syncing)
+        stream.close()
+        return stream.dropped, stream.unreported
 
     dropped, unreported = asyncio.run(run())
     report = verify_log(LOG, ME.session_id, files=files)

@@ -1,4 +1,4 @@
-"""The tape: nothing is released before its frames are in the log, and at ``always`` before they are on the disk."""
+"""The stream: nothing is released before its frames are in the log, and at ``always`` before they are on the disk."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from wiretape.log.format import BodyChunk, FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
-from wiretape.recorder.session_stream import Tape
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
+from wiretape.recorder.session_stream import SessionStream
 
 ME = StreamIdentity(
     session_id="20260101T000000-00000a", stream=0, streams=1, run=7, pid=os.getpid(), boot_id="boot", program="test"
 )
 
 
-def make(folder: Path, files: FailingFiles, **options: Any) -> Tape:
-    """Make a tape on the running loop."""
-    writer = LogWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
-    return Tape(asyncio.get_running_loop(), writer, ME.session_id, **options)
+def make(folder: Path, files: FailingFiles, **options: Any) -> SessionStream:
+    """Make a stream on the running loop."""
+    writer = StreamWriter(folder, ME, clock_ns=lambda: 1, next_number=1, next_seq=1, files=files)
+    return SessionStream(asyncio.get_running_loop(), writer, ME.session_id, **options)
 
 
 def count(folder: Path, kind: int) -> int:
@@ -36,15 +36,15 @@ def test_p1_a_release_comes_after_the_write_and_in_order(tmp_path: Path) -> None
     seen: list[tuple[str, int]] = []
 
     async def run() -> None:
-        tape = make(tmp_path, FailingFiles())
+        stream = make(tmp_path, FailingFiles())
         done = asyncio.Event()
         for name in "ab":
-            tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
-            tape.release(lambda what: seen.append((what, count(tmp_path, FrameType.REQUEST_BODY))), name)
+            stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+            stream.release(lambda what: seen.append((what, count(tmp_path, FrameType.REQUEST_BODY))), name)
         assert seen == []
-        tape.release(lambda event: event.set(), done)
+        stream.release(lambda event: event.set(), done)
         await done.wait()
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert seen == [("a", 2), ("b", 2)]
@@ -56,17 +56,17 @@ def test_p9_at_always_the_last_byte_waits_for_the_disk(tmp_path: Path) -> None:
     async def run() -> None:
         files = FailingFiles()
         files.before_sync = lambda: order.append("sync")
-        tape = make(tmp_path, files, durability="always")
+        stream = make(tmp_path, files, durability="always")
         done = asyncio.Event()
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
 
         def released(event: asyncio.Event) -> None:
             order.append("released")
             event.set()
 
-        tape.release_last(released, done)
+        stream.release_last(released, done)
         await done.wait()
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert order[:2] == ["sync", "released"]
@@ -76,13 +76,13 @@ def test_p9_a_failed_fsync_is_not_tried_again_on_the_same_file_and_the_frames_ar
     async def run() -> None:
         files = FailingFiles()
         files.sync_errors = 1
-        tape = make(tmp_path, files, durability="always")
+        stream = make(tmp_path, files, durability="always")
         done = asyncio.Event()
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
-        tape.release_last(lambda event: event.set(), done)
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+        stream.release_last(lambda event: event.set(), done)
         await done.wait()
         assert files.synced >= 1
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert [ref.number for ref in list_segments(tmp_path)] == [1, 2]
@@ -94,12 +94,12 @@ def test_p9_a_disk_that_never_syncs_does_not_hold_traffic_for_ever(tmp_path: Pat
     async def run() -> None:
         files = FailingFiles()
         files.sync_errors = 1000
-        tape = make(tmp_path, files, durability="always")
+        stream = make(tmp_path, files, durability="always")
         done = asyncio.Event()
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
-        tape.release_last(lambda event: event.set(), done)
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+        stream.release_last(lambda event: event.set(), done)
         await asyncio.wait_for(done.wait(), 20)
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
     assert len(list_segments(tmp_path)) < 15
@@ -111,29 +111,29 @@ def test_p9_group_syncs_by_itself(tmp_path: Path) -> None:
         synced = asyncio.Event()
         loop = asyncio.get_running_loop()
         files.before_sync = lambda: loop.call_soon_threadsafe(synced.set)
-        tape = make(tmp_path, files, durability="group")
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
+        stream = make(tmp_path, files, durability="group")
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x")
         await asyncio.wait_for(synced.wait(), 20)
-        tape.close()
+        stream.close()
 
     asyncio.run(run())
 
 
 def test_p10_a_cap_stops_recording_but_not_the_session_s_end(tmp_path: Path) -> None:
     async def run() -> None:
-        tape = make(tmp_path, FailingFiles(), max_disk=300 * 1024)
-        accepting = [tape.accepting]
-        tape.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x" * 200 * 1024)
+        stream = make(tmp_path, FailingFiles(), max_disk=300 * 1024)
+        accepting = [stream.accepting]
+        stream.append(FrameType.REQUEST_BODY, 1, BodyChunk(0), b"x" * 200 * 1024)
         done = asyncio.Event()
-        tape.release(lambda event: event.set(), done)
+        stream.release(lambda event: event.set(), done)
         await done.wait()
-        accepting.append(tape.accepting)
+        accepting.append(stream.accepting)
         assert accepting == [True, False]
-        tape.begin()
-        tape.count_unrecorded()
-        tape.end()
-        assert tape.dropped == 1
-        tape.close()
+        stream.begin()
+        stream.count_unrecorded()
+        stream.end()
+        assert stream.dropped == 1
+        stream.close()
 
     asyncio.run(run())
     assert count(tmp_path, FrameType.SEAL) == 1

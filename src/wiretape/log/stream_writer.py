@@ -27,7 +27,7 @@ from wiretape.log.reserve import END_BYTES, FULL, RESERVE_BYTES, Reserve
 from wiretape.log.segment_writer import Refused, SegmentWriter
 from wiretape.log.seqs import Seqs
 
-__all__ = ["LogWriter", "StreamIdentity"]
+__all__ = ["StreamIdentity", "StreamWriter"]
 
 _COPY_FRAMES: Final = 64  # at most 256 KiB each
 _ADOPTED: Final = 4  # a killed writer left no more than its last segments unsynced
@@ -99,7 +99,7 @@ class _Segments:
         self._files.remove_empty(self.path(self.number))
 
 
-class LogWriter:
+class StreamWriter:
     """Appends frames to the segments of one stream: gives numbers, rotates, and goes on elsewhere when a write fails.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Protocol
 from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Decider
-from wiretape.recorder.session_stream import NullTape, Tape
+from wiretape.recorder.session_stream import NullStream, SessionStream
 from wiretape.tls.contexts import ServerContexts
 
 
@@ -46,7 +46,7 @@ class Context:
     pool: Pool
     server_contexts: ServerContexts
     numbers: Iterator[int]
-    stream: Tape | NullTape = field(default_factory=NullTape)
+    stream: SessionStream | NullStream = field(default_factory=NullStream)
     decider: Decider | None = None
     clients: set[Connected] = field(default_factory=set)
     ourselves: Ourselves = field(default_factory=Ourselves)

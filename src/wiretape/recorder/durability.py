@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from wiretape.log.format import Event, FrameType, Record
-from wiretape.log.stream_writer import LogWriter
+from wiretape.log.stream_writer import StreamWriter
 from wiretape.model import Durability
 
 GROUP_SECONDS: Final = 0.15  # promise: at least every 200 ms; the rest is for the disk
@@ -74,7 +74,7 @@ class Syncs:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, writer: LogWriter, owner: Owner, durability: Durability
+        self, loop: asyncio.AbstractEventLoop, writer: StreamWriter, owner: Owner, durability: Durability
     ) -> None:
         self._loop = loop
         self._writer = writer

@@ -10,7 +10,7 @@ from typing import Final
 
 from wiretape.log.format import MAX_PARTIAL, Event, FrameType
 from wiretape.log.seqs import Seqs
-from wiretape.log.stream_writer import LogWriter
+from wiretape.log.stream_writer import StreamWriter
 
 RETRY_SECONDS: Final = 1.0
 CAPPED_REPORT_SECONDS: Final = 10.0  # each report takes bytes that the cap has no room for
@@ -27,10 +27,10 @@ class _Report:
 
 
 class Drops:
-    """What one tape could not record.
+    """What one stream could not record.
 
     Attributes:
-        total: exchanges, since the tape began.
+        total: exchanges, since the stream began.
         unreported: those of them of which the log says nothing yet.
     """
 
@@ -119,7 +119,7 @@ class Losses:
         drops: the count.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: LogWriter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: StreamWriter) -> None:
         self._loop = loop
         self._writer = writer
         self._timer: asyncio.TimerHandle | None = None

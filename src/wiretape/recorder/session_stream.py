@@ -1,4 +1,4 @@
-"""The tape: where exchanges put their frames, and what waits until those are in the log.
+"""A session's stream: where exchanges put their frames, and what waits until those are in the log.
 
 All frames made in one turn of the loop go out with one ``write``; only then are the bytes that depended on them
 released (P1, P2). Gathering them cost 0 to 15 % of the throughput in the prototype.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from wiretape.log.format import Event, Record
-from wiretape.log.stream_writer import LogWriter
+from wiretape.log.stream_writer import StreamWriter
 from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
 from wiretape.recorder.durability import Release, Syncs, Waiting, act
 from wiretape.recorder.losses import Losses
@@ -19,7 +19,7 @@ from wiretape.recorder.losses import Losses
 EVENT_RESERVE: Final = 256 * 1024  # kept below the cap so that the end of a session can always be written
 
 
-class Tape:
+class SessionStream:
     """One session's stream on the recorder's loop.
 
     Attributes:
@@ -32,7 +32,7 @@ class Tape:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        writer: LogWriter,
+        writer: StreamWriter,
         session_id: str,
         *,
         durability: Durability = "group",
@@ -227,7 +227,7 @@ class Tape:
                 return
 
 
-class NullTape:
+class NullStream:
     """What exchanges write to when nothing is to be recorded: everything is released at once."""
 
     session_id = ""
@@ -258,7 +258,7 @@ class NullTape:
         """Count."""
         self.in_flight += 1
 
-    def end(self, *, dropped: bool = False, seq: int = 0) -> None:  # noqa: ARG002 -- as Tape.end
+    def end(self, *, dropped: bool = False, seq: int = 0) -> None:  # noqa: ARG002 -- as SessionStream.end
         """Count."""
         self.in_flight -= 1
 

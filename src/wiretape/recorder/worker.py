@@ -28,7 +28,7 @@ from wiretape.log.format import Event, FrameType
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.recorder import place
 from wiretape.recorder.context import Context
 from wiretape.recorder.dial import Dialer
@@ -37,7 +37,7 @@ from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Timeouts
-from wiretape.recorder.session_stream import NullTape, Tape
+from wiretape.recorder.session_stream import NullStream, SessionStream
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
 from wiretape.tls.authority import CertificateAuthority
@@ -49,16 +49,16 @@ CROWD: Final = 100
 
 
 @dataclass(slots=True)
-class _Stream:
+class _OpenStream:
     """A session's stream that is open.
 
     Attributes:
-        tape: where its exchanges put their frames.
+        stream: where its exchanges put their frames.
         place: where it is written.
         sure: of all exchanges of this recorder, those that had begun and ended when the place was last seen sound.
     """
 
-    tape: Tape
+    stream: SessionStream
     place: Place
     sure: int
 
@@ -71,7 +71,7 @@ class Worker:
         self._control = control
         self._context: Context | None = None
         self._listener: Listener | None = None
-        self._streams_open: dict[str, _Stream] = {}
+        self._opened: dict[str, _OpenStream] = {}
         self._stream = 0
         self._streams = 1
         self._run = secrets.randbits(63)
@@ -101,17 +101,17 @@ class Worker:
         A deleted segment is left for a new one. For a deleted folder the daemon begins a new session, and asks for it;
         until then it is told every second.
         """
-        for session_id, stream in self._streams_open.items():
-            missing = stream.place.look(stream.tape.fd)
+        for session_id, opened in self._opened.items():
+            missing = opened.place.look(opened.stream.fd)
             if missing is Missing.FOLDER:
                 daemon.event("gone", sessionId=session_id)
                 continue
             if missing is Missing.SEGMENT:
-                stream.tape.leave_segment()
+                opened.stream.leave_segment()
                 daemon.event("segment-gone", sessionId=session_id)
             if self._context is not None:
                 # Who was in flight then, or began later, is not in the log if the next look finds it gone.
-                stream.sure = self._context.exchanges - stream.tape.in_flight
+                opened.sure = self._context.exchanges - opened.stream.in_flight
         if not self._stopping.is_set():
             self._loop.call_later(place.LOOK_EVERY, self._look, daemon)
 
@@ -144,8 +144,8 @@ class Worker:
                     self._listener.start()
                 request.answer()
             case "stats":
-                for tape in self._tapes():
-                    tape.report_dropped()
+                for stream in self._open_streams():
+                    stream.report_dropped()
                 # After the write: what is said to be in the log is.
                 self._loop.call_soon(lambda: request.answer(**self._stats()))
             case "stop":
@@ -171,21 +171,21 @@ class Worker:
 
     def _record(self, target: RecordTarget, request: Request) -> None:
         context = self._ready()
-        stream = self._streams_open.get(target.session_id)
-        if stream is None:
-            tape = self._open(target)
-            stream = _Stream(tape, Place(target.dir / "log"), context.exchanges)
-            self._streams_open[target.session_id] = stream
-        tape = stream.tape
-        for before in self._streams_open.values():
-            if before.tape is context.stream and before.place.look(before.tape.fd) is Missing.FOLDER:
+        opened = self._opened.get(target.session_id)
+        if opened is None:
+            stream = self._open(target)
+            opened = _OpenStream(stream, Place(target.dir / "log"), context.exchanges)
+            self._opened[target.session_id] = opened
+        stream = opened.stream
+        for before in self._opened.values():
+            if before.stream is context.stream and before.place.look(before.stream.fd) is Missing.FOLDER:
                 # What the deleted session has not kept is said where somebody will look (P11).
-                tape.count_unrecorded(context.exchanges - before.sure)
-        context.stream = tape
+                stream.count_unrecorded(context.exchanges - before.sure)
+        context.stream = stream
         # Said once it is true: the segment and what the session is called are written.
-        tape.release(lambda _: request.answer(), None)
+        stream.release(lambda _: request.answer(), None)
 
-    def _open(self, target: RecordTarget) -> Tape:
+    def _open(self, target: RecordTarget) -> SessionStream:
         settings = target.settings
         log_dir = target.dir / "log"
         if target.resume and not _has_segments(log_dir, self._stream):
@@ -207,7 +207,7 @@ class Worker:
             program=f"wiretape {__version__}",
         )
         room = self._room(log_dir, settings.max_disk)
-        writer = LogWriter(
+        writer = StreamWriter(
             log_dir,
             identity,
             clock_ns=time.time_ns,
@@ -216,7 +216,7 @@ class Worker:
             reserve=Reserve(reserve_path(log_dir, self._stream)),
             patient=target.resume,
         )
-        tape = Tape(
+        stream = SessionStream(
             self._loop,
             writer,
             target.session_id,
@@ -228,8 +228,8 @@ class Worker:
         # In the log, what only the manifest knows otherwise: a lost manifest costs nothing.
         facts = facts_of(target.dir, target.session_id)
         if facts is not None:
-            tape.append(FrameType.EVENT, 0, Event(time.time_ns(), SESSION_EVENT, facts))
-        return tape
+            stream.append(FrameType.EVENT, 0, Event(time.time_ns(), SESSION_EVENT, facts))
+        return stream
 
     def _room(self, log_dir: Path, cap: int | None) -> int | None:
         """Give how much this run may write: the cap is the session's, so it counts all streams and all runs.
@@ -243,36 +243,36 @@ class Worker:
 
     def _close(self, session_id: str, request: Request) -> None:
         context = self._ready()
-        stream = self._streams_open.pop(session_id, None)
-        if stream is None:
+        opened = self._opened.pop(session_id, None)
+        if opened is None:
             request.answer()
             return
-        tape = stream.tape
-        if context.stream is tape:
-            context.stream = NullTape()
+        stream = opened.stream
+        if context.stream is stream:
+            context.stream = NullStream()
 
         def sealed() -> None:
-            tape.close()
+            stream.close()
             request.answer()
 
-        tape.when_drained(sealed)
+        stream.when_drained(sealed)
 
     def _ready(self) -> Context:
         if self._context is None:
             raise UsageError("the recorder was not configured", hint="send config first")
         return self._context
 
-    def _tapes(self) -> list[Tape]:
-        return [stream.tape for stream in self._streams_open.values()]
+    def _open_streams(self) -> list[SessionStream]:
+        return [opened.stream for opened in self._opened.values()]
 
     def _stats(self) -> dict[str, int]:
         context = self._ready()
-        tapes = self._tapes()
+        streams = self._open_streams()
         return {
-            "inFlight": sum(tape.in_flight for tape in tapes),
-            "dropped": sum(tape.dropped for tape in tapes),
-            "unreported": sum(tape.unreported for tape in tapes),
-            "blocked": sum(tape.blocked for tape in tapes),
+            "inFlight": sum(stream.in_flight for stream in streams),
+            "dropped": sum(stream.dropped for stream in streams),
+            "unreported": sum(stream.unreported for stream in streams),
+            "blocked": sum(stream.blocked for stream in streams),
             "connections": len(context.clients),
             "exchanges": context.exchanges,
         }
@@ -296,13 +296,13 @@ class Worker:
             context.pool.close()
         await asyncio.sleep(0)
         deadline = self._loop.time() + GRACE_SECONDS
-        while any(tape.syncing for tape in self._tapes()) and self._loop.time() < deadline:  # noqa: ASYNC110
+        while any(stream.syncing for stream in self._open_streams()) and self._loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        for tape in self._tapes():
-            tape.close()
+        for stream in self._open_streams():
+            stream.close()
 
     def _busy(self, context: Context) -> bool:
-        return any(tape.in_flight for tape in self._tapes()) or any(not c.idle for c in context.clients)
+        return any(stream.in_flight for stream in self._open_streams()) or any(not c.idle for c in context.clients)
 
 
 def _has_segments(log_dir: Path, stream: int) -> bool:

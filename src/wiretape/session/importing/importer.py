@@ -27,7 +27,7 @@ from wiretape.formats.har import read_har
 from wiretape.formats.proxy_mcp import RECORDS, read_records
 from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
 from wiretape.log.locks import writer_alive
-from wiretape.log.stream_writer import LogWriter, StreamIdentity
+from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.model import Value
 from wiretape.private_files import make_folder, storage_error, sync_folder
 from wiretape.session.catalogue import Catalogue, SessionDir
@@ -213,7 +213,7 @@ class _Writer:
         self._now = 0
         self._names: list[list[Any]] = []
         self._named = 0
-        self._log: LogWriter | None = None
+        self._log: StreamWriter | None = None
         self._made = made
 
     def write(self, exchange: ForeignExchange) -> str | None:
@@ -239,12 +239,14 @@ class _Writer:
         log.flush()
         return None
 
-    def _begun(self) -> LogWriter:
+    def _begun(self) -> StreamWriter:
         if self._log is None:
             session_id = self._made.session_id
             run = secrets.randbits(63)
             identity = StreamIdentity(session_id, 0, 1, run, os.getpid(), "", "wiretape import")
-            self._log = LogWriter(self._made.log_dir, identity, clock_ns=lambda: self._now, next_number=1, next_seq=1)
+            self._log = StreamWriter(
+                self._made.log_dir, identity, clock_ns=lambda: self._now, next_number=1, next_seq=1
+            )
         return self._log
 
     def _head(self, line: str, message: ForeignMessage | None) -> bytes:
