@@ -18,6 +18,7 @@ from tests.cli.support import wiretape, wiretape_json
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.stage import Daemon
 from wiretape.cli.demo.waiting import wait_until
+from wiretape.daemon.client import request
 
 
 class Recording:
@@ -38,8 +39,12 @@ class Recording:
         return RawClient.tunnel(self.address, "localhost", origin.port, tls=context), ""
 
     def kill(self) -> None:
-        """SIGKILL to recorders and daemon, at once."""
-        for pid in [*self.daemon.recorder_pids, self.daemon.process.pid]:
+        """SIGKILL to recorders, background and daemon, at once.
+
+        The background would end by itself; on a busy machine it may recover the session before it gets to know.
+        """
+        background = request(self.root, {"cmd": "status"})["background"]["pid"]
+        for pid in filter(None, [*self.daemon.recorder_pids, background, self.daemon.process.pid]):
             os.kill(pid, signal.SIGKILL)
         self.daemon.process.wait()
         # A lock outlives its holder by the moment that the system needs to clear a killed process away.
