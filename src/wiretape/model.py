@@ -49,6 +49,16 @@ class Gap(Value, frozen=True):
     lost: list[int] = []
 
 
+class RefusedRequest(Value, frozen=True):
+    """A client that was turned away before there was an exchange; ``request`` is its request line, if it sent one."""
+
+    timestamp: int
+    client: str
+    code: str
+    error: str
+    request: str
+
+
 class Coverage(Value, frozen=True):
     """What an answer was made from: nothing is silently missing (P11).
 
@@ -58,6 +68,7 @@ class Coverage(Value, frozen=True):
         dropped: exchanges that passed while nothing could be recorded (full disk, cap).
         damaged: exchanges lost or harmed by damage to the log.
         notes: sentences for a person where the numbers alone would mislead.
+        refused: requests that were refused before there was an exchange; ``refused_requests`` are the newest of them.
     """
 
     through_seq: int
@@ -65,6 +76,8 @@ class Coverage(Value, frozen=True):
     dropped: int
     damaged: int
     notes: list[str] = []
+    refused: int | UnsetType = UNSET
+    refused_requests: list[RefusedRequest] | UnsetType = UNSET
 
 
 class ExchangeSummary(Value, frozen=True):

@@ -9,8 +9,8 @@ from msgspec import UNSET
 
 from harness.logs import WALL_MS, Recording, closed_session, flip_in, new_session, segment
 from wiretape.errors import DamagedError, NotFoundError, UsageError, WiretapeError
-from wiretape.log.format import EndState, FrameType
-from wiretape.model import Filter
+from wiretape.log.format import EndState, Event, FrameType
+from wiretape.model import Filter, to_json
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
@@ -288,3 +288,29 @@ def test_p10_equal_drops_of_two_recorders_count_twice(root: Path) -> None:
         recording.close()
     with Session(made.path, made.session_id) as session:
         assert session.coverage().dropped == 6
+
+
+def test_p11_requests_that_were_refused_are_told_of_with_their_request_line(root: Path) -> None:
+    recording = Recording(new_session(root))
+    recording.exchange()
+    for number in range(12):
+        head = f"GET http://example.com/marker-{number} HTTP/1.1\r\nX[0]: b\r\n".encode()
+        detail = {"client": "127.0.0.1:5", "error": "a header's name is invalid", "code": "bad-request", "head": head}
+        recording.writer.append(FrameType.EVENT, 0, Event(10**18 + number * 10**6, "refused", detail))
+    recording.writer.append(FrameType.EVENT, 0, Event(1, "refused", {"client": 5, "head": [], "error": None}))
+    recording.close()
+    with opened(root) as session:
+        coverage = session.query().coverage
+    assert coverage.refused == 13
+    assert isinstance(coverage.refused_requests, list)
+    assert len(coverage.refused_requests) == 10
+    assert coverage.refused_requests[0].request == "GET http://example.com/marker-11 HTTP/1.1"
+    assert coverage.refused_requests[0].timestamp == 10**12 + 11
+    assert "13 requests were refused" in coverage.notes[-1]
+    assert "marker-11" in coverage.notes[-1]
+
+
+def test_where_nothing_was_refused_nothing_is_said(root: Path) -> None:
+    closed_session(root, 1)
+    with opened(root) as session:
+        assert set(to_json(session.coverage())) == {"throughSeq", "inFlight", "dropped", "damaged", "notes"}

@@ -64,7 +64,7 @@ def test_transactions_of_any_size_give_the_same_index(root: Path, frames: int, m
     monkeypatch.setattr("wiretape.session.index.follow.BATCH_FRAMES", frames)
     index = Index(made.path, made.session_id)
     index.follow()
-    tables = ("exchanges", "pieces", "segments", "places", "handshakes", "clocks", "audit")
+    tables = ("exchanges", "pieces", "segments", "places", "handshakes", "clocks", "audit", "refusals")
     small = {table: index.rows(f"SELECT * FROM {table}") for table in tables}
     index.close()
     assert remove_index(made.path)
@@ -130,6 +130,9 @@ def test_a_segment_that_disappears_is_noticed(root: Path) -> None:
         segment(made, 1).unlink()
         page = session.query()
         assert page.matched < 12
-        assert page.matched + page.coverage.damaged == 12
+        lost = session.verify().lost_exchanges
+        assert page.matched + lost == 12
+        # One began before the segment, and its end was in it.
+        assert [item.state for item in page.items if item.damaged] == ["interrupted"]
+        assert page.coverage.damaged == lost + 1
         assert session.summary().recovery_state == "damaged"
-        assert session.verify().lost_exchanges == page.coverage.damaged

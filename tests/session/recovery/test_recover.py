@@ -277,7 +277,7 @@ def test_p10_a_recovery_that_finds_the_disk_full_leaves_nothing_half_done(root: 
         "print(skipped.reason)\n"
     )
     run = subprocess.run([sys.executable, "-c", program, str(root)], check=True, capture_output=True, timeout=60)
-    assert b"Cannot copy a damaged range" in run.stdout
+    assert b"cannot copy a damaged range" in run.stdout
     after = snapshot(made.path)
     kept = {name: data for name, data in after.items() if not name.startswith(("quarantine/", "index.sqlite"))}
     assert kept == before

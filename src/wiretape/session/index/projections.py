@@ -8,5 +8,6 @@ from wiretape.session.index.audits import AuditProjection
 from wiretape.session.index.connections import Connections
 from wiretape.session.index.exchanges import Exchanges
 from wiretape.session.index.projection import Projection
+from wiretape.session.index.refusals import Refusals
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections())
+PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections(), Refusals())

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from wiretape.log.report import LogReport
-from wiretape.model import Coverage, RecoveryState
+from wiretape.model import Coverage, RecoveryState, RefusedRequest
 from wiretape.session.index.audits import read_report
 from wiretape.session.index.database import Index
 
-_COUNTS: Final = "SELECT (SELECT ifnull(max(seq), 0) FROM exchanges), (SELECT count(*) FROM exchanges WHERE damaged)"
+_COUNTS: Final = (
+    "SELECT (SELECT ifnull(max(seq), 0) FROM exchanges), (SELECT count(*) FROM exchanges WHERE damaged),"
+    " (SELECT count(*) FROM refusals)"
+)
+_REFUSED: Final = "SELECT wall_ns, client, code, error, request FROM refusals ORDER BY wall_ns DESC LIMIT ?"
+_SHOWN: Final = 10
+_NAMED: Final = 3
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -21,6 +29,7 @@ class Reach(msgspec.Struct, frozen=True):
         log: what the audit says, as far as the log was read.
         through_seq: the highest seq that is known.
         damaged: exchanges of which damage took a part.
+        refused: clients that were turned away before there was an exchange; ``refusals`` are the newest of them.
         unread: bytes of the log that are not in the index, because reading them would have taken too long.
         size: bytes of the log, where some are unread.
     """
@@ -28,17 +37,35 @@ class Reach(msgspec.Struct, frozen=True):
     log: LogReport
     through_seq: int
     damaged: int
+    refused: int = 0
+    refusals: tuple[RefusedRequest, ...] = ()
     unread: int = 0
     size: int = 0
 
 
 def read_reach(index: Index, *, end: bool) -> Reach:
     """Return what the index knows; ``end`` says that it has followed the log to its end."""
-    (through, damaged), log = index.run(lambda db: (db.execute(_COUNTS).fetchone(), read_report(db, index.session_id)))
+    reach = index.run(lambda db: _read(db, index.session_id))
     if end:
-        return Reach(log, through, damaged)
+        return reach
     read, size = index.progress()
-    return Reach(log, through, damaged, size - read, size)
+    return msgspec.structs.replace(reach, unread=size - read, size=size)
+
+
+def _read(db: sqlite3.Connection, session_id: str) -> Reach:
+    # One transaction: other processes bring the index on, and counts of two moments would contradict each other.
+    db.execute("BEGIN")
+    try:
+        through, damaged, refused = db.execute(_COUNTS).fetchone()
+        newest = db.execute(_REFUSED, (_SHOWN,)).fetchall() if refused else []
+        log = read_report(db, session_id)
+    finally:
+        db.execute("COMMIT")
+    refusals = tuple(
+        RefusedRequest(timestamp=at // 1_000_000, client=client, code=code, error=error, request=request)
+        for at, client, code, error, request in newest
+    )
+    return Reach(log, through, damaged, refused, refusals)
 
 
 def recovery_state(log: LogReport) -> RecoveryState:
@@ -66,13 +93,25 @@ def coverage(reach: Reach, *, empty: bool = False, notes: list[str] | None = Non
         found.append(f"{_many(len(log.in_flight))} still running: what has not arrived cannot match.")
     if empty and log.gaps and not (reach.damaged or log.lost_exchanges):
         found.append("Parts of the log are damaged.")
+    if reach.refused:
+        found.append(_refused_note(reach))
     return Coverage(
         through_seq=reach.through_seq,
         in_flight=len(log.in_flight),
         dropped=log.dropped,
         damaged=reach.damaged + log.lost_exchanges,
         notes=found,
+        refused=reach.refused or UNSET,
+        refused_requests=list(reach.refusals) or UNSET,
     )
+
+
+def _refused_note(reach: Reach) -> str:
+    """Say which requests are no exchanges because they were refused, the newest by name."""
+    named = [f"{one.request or one.client} ({one.error or one.code})" for one in reach.refusals[:_NAMED]]
+    what = "1 request was" if reach.refused == 1 else f"{reach.refused} requests were"
+    more = "; ..." if reach.refused > _NAMED else ""
+    return f"{what} refused before there was an exchange: {'; '.join(named)}{more}."
 
 
 def unread_note(reach: Reach) -> str | None:
