@@ -73,6 +73,8 @@ class Pool:
         connection, times = await self._dialer.connect(route, self)
         connection.running = 1
         self._open.add(connection)
+        if connection.capacity > 1:
+            self._free.setdefault(route, []).append(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         return connection, times
@@ -88,7 +90,7 @@ class Pool:
         else:
             free = self._free.setdefault(connection.route, [])
         if running + 1 < connection.capacity:
-            return  # it had room before, too, and has stayed in its list
+            return  # it had room before, too, and is in its list
         if len(free) < IDLE_PER_ROUTE:
             free.append(connection)
         else:

@@ -1,0 +1,180 @@
+"""The pool of connections to servers: who gets which, and how many exchanges one of them serves at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Self, cast
+
+import pytest
+
+from wiretape.recorder import pool as pools
+from wiretape.recorder.exchange_log import ConnectTimes
+from wiretape.recorder.pool import Pool
+from wiretape.recorder.ports import Timeouts
+from wiretape.recorder.route import Route
+
+ROUTE = Route("http", "example.com", 80)
+OTHER = Route("https", "example.com", 443)
+ALICE, BOB = 1, 2
+
+
+class Transport:
+    """A transport that says whether it is about to close."""
+
+    closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+class Connection:
+    """A connection as the pool sees it, for as many exchanges at a time as the test likes."""
+
+    def __init__(self, route: Route = ROUTE, capacity: int = 1) -> None:
+        self.route = route
+        self.capacity = capacity
+        self.running = 1
+        self.owner = 0
+        self.closed = False
+        self.idle_since = 0.0
+        self.transport = Transport()
+        self.told: list[str] = []
+
+    def lease(self, tenant: int) -> Self:
+        return self
+
+    def tick(self, now: int, timeouts: Timeouts) -> None:
+        self.told.append("tick")
+
+    def abort(self) -> None:
+        self.closed = True
+        self.told.append("abort")
+
+    def break_off(self) -> None:
+        self.told.append("break off")
+
+
+class Dialer:
+    """Gives the connection that the test has laid down."""
+
+    def __init__(self) -> None:
+        self.next = Connection()
+
+    async def connect(self, route: Route, keeper: Any) -> tuple[Connection, ConnectTimes]:
+        return self.next, ConnectTimes(0, 0, -1)
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pool(loop: asyncio.AbstractEventLoop) -> Iterator[Pool]:
+    made = Pool(loop, cast(Any, Dialer()), Timeouts())
+    yield made
+    made.close()
+
+
+def put(pool: Pool, connection: Connection) -> None:
+    pool.put(cast(Any, connection))
+
+
+def take(pool: Pool, client: int) -> Any:
+    return pool.take(ROUTE, client)
+
+
+def test_the_connection_used_last_is_leased_first_and_to_one_exchange_at_a_time(pool: Pool) -> None:
+    first, second = Connection(), Connection()
+    put(pool, first)
+    put(pool, second)
+    assert [take(pool, ALICE), take(pool, BOB), take(pool, BOB)] == [second, first, None]
+
+
+def test_a_connection_is_leased_for_its_own_route_only(pool: Pool) -> None:
+    put(pool, Connection(OTHER))
+    assert take(pool, ALICE) is None
+
+
+@pytest.mark.parametrize("how", ["closed", "closing"])
+def test_a_connection_that_is_gone_is_not_leased(pool: Pool, how: str) -> None:
+    alive, gone = Connection(), Connection()
+    put(pool, alive)
+    put(pool, gone)
+    gone.closed = how == "closed"
+    gone.transport.closing = how == "closing"
+    assert take(pool, ALICE) is alive
+    assert take(pool, ALICE) is None
+
+
+def test_a_connection_with_room_for_more_is_leased_until_it_is_full_and_again_when_it_is_not(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    dialer = Dialer()
+    dialer.next = connection = Connection(capacity=3)
+    pool = Pool(loop, cast(Any, dialer), Timeouts())
+    loop.run_until_complete(pool.connect(ROUTE))
+    assert [take(pool, ALICE) for _ in range(3)] == [connection, connection, None]
+    put(pool, connection)
+    assert [take(pool, BOB) for _ in range(2)] == [connection, None]
+    for _ in range(3):
+        put(pool, connection)
+    assert [take(pool, BOB) for _ in range(4)] == [connection, connection, connection, None]
+    pool.close()
+
+
+def test_p14_a_connection_with_an_owner_is_leased_to_that_client_alone_and_ends_with_it(pool: Pool) -> None:
+    shared, own = Connection(), Connection()
+    put(pool, shared)
+    own.owner = ALICE
+    put(pool, own)
+    assert take(pool, BOB) is shared
+    assert take(pool, BOB) is None
+    assert take(pool, ALICE) is own
+    put(pool, own)
+    pool.owner_left(BOB)
+    assert own.told == []
+    pool.owner_left(ALICE)
+    assert own.told == ["abort"]
+    assert take(pool, ALICE) is None
+
+
+def test_p8_no_more_than_so_many_idle_connections_are_kept_for_a_route(pool: Pool) -> None:
+    connections = [Connection() for _ in range(pools.IDLE_PER_ROUTE + 2)]
+    for connection in connections:
+        put(pool, connection)
+    assert sum(connection.closed for connection in connections) == 2
+
+
+def test_a_connection_that_is_made_is_watched_and_told_when_the_pool_is_closed(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    dialer = Dialer()
+    pool = Pool(loop, cast(Any, dialer), Timeouts())
+    connection, _ = loop.run_until_complete(pool.connect(ROUTE))
+    assert connection is cast(Any, dialer.next)
+    pool.close()
+    assert dialer.next.told == ["break off"]
+
+
+def test_a_client_that_is_not_there_any_more_hears_nothing_of_the_connection_it_wanted(
+    loop: asyncio.AbstractEventLoop, pool: Pool
+) -> None:
+    heard: list[object] = []
+
+    class Seeker:
+        def connected(self, upstream: object, times: ConnectTimes) -> None:
+            heard.append(upstream)
+
+        def unreachable(self, error: Exception) -> None:
+            heard.append(error)
+
+    search = pool.seek(ROUTE, ALICE, Seeker())
+    search.cancel()
+    pool.seek(ROUTE, BOB, Seeker())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert len(heard) == 1
