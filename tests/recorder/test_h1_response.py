@@ -1,4 +1,4 @@
-"""The client side of HTTP/1.1: what a listener hears of a response, however its bytes are cut; no sockets."""
+"""Responses of HTTP/1.1: what a listener hears of a response, however its bytes are cut; no sockets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.exchange_ports import request_head
 from wiretape.errors import ProtocolError
-from wiretape.recorder.h1_client import MAX_INTERIM, ResponseReader
+from wiretape.recorder.h1_response import MAX_INTERIM, ResponseReader
 from wiretape.recorder.ports import BytesFromServer, Pieces, Timeouts
 from wiretape.wire.http1 import ResponseHead
 
