@@ -39,7 +39,7 @@ class Frames:
         ).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
         opened = Opened(time.time_ns(), 1, "http", "shop.example.com", 80, "127.0.0.1:50000", len(self.request))
-        self.opened = _encode(opened)
+        self.opened = msgspec.Raw(_encode(opened))
         done = Done(
             elapsed_ns=12_345_678,
             state=0,
@@ -53,7 +53,7 @@ class Frames:
             response_crc=crc32c(body),
             server="127.0.0.1:80",
         )
-        self.done = _encode(done)
+        self.done = msgspec.Raw(_encode(done))
         self.answer = head + body
 
 
@@ -65,8 +65,8 @@ def write(writer: StreamWriter, size: int, mix: list[Frames]) -> int:
     while writer.size < until:
         frames = mix[count % len(mix)]
         seq = writer.take_seq()
-        writer.append_encoded(opened, seq, frames.opened, frames.request, complete)
-        writer.append_encoded(done, seq, frames.done, frames.answer, whole)
+        writer.append(opened, seq, frames.opened, frames.request, complete)
+        writer.append(done, seq, frames.done, frames.answer, whole)
         count += 1
         if count % _FLUSH == 0 and not writer.flush():
             raise SystemExit("the disk refused the log")
@@ -86,7 +86,7 @@ def main(log_dir: str, session_id: str, size: str, tail: str, mix: str) -> None:
     sys.stdin.readline()
     count = write(writer, int(tail), frames)
     if int(tail):
-        writer.append_encoded(int(FrameType.OPENED), writer.take_seq(), frames[0].opened, frames[0].request)
+        writer.append(int(FrameType.OPENED), writer.take_seq(), frames[0].opened, frames[0].request)
         writer.flush()
     print(count, flush=True)
     if sys.stdin.readline():

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.disks.memory import MemoryDisk, MemoryFiles
@@ -55,7 +56,7 @@ def begin(files: FailingFiles) -> SegmentWriter:
     """Begin a segment and gather the frames."""
     segment = SegmentWriter(files, files.create(LOG / "0-00000001.wlog"), 1, SALT, 1, ignore)
     for kind, seq, head, data in FRAMES:
-        segment.append(kind, seq, head, data)
+        segment.append(kind, seq, msgspec.Raw(head), data)
     return segment
 
 
@@ -104,7 +105,7 @@ def test_p3_a_write_that_fails_anywhere_tells_exactly_which_frames_are_not_in_th
 def test_what_is_gathered_without_a_file_is_all_given_back(bulk: int) -> None:
     segment = SegmentWriter(disk(), -1, 1, SALT, 1, ignore)
     for kind, seq, head, data in FRAMES:
-        segment.append(kind, seq, head, data)
+        segment.append(kind, seq, msgspec.Raw(head), data)
     assert segment.gathered_ends() == 1
     assert [frame.data for frame in segment.take_back()] == [data for _, _, _, data in FRAMES]
 
@@ -114,7 +115,7 @@ def test_more_pieces_than_one_call_takes_are_written_in_several(tmp_path: Path) 
     segment = SegmentWriter(REAL, REAL.create(path), 1, SALT, 1, ignore)
     pieces = [os.urandom(5_000) for _ in range(1_300)]
     for number, piece in enumerate(pieces):
-        segment.append(FrameType.RESPONSE_BODY, 1, bytes([0x91, number % 100]), piece)
+        segment.append(FrameType.RESPONSE_BODY, 1, msgspec.Raw(bytes([0x91, number % 100])), piece)
     segment.write()
     os.close(segment.fd)
     found = [item for item in scan_segment(path) if isinstance(item, Frame)]

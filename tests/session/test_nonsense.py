@@ -21,7 +21,7 @@ def test_p11_a_number_that_no_writer_gives_is_damage_to_every_reader(root: Path,
     made = new_session(root)
     recording = Recording(made)
     recording.exchange("http://example.com/")
-    recording.writer.append_encoded(kind, seq, b"\x90", b"")
+    recording.writer.append(kind, seq, msgspec.Raw(b"\x90"), b"")
     recording.exchange("http://example.com/")
     recording.close()
     report = verify_log(made.log_dir, made.session_id)
@@ -40,7 +40,9 @@ def test_p11_a_number_that_no_writer_gives_is_damage_to_every_reader(root: Path,
 def test_p11_an_exchange_of_which_nothing_can_be_read_is_still_one(root: Path, record: bytes) -> None:
     made = new_session(root)
     recording = Recording(made)
-    recording.writer.append_encoded(FrameType.OPENED, recording.writer.take_seq(), record, b"GET / HTTP/1.1\r\n\r\n")
+    recording.writer.append(
+        FrameType.OPENED, recording.writer.take_seq(), msgspec.Raw(record), b"GET / HTTP/1.1\r\n\r\n"
+    )
     recording.close()
     assert verify_log(made.log_dir, made.session_id).exchanges == 1
     assert [exchange.seq for exchange in open_session(made.path)] == [1]

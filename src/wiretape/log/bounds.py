@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wiretape.errors import LogError
 from wiretape.log.format import MAX_HEAD, Record
 
 _LIMITS: Final = ((MAX_HEAD, 8), (1_000, 8), (100, 8), (10, 2))
@@ -15,11 +16,16 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def fitted(record: Record) -> bytes:
+def fitted(record: Record | msgspec.Raw) -> bytes:
     """Return a record as msgpack in at most MAX_HEAD bytes: its texts, byte strings and lists cut where it is longer.
 
     What msgpack has no form for (half a surrogate pair, an integer of more than 64 bits) is replaced.
+
+    Raises:
+        LogError: it is msgpack already, and longer.
     """
+    if isinstance(record, msgspec.Raw):
+        raise LogError(f"a record of {len(bytes(record))} bytes is longer than a frame's head", code="too-long")
     encoded = b""
     for limit, depth in _LIMITS:
         values = [_cut(getattr(record, name), limit, depth) for name in record.__struct_fields__]

@@ -14,8 +14,9 @@ import msgspec
 from google_crc32c import extend as crc32c_extend
 from google_crc32c import value as crc32c
 
+from wiretape.log.bounds import fitted
 from wiretape.log.files import Files
-from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAX_HEAD, Flag, FrameType, Seal
+from wiretape.log.format import HEADER, HEADER_CRC, HEADER_SIZE, MAGIC, MAX_HEAD, Flag, FrameType, Record, Seal
 from wiretape.log.frames import encode_header
 
 _COPIED: Final = 4 * 1024
@@ -101,19 +102,27 @@ class SegmentWriter:
         """Whether frames are gathered that are not written."""
         return bool(self._gathered)
 
-    def append(self, kind: int, seq: int, head: bytes, data: bytes = b"", flags: int = 0) -> None:
-        """Gather one frame.
+    def append(self, kind: int, seq: int, record: Record | msgspec.Raw, data: bytes = b"", flags: int = 0) -> None:
+        """Gather one frame; ``data`` is kept until it is written, not copied.
+
+        A record that is longer than a frame's head holds is cut (see ``fitted``); one that is msgpack already is taken
+        as it is.
 
         Raises:
-            LogError: it is longer than a frame; nothing was gathered.
+            LogError: head and data are longer than a frame; nothing was gathered.
         """
-        position = self.position
+        try:
+            head = _encode(record)
+        except (UnicodeEncodeError, OverflowError, TypeError):
+            head = fitted(record)
         head_length = len(head)
+        if head_length > MAX_HEAD:
+            head = fitted(record)
+            head_length = len(head)
+        position = self.position
         if len(data) < _COPIED:
             payload = head + data if data else head
             length = len(payload)
-            if head_length > MAX_HEAD:
-                encode_header(kind, flags, position, seq, self.salt, head_length, length, 0)  # refuses it by name
             # As encode_header, without the call: every frame of a small exchange comes this way.
             header = _pack(MAGIC, kind, flags, head_length, length, position, seq, self.salt, crc32c(payload))
             self._gathered.append(header + _pack_crc(crc32c(header)) + payload)
@@ -203,4 +212,4 @@ class SegmentWriter:
             final: the stream ends here, too.
         """
         seal = Seal(wall_ns, self._frames, self._opened, self._done, self._first_seq, next_seq)
-        self.append(FrameType.SEAL, 0, _encode(seal), flags=Flag.FINAL if final else 0)
+        self.append(FrameType.SEAL, 0, seal, flags=Flag.FINAL if final else 0)

@@ -11,15 +11,14 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from wiretape.errors import StorageError
-from wiretape.log.bounds import fitted
 from wiretape.log.durability import Durability
 from wiretape.log.files import REAL, Files
-from wiretape.log.format import MAX_HEAD, SEGMENT_BYTES, FrameType, Record, segment_name
+from wiretape.log.format import SEGMENT_BYTES, FrameType, Record, segment_name
 from wiretape.log.identity import StreamIdentity
 from wiretape.log.items import Frame
 from wiretape.log.locks import take_lock
@@ -34,7 +33,12 @@ _ADOPTED: Final = 4  # a killed writer left no more than its last segments unsyn
 # A plain number on the hot path: members of an IntEnum are slow to look up.
 _DONE: Final = int(FrameType.DONE)
 
-_encode = msgspec.msgpack.Encoder().encode
+
+class Append(Protocol):
+    """``SegmentWriter.append``, of the segment that is written."""
+
+    def __call__(self, kind: int, seq: int, record: Record | msgspec.Raw, data: bytes = b"", flags: int = 0) -> None:
+        """Gather one frame."""
 
 
 class _Segments:
@@ -78,7 +82,7 @@ class _Segments:
         salt = int.from_bytes(os.urandom(8), "little")
         segment = SegmentWriter(self._files, fd, self.number, salt, first_seq, self._note_end)
         head = self._identity.head(self.number, first_seq, self._clock())
-        segment.append(FrameType.SEGMENT, 0, _encode(head))
+        segment.append(FrameType.SEGMENT, 0, head)
         return segment
 
     def _create(self, create: Callable[[Path], int]) -> int:
@@ -103,6 +107,8 @@ class StreamWriter:
     """Appends frames to the segments of one stream: gives numbers, rotates, and goes on elsewhere when a write fails.
 
     Attributes:
+        append: gathers one frame (see ``SegmentWriter.append``); it is in the log when ``flush`` has returned True.
+        ready: there is a segment to write to, and not the reserve.
         epoch: grows with every failed write; frames of an exchange begun in an earlier epoch may be missing.
         lost: (type, seq) of each frame that a failed write dropped; the caller empties it.
         in_reserve: the disk is full, and what is appended goes to the reserve: only ends and reports should.
@@ -151,6 +157,9 @@ class StreamWriter:
         note_end = self._durability.note_end
         self._segments = _Segments(log_dir, identity, clock_ns, next_number, files, note_end)
         self._segment = self._segments.none()
+        # An attribute, not a method: the way of every frame is one call shorter.
+        self.append: Append = self._segment.append
+        self.ready = False
         try:
             self._begin_segment()
         except OSError as error:
@@ -209,26 +218,6 @@ class StreamWriter:
         return self._durability.gone
 
     # -- frames -------------------------------------------------------------------------------------------------
-
-    def append(self, kind: int, seq: int, record: Record, data: bytes = b"", flags: int = 0) -> None:
-        """Gather one frame; it is in the log when ``flush`` has returned True. ``data`` is kept until then, not copied.
-
-        A record that is longer than a frame's head holds is cut (see ``fitted``).
-
-        Raises:
-            LogError: head and data are longer than a frame; nothing was gathered.
-        """
-        try:
-            head = _encode(record)
-        except (UnicodeEncodeError, OverflowError, TypeError):
-            head = fitted(record)
-        if len(head) > MAX_HEAD:
-            head = fitted(record)
-        self._segment.append(kind, seq, head, data, flags)
-
-    def append_encoded(self, kind: int, seq: int, head: bytes, data: bytes = b"", flags: int = 0) -> None:
-        """As ``append``, with the record as msgpack."""
-        self._segment.append(kind, seq, head, data, flags)
 
     @property
     def pending(self) -> bool:
@@ -295,12 +284,12 @@ class StreamWriter:
             self._enter(self._segments.begin(min(begun, default=self._seq), self._reserve.enter))
         except OSError:
             return False
-        self.in_reserve = True
+        self.in_reserve, self.ready = True, False
         for frame in refused:
             if frame.kind not in (FrameType.SEGMENT, FrameType.SEAL):  # each segment has its own
                 if frame.kind == _DONE:
                     self._durability.lose_end(frame.seq)  # and is noted again
-                self._segment.append(frame.kind, frame.seq, frame.head, frame.data, frame.flags)
+                self.append(frame.kind, frame.seq, msgspec.Raw(frame.head), frame.data, frame.flags)
         try:
             self._segment.write()
         except OSError:
@@ -320,7 +309,9 @@ class StreamWriter:
     def _enter(self, segment: SegmentWriter) -> None:
         self._earlier += self._segment.position
         self._segment = segment
+        self.append = segment.append
         self.in_reserve = False
+        self.ready = True
         self._durability.folder_dirty = True
 
     def _abandon(self) -> None:
@@ -329,7 +320,7 @@ class StreamWriter:
         if segment.fd >= 0:
             self._durability.leave(segment)
             segment.fd = -1
-        self.in_reserve = False
+        self.in_reserve = self.ready = False
 
     def _drop_segment(self) -> None:
         """Give up a segment that could not be begun; its file goes when not one byte was written to it."""
@@ -412,7 +403,7 @@ class StreamWriter:
 
     def _copy(self, frames: Iterable[Frame]) -> bool:
         for number, frame in enumerate(frames, 1):
-            self._segment.append(frame.kind, frame.seq, frame.head, bytes(frame.data), frame.flags)
+            self.append(frame.kind, frame.seq, msgspec.Raw(frame.head), bytes(frame.data), frame.flags)
             if number % _COPY_FRAMES == 0 and not self.flush():
                 return False
         return not self.pending or self.flush()

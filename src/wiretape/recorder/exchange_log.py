@@ -272,10 +272,10 @@ class ExchangeLog:
             return
         now = _clock()
         started, sent, first = self.started, self.sent, self.first
-        dns, connect, tls = self.times
+        dns, connect, tls = times = self.times
         if first and (sent > first or not sent):
             sent = first
-        busy = (max(0, dns)) + (max(0, connect)) + (max(0, tls))
+        busy = 0 if times is NOT_CONNECTED else max(0, dns) + max(0, connect) + max(0, tls)
         record = Done(
             now - started,
             state,

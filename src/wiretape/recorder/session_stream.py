@@ -67,7 +67,9 @@ class SessionStream:
     def accepting(self) -> bool:
         """Whether a new exchange can be recorded now; False while the disk is full or the cap is reached."""
         writer = self._writer
-        return ((writer.fd >= 0 and not writer.in_reserve) or self._losses.try_again()) and not self.full
+        if writer.ready and self._cap is None:  # nearly always
+            return True
+        return (writer.ready or self._losses.try_again()) and not self.full
 
     @property
     def full(self) -> bool:
@@ -122,7 +124,8 @@ class SessionStream:
         self.in_flight -= 1
         if dropped:
             self._losses.count(1, [seq] if seq else [], soon=not self.full)
-        self._check_drained()
+        if self._on_drained is not None:
+            self._check_drained()
 
     def count_unrecorded(self, count: int = 1) -> None:
         """Count exchanges that passed while nothing could be recorded."""
