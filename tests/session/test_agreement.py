@@ -12,9 +12,11 @@ import pytest
 from harness.logs import Recording, new_session, snapshot
 from wiretape.errors import DamagedError
 from wiretape.log import Body, Exchange, open_session
+from wiretape.log.format import segment_name
 from wiretape.log.verify import verify_log
 from wiretape.model import ExchangeDetail
 from wiretape.session.catalogue import Catalogue, SessionDir
+from wiretape.session.index.database import Index
 from wiretape.session.session import Session
 
 
@@ -143,3 +145,25 @@ def test_p4_reading_the_log_alone_gives_what_the_session_gives_about_any_damage(
     with Catalogue(root).open("last") as session:
         expected = {detail.seq: shown(detail, session) for detail in session.iterate()}
     assert found == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89WT\x01", bytes(200), b"no frame at all" * 20])
+def test_p6_a_segment_that_was_just_made_or_has_no_beginning_is_nobodys_for_every_reader(
+    root: Path, content: bytes
+) -> None:
+    session = new_session(root)
+    recording = Recording(session)
+    recording.exchange("http://example.com/1")
+    recording.open("http://example.com/2")
+    recording.writer.flush()
+    (session.log_dir / segment_name(0, 2)).write_bytes(content)
+    report = verify_log(session.log_dir, session.session_id)
+    assert (report.done, report.interrupted, report.in_flight) == (1, [], [2])
+    index = Index(session.path, session.session_id)
+    index.follow()
+    assert index.report() == report
+    index.close()
+    log = open_session(session.path)
+    assert [exchange.state for exchange in log] == ["complete", "inFlight"]
+    assert log.report == report
+    recording.close()

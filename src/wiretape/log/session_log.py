@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,17 @@ class _Pass:
             if None not in (run, begun) and run != begun:
                 yield from _interrupted(assembler)
             run = begun  # without a head, the run may be the one before or the one behind
-            self._audit.begin(segment, self._inventory.missing_before(segment))
             live = segment is segments[-1] and segment.stream in self._live
             yield from self._read_segment(segment, assembler, live=live)
 
     def _read_segment(self, segment: Placed, assembler: Assembler, *, live: bool) -> Iterator[Exchange]:
         audit, stream = self._audit, segment.stream
-        for item in scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files):
+        items = iter(scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files))
+        first = next(items, None)
+        if first is None and live:
+            return  # just made: whose it is is not yet written
+        audit.begin(segment, self._inventory.missing_before(segment))
+        for item in chain([first] if first is not None else [], items):
             if isinstance(item, Damage):
                 assembler.take_damage(item)
             elif self._wanted(item, stream, assembler):

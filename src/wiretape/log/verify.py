@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +119,6 @@ class _Check:
         live = written_streams(self._inventory, self._holders)
         last = {segment.stream: segment for segment in self._inventory.segments}
         for segment in self._inventory.segments:
-            audit.begin(segment, self._inventory.missing_before(segment))
             self._read_segment(segment, audit, live=segment.stream in live and segment is last[segment.stream])
         holder = next(iter(self._holders.values()), None)
         return audit.report(session_id, self._inventory, live=live, holder=holder)
@@ -126,8 +126,12 @@ class _Check:
     def _read_segment(self, segment: Placed, audit: Audit, *, live: bool) -> None:
         scan = scan_segment(segment.ref.path, live=live, salt=segment.salt, files=self._files)
         items = iter(scan) if self._progress is None else self._items(scan, self._progress)
-        audit.read(segment.stream, items if self._watch is None else self._watch(items))
-        audit.reached(segment.stream, segment.ref.size)
+        first = next(items, None)
+        if first is not None or not live:  # of one just made it is not yet written whose it is
+            audit.begin(segment, self._inventory.missing_before(segment))
+            items = items if first is None else chain([first], items)
+            audit.read(segment.stream, items if self._watch is None else self._watch(items))
+            audit.reached(segment.stream, segment.ref.size)
         self._read += segment.ref.size
         if self._progress is not None:
             self._progress(self._read, self._total)
