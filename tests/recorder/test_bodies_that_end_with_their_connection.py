@@ -14,6 +14,7 @@ import pytest
 from harness.clients import TIMEOUT, RawClient, request_bytes
 from harness.recorder import RecorderProcess, only
 from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.waiting import wait_until
 
 BODY = b"the first half"
 HEADS = {
@@ -106,3 +107,22 @@ def test_a_body_whose_connection_ended_in_order_ends_in_order_for_the_client(
     exchange = only(recorder)
     assert exchange.state == "complete"
     assert recorder.body(exchange) == BODY
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("framing", ["a length", "chunked"])
+def test_p12_a_body_that_is_cut_short_reaches_the_client_up_to_its_last_byte(
+    recorder: RecorderProcess, origin_ca: OriginCA, framing: str, tls: bool
+) -> None:
+    read = threading.Event()
+    read.set()
+    much = bytes(300_000)
+    heads = {"a length": b"Content-Length: 400000\r\n\r\n" + much}
+    heads["chunked"] = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(much), much)
+    context = origin_ca.issue().server_context() if tls else None
+    with (
+        server(b"HTTP/1.1 200 OK\r\n" + heads[framing], read, tls=context, reset=False) as port,
+        ask(recorder, port, tls=tls, version="HTTP/1.1") as client,
+    ):
+        wait_until(lambda: only(recorder).state == "failed", what="the end that the server made")
+        assert len(client.read_to_end()) > len(much)  # and the head

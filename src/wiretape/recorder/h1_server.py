@@ -408,7 +408,18 @@ class H1ServerStream:
         reading: the request has not come to its end.
     """
 
-    __slots__ = ("_chunked", "_close", "_connection", "_head", "_reader", "client", "full", "listener", "reading")
+    __slots__ = (
+        "_chunked",
+        "_close",
+        "_connection",
+        "_delimited",
+        "_head",
+        "_reader",
+        "client",
+        "full",
+        "listener",
+        "reading",
+    )
 
     def __init__(self, connection: H1ServerConnection, head: RequestHead, reader: BodyReader | None) -> None:
         self.client = connection.client
@@ -420,6 +431,7 @@ class H1ServerStream:
         self._reader = reader
         self._close = not head.keep_alive
         self._chunked = False
+        self._delimited = False  # the response has begun, and says itself where its body ends
 
     # -- from the connection -------------------------------------------------------------------------------------------
 
@@ -472,6 +484,7 @@ class H1ServerStream:
             self._connection.write_one(out + pieces[0])
             self._end()
         else:
+            self._delimited = framing != UNTIL_CLOSE and bool(minor or not chunked)
             self._send([out], pieces, end, trailers)
 
     def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
@@ -508,7 +521,15 @@ class H1ServerStream:
         self._connection.stream_ended(close=self._close, unread=self.reading)
 
     def reset(self) -> None:
-        """Break the connection."""
+        """End the connection so that the response cannot look whole.
+
+        Where it says itself where it ends, the client sees that it is short: it gets every byte that came, as it would
+        from the server. A reset would throw away what it has not read yet.
+        """
+        if self._delimited:
+            self._close = True
+            self._end()
+            return
         self.listener = None
         self._connection.reset()
 
