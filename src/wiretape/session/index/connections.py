@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from wiretape.log.format import TlsSeen
 from wiretape.log.report import LogReport
-from wiretape.model import Gap
 from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_WORD: Final = 1_000
 _MAX_INTEGER: Final = 2**63
@@ -30,33 +30,16 @@ class Connections:
         CREATE INDEX handshakes_of ON handshakes (run, connection);
     """
 
-    def open(self, db: sqlite3.Connection) -> _Sink:
+    def open(self, db: sqlite3.Connection) -> RowSink:
         """Begin a transaction's work."""
-        return _Sink(db)
+        return RowSink(db, _PUT, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""
 
 
-class _Sink:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._rows: list[tuple[Any, ...]] = []
-
-    def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:
-        """Need nothing of it."""
-
-    def take(self, segment: Segment, items: Sequence[Item]) -> None:
-        """Take the handshakes among what was read."""
-        for frame, record in items:
-            if record.__class__ is TlsSeen and abs(record.connection) < _MAX_INTEGER:
-                side, host, failed = record.side[:_MAX_WORD], record.host[:_MAX_WORD], bool(record.error_code)
-                self._rows.append((segment.run, record.connection, side, segment.id, frame.offset, host, failed))
-
-    def reached(self, segment: Segment, position: int) -> None:
-        """Need nothing of it."""
-
-    def write(self) -> None:
-        """Put everything into the database."""
-        self._db.executemany(_PUT, self._rows)
-        self._rows.clear()
+def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
+    for frame, record in items:
+        if record.__class__ is TlsSeen and abs(record.connection) < _MAX_INTEGER:
+            side, host, failed = record.side[:_MAX_WORD], record.host[:_MAX_WORD], bool(record.error_code)
+            yield (segment.run, record.connection, side, segment.id, frame.offset, host, failed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from wiretape.heads import as_str
 from wiretape.log.format import Event
 from wiretape.log.report import LogReport
-from wiretape.model import Gap
 from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.row_sink import Row, RowSink
 
 _KIND: Final = "refused"
 _MAX_TEXT: Final = 500
@@ -32,38 +32,21 @@ class Refusals:
         ) WITHOUT ROWID;
     """
 
-    def open(self, db: sqlite3.Connection) -> _Sink:
+    def open(self, db: sqlite3.Connection) -> RowSink:
         """Begin a transaction's work."""
-        return _Sink(db)
+        return RowSink(db, _PUT, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""
 
 
-class _Sink:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._rows: list[tuple[Any, ...]] = []
-
-    def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:
-        """Need nothing of it."""
-
-    def take(self, segment: Segment, items: Sequence[Item]) -> None:
-        """Take the refusals among what was read."""
-        for _, record in items:
-            if isinstance(record, Event) and record.kind == _KIND:
-                detail = record.detail
-                texts = (_text(detail.get("client")), _text(detail.get("code")), _text(detail.get("error")))
-                at = max(0, min(_MAX_INTEGER, record.wall_ns))
-                self._rows.append((at, segment.placed.stream, *texts, _first_line(detail.get("head"))))
-
-    def reached(self, segment: Segment, position: int) -> None:
-        """Need nothing of it."""
-
-    def write(self) -> None:
-        """Put everything into the database."""
-        self._db.executemany(_PUT, self._rows)
-        self._rows.clear()
+def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
+    for _, record in items:
+        if isinstance(record, Event) and record.kind == _KIND:
+            detail = record.detail
+            texts = (_text(detail.get("client")), _text(detail.get("code")), _text(detail.get("error")))
+            at = max(0, min(_MAX_INTEGER, record.wall_ns))
+            yield (at, segment.placed.stream, *texts, _first_line(detail.get("head")))
 
 
 def _text(value: object) -> str:
