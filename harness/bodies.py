@@ -10,7 +10,7 @@ BLOCK = 64 * 1024
 
 
 def body_blocks(key: str, size: int) -> Iterator[bytes]:
-    """Give the body for ``key`` in blocks of at most 64 KiB.
+    """Yield the body for ``key`` in blocks of at most 64 KiB.
 
     Every block starts with its number, so that a block lost, repeated or swapped on the way changes the body even
     where the length stays the same.
@@ -25,12 +25,12 @@ def body_blocks(key: str, size: int) -> Iterator[bytes]:
 
 
 def body_for(target: str, size: int) -> bytes:
-    """Give the whole body that the origin sends for ``target`` (path and query as sent)."""
+    """Return the whole body that the origin sends for ``target`` (path and query as sent)."""
     return b"".join(body_blocks(target, size))
 
 
 def body_sha256(target: str, size: int) -> str:
-    """Give the hex SHA-256 of :func:`body_for` without building the body."""
+    """Return the hex SHA-256 of :func:`body_for` without building the body."""
     digest = hashlib.sha256()
     for block in body_blocks(target, size):
         digest.update(block)
@@ -38,7 +38,7 @@ def body_sha256(target: str, size: int) -> str:
 
 
 def text_for(target: str, size: int) -> bytes:
-    """Give ``size`` bytes of ASCII text for ``target``: compressible, searchable, numbered lines."""
+    """Return ``size`` bytes of ASCII text for ``target``: compressible, searchable, numbered lines."""
     lines = (f"{number:08d} the answer to {target}\n".encode() for number in itertools.count())
     out = bytearray()
     while len(out) < size:

@@ -46,12 +46,12 @@ class Answer:
     """The 1xx responses before it."""
 
     def header(self, name: str) -> str | None:
-        """Give the first value of the field ``name``."""
+        """Return the first value of the field ``name``."""
         values = self.header_values(name)
         return values[0] if values else None
 
     def header_values(self, name: str) -> list[str]:
-        """Give all values of the field ``name``."""
+        """Return all values of the field ``name``."""
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 
@@ -238,7 +238,7 @@ def _wrap(sock: socket.socket, context: ssl.SSLContext, name: str) -> ssl.SSLSoc
 
 
 def _parser_for(method: str) -> h11.Connection:
-    """Give a parser that has seen a ``method`` request which allows every kind of answer."""
+    """Return a parser that has seen a ``method`` request which allows every kind of answer."""
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=4 * 1024 * 1024)
     fields = [("Host", "x"), *([] if method == "CONNECT" else [("Upgrade", "any"), ("Connection", "upgrade")])]
     parser.send(h11.Request(method=method, target="/", headers=fields))
@@ -258,7 +258,7 @@ class CurlResult:
 
 
 def needs(program: str) -> str:
-    """Give the path of ``program``, or skip the test on a machine that lacks it (on CI that is a failure)."""
+    """Return the path of ``program``, or skip the test on a machine that lacks it (on CI that is a failure)."""
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if path is None:
         pytest.skip(f"needs {program}")

@@ -202,7 +202,7 @@ def closed_session(root: Path, exchanges: int = 3, name: str | None = None) -> S
 
 
 def segment(session: SessionDir, at: int = 0) -> Path:
-    """Give one of the session's segments."""
+    """Return one of the session's segments."""
     return list_segments(session.log_dir)[at].path
 
 
@@ -221,5 +221,5 @@ def flip_in(path: Path, text: bytes) -> int:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Give every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

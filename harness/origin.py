@@ -122,7 +122,7 @@ class Origin:
         return f"[{name}]:{self.port}" if ":" in name else f"{name}:{self.port}"
 
     def url(self, path: str = "/") -> str:
-        """Give the absolute URL of ``path``."""
+        """Return the absolute URL of ``path``."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{path}"
 
     def hold(self, path: str, *, at: Stage = "part") -> Hold:
@@ -138,17 +138,17 @@ class Origin:
             self._scripts[path] = Script(pieces, then)
 
     def script_for(self, path: str) -> Script | None:
-        """Give the script for ``path``."""
+        """Return the script for ``path``."""
         with self._lock:
             return self._scripts.get(path)
 
     def holds_at(self, path: str, at: Stage) -> list[Hold]:
-        """Give the holds that stop an answer to ``path`` at this point."""
+        """Return the holds that stop an answer to ``path`` at this point."""
         with self._lock:
             return [hold for hold in self._holds if hold.path == path and hold.at == at]
 
     def requests_for(self, path: str) -> list[ReceivedRequest]:
-        """Give the requests whose target, without query, is ``path``."""
+        """Return the requests whose target, without query, is ``path``."""
         return [request for request in list(self.requests) if request.path == path]
 
     def wait_for_requests(self, count: int, path: str | None = None, timeout: float = DEADLINE) -> None:

@@ -52,12 +52,12 @@ class ReceivedRequest:
     """The last byte of the answer has been given to the kernel."""
 
     def header(self, name: str) -> str | None:
-        """Give the first value of the field ``name``."""
+        """Return the first value of the field ``name``."""
         values = self.header_values(name)
         return values[0] if values else None
 
     def header_values(self, name: str) -> list[str]:
-        """Give all values of the field ``name``, in order."""
+        """Return all values of the field ``name``, in order."""
         wanted = name.lower().encode()
         return [value.decode("latin-1") for key, value in self.headers if key.lower() == wanted]
 

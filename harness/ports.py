@@ -6,7 +6,7 @@ import socket
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Give a TCP port that nothing listens on now.
+    """Return a TCP port that nothing listens on now.
 
     Another process may take it before you do; bind to port 0 instead wherever the program can say what it got.
     """
@@ -17,7 +17,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def refused_port() -> tuple[socket.socket, int]:
-    """Give a port that refuses connections for as long as the returned socket is kept open.
+    """Return a port that refuses connections for as long as the returned socket is kept open.
 
     The socket is bound but does not listen, so the port cannot be handed to another test meanwhile.
     """

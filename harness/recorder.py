@@ -93,7 +93,7 @@ class RecorderProcess:
         return answer
 
     def folder(self, name: str) -> Path:
-        """Give the folder of a session."""
+        """Return the folder of a session."""
         return self.root / "sessions" / _IDS[name]
 
     def record(self, name: str = "one", **options: Any) -> None:
@@ -139,12 +139,12 @@ class RecorderProcess:
         return found
 
     def frames(self, kind: int, name: str = "one") -> list[Frame]:
-        """Give all frames of one kind."""
+        """Return all frames of one kind."""
         items = [item for ref in list_segments(self.folder(name) / "log") for item in scan_segment(ref.path, live=True)]
         return [item for item in items if isinstance(item, Frame) and item.kind == kind]
 
     def body(self, exchange: Exchange, side: str = "response") -> bytes:
-        """Give the recorded bytes of a body."""
+        """Return the recorded bytes of a body."""
         if side == "request":
             return exchange.request.body.read()
         return exchange.response.body.read() if exchange.response is not None else b""
@@ -161,7 +161,7 @@ class RecorderProcess:
 
 
 def only(recorder: RecorderProcess) -> Exchange:
-    """Give the one exchange that the log holds, once it has ended."""
+    """Return the one exchange that the log holds, once it has ended."""
 
     def ended() -> Exchange | None:
         found = recorder.exchanges()
@@ -173,7 +173,7 @@ def only(recorder: RecorderProcess) -> Exchange:
 
 
 def done_count(recorder: RecorderProcess, count: int) -> list[Exchange]:
-    """Give the exchanges once ``count`` of them have ended."""
+    """Return the exchanges once ``count`` of them have ended."""
 
     def ended() -> list[Exchange]:
         found = [exchange for exchange in recorder.exchanges() if exchange.done is not None]

@@ -140,12 +140,12 @@ def _nothing() -> None:
 
 
 def length(size: int) -> tuple[bytes, bytes]:
-    """Give the field Content-Length."""
+    """Return the field Content-Length."""
     return b"Content-Length", str(size).encode()
 
 
 def media(call: Call, default: str = "application/octet-stream") -> tuple[bytes, bytes]:
-    """Give the field Content-Type."""
+    """Return the field Content-Type."""
     return b"Content-Type", call.query.get("type", default).encode("latin-1")
 
 

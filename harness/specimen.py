@@ -80,15 +80,15 @@ class Specimen:
         return sum(map(len, self.segments.values()))
 
     def copy(self) -> dict[str, bytearray]:
-        """Give the files, to be damaged."""
+        """Return the files, to be damaged."""
         return {name: bytearray(content) for name, content in self.segments.items()}
 
     def frame_at(self, name: str, offset: int) -> int:
-        """Give the index of the frame that a byte lies in."""
+        """Return the index of the frame that a byte lies in."""
         return bisect_right(self.frames[name], offset, key=lambda frame: frame.offset) - 1
 
     def touched(self, name: str, start: int, end: int) -> list[Frame]:
-        """Give the frames that overlap a range."""
+        """Return the frames that overlap a range."""
         return self.frames[name][self.frame_at(name, start) : self.frame_at(name, end - 1) + 1]
 
 

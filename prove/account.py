@@ -40,7 +40,7 @@ class Account:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain JSON."""
+        """Return everything as plain JSON."""
         return {
             "holds": self.holds,
             "seed": self.seed,

@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(name: str, part: dict[str, Any]) -> str:
-    """Give one part's figures as Markdown."""
+    """Return one part's figures as Markdown."""
     figures = part["figures"]
     rows = "".join(f"| {key} | {_shown(value)} |\n" for key, value in figures.items())
     verdict = "holds" if part["holds"] else "**does not hold**"
@@ -30,7 +30,7 @@ def _shown(value: object) -> str:
 
 
 def filled(page: str, account: dict[str, Any]) -> str:
-    """Give the page with the tables of the account.
+    """Return the page with the tables of the account.
 
     Raises:
         KeyError: the page wants a part that the account does not have.

@@ -297,7 +297,7 @@ class Limit:
 
 
 def few_descriptors(pid: int) -> int:
-    """Give a limit that leaves a process what it has open, and too few for all clients."""
+    """Return a limit that leaves a process what it has open, and too few for all clients."""
     return max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 6
 
 

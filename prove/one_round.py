@@ -114,7 +114,7 @@ def _strike(victim: str, daemon: Daemon, chance: random.Random, client_log: Path
 
 
 def kill_all(pids: list[int]) -> Callable[[], None]:
-    """Give what kills these processes."""
+    """Return what kills these processes."""
 
     def act() -> None:
         for pid in pids:

@@ -36,7 +36,7 @@ class Task:
     keep: Callable[[dict[str, Any]], None] = lambda _: None
 
     def share(self, whole: int, at_least: int = 1) -> int:
-        """Give how many of ``whole`` repetitions this effort means."""
+        """Return how many of ``whole`` repetitions this effort means."""
         return max(at_least, min(whole, round(whole * self.effort)))
 
 

@@ -129,7 +129,7 @@ class Life:
 
 
 def machine_ready(machine: Machine) -> bool:
-    """Tell whether the machine has its clock: its first calls come while it is being made."""
+    """Return whether the machine has its clock: its first calls come while it is being made."""
     return hasattr(machine, "stream")
 
 

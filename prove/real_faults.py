@@ -145,7 +145,7 @@ def _every_call(task: Task, counts: Counter[str], failures: list[str]) -> None:
 
 
 def _rounds(task: Task, disk: Path | None) -> Iterator[tuple[str, Round]]:
-    """Give the rounds, each with its kind."""
+    """Yield the rounds, each with its kind."""
     kinds: dict[str, Callable[[], Fault]] = {
         "RLIMIT_FSIZE": lambda: Limit(resource.RLIMIT_FSIZE, lambda _: _FILE_BYTES),
         "few descriptors": lambda: Limit(resource.RLIMIT_NOFILE, few_descriptors),

@@ -32,7 +32,7 @@ class Proof:
             self.failures.append(result)
 
     def to_json(self) -> dict[str, Any]:
-        """Give everything as plain JSON."""
+        """Return everything as plain JSON."""
         sums = {key: round(self.sums[key], 1) if key == "seconds" else self.sums[key] for key in SUMMED}
         return {
             "holds": not self.failures,

@@ -156,7 +156,7 @@ def kill_recovery(made: SessionDir, wanted: dict[str, bytes], how: list[str], wo
 
 
 def derived(folder: Path) -> dict[str, bytes]:
-    """Give what has to be the same: all but the index, whose bytes depend on when SQLite checkpoints."""
+    """Return what has to be the same: all but the index, whose bytes depend on when SQLite checkpoints."""
     return {name: data for name, data in snapshot(folder).items() if "index.sqlite" not in name}
 
 

@@ -41,7 +41,7 @@ class Inode(NamedTuple):
         return Inode(data, sizes=(0, len(data)), changed=self.changed + 1)
 
     def synced(self, upto: int) -> Inode:
-        """Give the file after a sync that began when it was ``upto`` bytes long and succeeded."""
+        """Return the file after a sync that began when it was ``upto`` bytes long and succeeded."""
         if upto <= self.clean:
             return self._replace(size=max(self.size, upto), sizes=tuple(size for size in self.sizes if size > upto))
         first = self.clean // SECTOR  # written again as a whole, so it is no hole any more
@@ -53,7 +53,7 @@ class Inode(NamedTuple):
         )
 
     def failed(self, upto: int, random: Random, *, forget: bool) -> Inode:
-        """Give the file after a sync that failed: some dirty sectors are durable, the others are dropped as clean.
+        """Return the file after a sync that failed: some dirty sectors are durable, the others are dropped as clean.
 
         Args:
             upto: the file's length when the sync began.

@@ -44,11 +44,11 @@ class Folder(NamedTuple):
         return self._replace(live=live, changes=(*self.changes, (name, inode)))
 
     def synced(self, upto: int) -> Folder:
-        """Give the folder after a sync that began when ``upto`` changes had been made in all."""
+        """Return the folder after a sync that began when ``upto`` changes had been made in all."""
         return self._settle(upto, lambda _: True)
 
     def failed(self, upto: int, random: Random) -> Folder:
-        """Give the folder after a sync that failed: some changes are durable, the others will never be."""
+        """Return the folder after a sync that failed: some changes are durable, the others will never be."""
         return self._settle(upto, lambda _: random.random() < 0.5)
 
     def after_power_cut(self, random: Random, luck: float) -> Folder:
@@ -81,7 +81,7 @@ class MemoryDisk:
         self.folders.setdefault(path, Folder({}, {}))
 
     def content(self, folder: Path) -> dict[str, bytes]:
-        """Give what programs see of a folder's files, by name."""
+        """Return what programs see of a folder's files, by name."""
         return {name: self.inodes[inode].data for name, inode in self.folders[folder].live.items()}
 
     def new_file(self, path: Path) -> int:
@@ -92,7 +92,7 @@ class MemoryDisk:
         return inode
 
     def folder(self, path: Path) -> Folder:
-        """Give a folder."""
+        """Return a folder."""
         folder = self.folders.get(path)
         if folder is None:
             number = errno.ENOENT if self.find(path) is None else errno.ENOTDIR
@@ -100,12 +100,12 @@ class MemoryDisk:
         return folder
 
     def find(self, path: Path) -> int | None:
-        """Give a file's inode, None when there is no such file."""
+        """Return a file's inode, None when there is no such file."""
         folder = self.folders.get(path.parent)
         return folder.live.get(path.name) if folder is not None else None
 
     def inode(self, path: Path) -> int:
-        """Give a file's inode."""
+        """Return a file's inode."""
         self.folder(path.parent)
         inode = self.find(path)
         if inode is None:
@@ -113,7 +113,7 @@ class MemoryDisk:
         return inode
 
     def after_kill(self) -> MemoryDisk:
-        """Give the disk as it is when every process was killed: nothing is lost but locks."""
+        """Return the disk as it is when every process was killed: nothing is lost but locks."""
         return self._successor(dict(self.inodes), dict(self.folders))
 
     def after_power_cut(self, random: Random) -> MemoryDisk:
@@ -280,7 +280,7 @@ class MemoryFiles:
         return self._descriptor(inode)
 
     def lock_note(self, path: Path) -> bytes | None:
-        """Give the holder's note."""
+        """Return the holder's note."""
         inode = self.disk.find(path)
         return self.disk.inodes[inode].data[:4096] if inode is not None and inode in self.disk.locks else None
 
@@ -296,7 +296,7 @@ class MemoryFiles:
             self.disk.new_file(path)
 
     def move(self, path: Path, target: Path) -> int:
-        """Give a file another name."""
+        """Return a file another name."""
         if self.disk.find(target) is not None:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         inode, folders = self.disk.inode(path), self.disk.folders

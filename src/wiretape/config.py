@@ -18,7 +18,7 @@ _MAX_PORT = 65535
 
 
 def default_root() -> Path:
-    """Give ``$WIRETAPE_ROOT``, else wiretape's folder among the user's data on this platform."""
+    """Return ``$WIRETAPE_ROOT``, else wiretape's folder among the user's data on this platform."""
     if given := os.environ.get(ROOT_VARIABLE):
         return Path(given).expanduser().absolute()
     # Imported late: `wiretape mcp --root ...` starts without it.
@@ -28,7 +28,7 @@ def default_root() -> Path:
 
 
 def resolve_root(given: str | os.PathLike[str] | None) -> Path:
-    """Give the absolute path of the root that was asked for, or the default; nothing is created."""
+    """Return the absolute path of the root that was asked for, or the default; nothing is created."""
     return default_root() if given is None else Path(given).expanduser().absolute()
 
 

@@ -42,7 +42,7 @@ class WiretapeError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def to_json(self) -> dict[str, str]:
-        """Give the error as ``{"code", "message", "hint"}`` for programs."""
+        """Return the error as ``{"code", "message", "hint"}`` for programs."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 

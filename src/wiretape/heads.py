@@ -20,7 +20,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def as_str(data: bytes) -> str:
-    """Give bytes of a head as text: UTF-8 where they are, else latin-1 (RFC 9110 section 5.5), never an error."""
+    """Return bytes of a head as text: UTF-8 where they are, else latin-1 (RFC 9110 section 5.5), never an error."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -46,7 +46,7 @@ def start_line(head: bytes) -> tuple[str, str, str]:
 
 
 def pseudo_fields(head: bytes) -> list[tuple[str, str]]:
-    """Give the pseudo-header fields of a head of HTTP/2 or HTTP/3, with their colons; none of a head of HTTP/1."""
+    """Return the pseudo-header fields of a head of HTTP/2 or HTTP/3, with their colons; none of a head of HTTP/1."""
     found = []
     for line in _LINES.split(head, _MAX_FIELDS):
         name, colon, value = line[1:].partition(b":")
@@ -79,7 +79,7 @@ def _end_of_line(head: bytes) -> int:
 
 
 def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
-    """Give the fields as (name, value), order, case and duplicates kept.
+    """Return the fields as (name, value), order, case and duplicates kept.
 
     A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
     with an empty value, so that nothing that was there is missing. Of more than 20,000 lines the rest is given as one.
@@ -99,18 +99,18 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
 
 
 def content_type(head: bytes) -> str | None:
-    """Give the value of the first Content-Type of a raw head."""
+    """Return the value of the first Content-Type of a raw head."""
     match = _CONTENT_TYPE.search(head)
     return as_str(match[1].strip()) if match else None
 
 
 def is_coded(head: bytes) -> bool:
-    """Tell whether the text of a body with this head may look otherwise in bytes: content coding, charset."""
+    """Return whether the text of a body with this head may look otherwise in bytes: content coding, charset."""
     return _CODED.search(head) is not None
 
 
 def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:
-    """Give the values of all fields of one name (lower case); whitespace before the colon is no part of a name."""
+    """Return the values of all fields of one name (lower case); whitespace before the colon is no part of a name."""
     return [value for field, value in headers if field.rstrip(" \t").lower() == name]
 
 

@@ -90,7 +90,7 @@ def _named_paths(environ: Mapping[str, str], words: Sequence[str], folder: Path)
 
 
 def _inline(environ: Mapping[str, str], words: Sequence[str], folder: Path) -> Iterator[bytes]:
-    """Give the certificates that stand in npm's settings themselves, their line ends written as ``\\n``."""
+    """Yield the certificates that stand in npm's settings themselves, their line ends written as ``\\n``."""
     for text in _npm_settings(environ, words, folder):
         for setting, value in _NPM_SETTING.findall(text):
             if setting != "cafile":

@@ -204,7 +204,7 @@ class _Bridge:
 
 
 def _key(number: object) -> str:
-    """Give an id as a key: 1 and "1" are different ids."""
+    """Return an id as a key: 1 and "1" are different ids."""
     return json.dumps(number)
 
 

@@ -169,7 +169,7 @@ def _starting(root: Path) -> bool:
 
 
 def _tail(path: Path, size: int = 2000) -> str:
-    """Give the last line of a log file, for a message."""
+    """Return the last line of a log file, for a message."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - size))

@@ -51,7 +51,7 @@ class RootLock:
 
 
 def _holder(fd: int) -> int:
-    """Give the pid that the holder wrote, 0 when it has not done so yet."""
+    """Return the pid that the holder wrote, 0 when it has not done so yet."""
     try:
         return int(json.loads(os.pread(fd, 4096, 0))["pid"])
     except (ValueError, KeyError, TypeError):

@@ -15,17 +15,17 @@ FAR_ROOTS = Path("/tmp")  # noqa: S108  the folder in it is ours alone, or it is
 
 
 def lock_path(root: Path) -> Path:
-    """Give the file that the daemon of ``root`` holds locked while it lives."""
+    """Return the file that the daemon of ``root`` holds locked while it lives."""
     return root / "daemon.lock"
 
 
 def info_path(root: Path) -> Path:
-    """Give the file in which the daemon of ``root`` says its pid and addresses, as JSON."""
+    """Return the file in which the daemon of ``root`` says its pid and addresses, as JSON."""
     return root / "daemon.json"
 
 
 def log_path(root: Path) -> Path:
-    """Give the file that takes the messages of a daemon started in the background."""
+    """Return the file that takes the messages of a daemon started in the background."""
     return root / "daemon.log"
 
 

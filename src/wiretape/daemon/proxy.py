@@ -132,7 +132,7 @@ class Capture:
             await self._close(old)
 
     async def stats(self) -> dict[str, int]:
-        """Give the sums of what the recorders count, see ``COUNTS``; the log then has what was dropped."""
+        """Return the sums of what the recorders count, see ``COUNTS``; the log then has what was dropped."""
         total = dict.fromkeys(COUNTS, 0)
         for worker in self._workers:
             if worker.recorder is None:

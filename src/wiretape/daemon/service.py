@@ -133,7 +133,7 @@ class Service:
         self.maintenance.follow(self._target.session_id if self._target else None)
 
     def idle_since(self) -> float | None:
-        """Give the monotonic time since when nobody needs the daemon; None while somebody does."""
+        """Return the monotonic time since when nobody needs the daemon; None while somebody does."""
         if self.bridges or self._capture is not None:
             self.activity = time.monotonic()
             return None
@@ -286,7 +286,7 @@ class Service:
         return await self.library.recover(ref, progress=progress)
 
     async def exchange_by_id(self, exchange_id: str, *, max_body: int) -> ExchangeDetail:
-        """Give the exchange that ``<sessionId>.<seq>`` names, with at most ``max_body`` bytes of each body."""
+        """Return the exchange that ``<sessionId>.<seq>`` names, with at most ``max_body`` bytes of each body."""
         session_id, seq = split_exchange_id(exchange_id)
         return await self.library.exchange(session_id, seq, max_body=max_body)
 
@@ -295,7 +295,7 @@ class Service:
     async def traffic(
         self, wanted: Filter, *, limit: int, offset: int = 0, cursor: str | None = None
     ) -> tuple[str, QueryPage]:
-        """Give the newest exchanges of the session that is recorded now, or was last, without what was cleared.
+        """Return the newest exchanges of the session that is recorded now, or was last, without what was cleared.
 
         Returns:
             The session's id and the page.

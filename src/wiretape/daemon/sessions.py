@@ -38,24 +38,24 @@ class Library:
         return await asyncio.to_thread(self.catalogue.list, after, limit)
 
     async def mark(self, session_id: str) -> str:
-        """Give what says a session's place in the list."""
+        """Return what says a session's place in the list."""
         return await asyncio.to_thread(self.catalogue.mark, session_id)
 
     async def count(self) -> int:
-        """Give how many sessions there are."""
+        """Return how many sessions there are."""
         return len(await asyncio.to_thread(self.catalogue.ids))
 
     async def resolve(self, ref: str) -> str:
-        """Give the id that a name, a prefix, an id or ``last`` means."""
+        """Return the id that a name, a prefix, an id or ``last`` means."""
         return await asyncio.to_thread(self.catalogue.resolve, ref)
 
     async def summary(self, ref: str) -> SessionSummary:
-        """Give one session's line of the list."""
+        """Return one session's line of the list."""
         session = await self.session(ref)
         return await asyncio.to_thread(session.summary)
 
     async def coverage(self, ref: str) -> Coverage:
-        """Give how far the session's log reaches and what is missing in it."""
+        """Return how far the session's log reaches and what is missing in it."""
         session = await self.session(ref)
         return await asyncio.to_thread(session.coverage)
 
@@ -69,12 +69,12 @@ class Library:
         cursor: str | None = None,
         offset: int = 0,
     ) -> QueryPage:
-        """Give one page of the exchanges that ``wanted`` takes."""
+        """Return one page of the exchanges that ``wanted`` takes."""
         session = await self.session(ref)
         return await asyncio.to_thread(session.query, wanted, sort=sort, limit=limit, cursor=cursor, offset=offset)
 
     async def exchange(self, ref: str, seq: int, *, max_body: int) -> ExchangeDetail:
-        """Give one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
+        """Return one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
         session = await self.session(ref)
         return await asyncio.to_thread(session.exchange, seq, bodies=max_body > 0, max_body=max_body)
 

@@ -18,7 +18,7 @@ class Body:
 
     @staticmethod
     def of(data: bytes) -> Body:
-        """Give bytes as a body."""
+        """Return bytes as a body."""
         return Body(len(data), lambda: (data[at : at + _PIECE] for at in range(0, len(data), _PIECE)))
 
 

@@ -47,7 +47,7 @@ def is_har(beginning: bytes) -> bool:
 
 
 def read_har(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable | LeftOut]:
-    """Give what a HAR holds, in its order, an entry at a time; nothing that has the length of the file is held.
+    """Yield what a HAR holds, in its order, an entry at a time; nothing that has the length of the file is held.
 
     Raises:
         OSError: it cannot be read.
@@ -74,7 +74,7 @@ class _Reader:
         self._harmed = [] if entry.sound else ["a part of it is not UTF-8"]
 
     def read(self, position: int) -> Iterator[ForeignExchange | LeftOut]:
-        """Give the exchange and what of it is left out."""
+        """Yield the exchange and what of it is left out."""
         request = _object(self._entry["request"])
         if _NO_TRAFFIC.match(next(self._texts.pieces(request["url"]))):
             yield LeftOut("entries were no traffic (data:, blob: and the like)", 1, exchange=True)
@@ -250,7 +250,7 @@ class _Reader:
         return body, size, body is None
 
     def _still_coded(self, message: dict[str, Any], body: Body, codings: set[str]) -> bool:
-        """Tell whether a body has its content encoding still, which some programs leave on."""
+        """Return whether a body has its content encoding still, which some programs leave on."""
         magic = _MAGIC.get(next(iter(codings)))
         coded = magic is not None and next(body.pieces(), b"").startswith(magic)
         return coded and _size(message.get("bodySize")) in {None, body.size}
@@ -267,7 +267,7 @@ def _listed(value: Any) -> Any:
 
 
 def _size(value: Any) -> int | None:
-    """Give a size; None where it is not known, which is written as -1."""
+    """Return a size; None where it is not known, which is written as -1."""
     try:
         return number(value)
     except ValueError:

@@ -74,7 +74,7 @@ class Scanner:
         self.vain = 2 * self._size + 32 * window
 
     def items(self) -> Iterator[Entry | Unreadable]:
-        """Give everything in its order.
+        """Yield everything in its order.
 
         Raises:
             OSError: the file cannot be read.
@@ -239,7 +239,7 @@ class Scanner:
         return index
 
     def _byte(self, index: int) -> int:
-        """Give the byte of the file that is the character ``index`` of the window."""
+        """Return the byte of the file that is the character ``index`` of the window."""
         known, place = self._place
         if self._text.isascii():
             return place + index - known
@@ -249,7 +249,7 @@ class Scanner:
 
 
 def _holds_entries(value: Any) -> bool:
-    """Tell whether there is an entry inside an entry: one that was torn and has taken the next ones for its own."""
+    """Return whether there is an entry inside an entry: one that was torn and has taken the next ones for its own."""
     inner = [part for part in value.values() if isinstance(part, dict | list)] if isinstance(value, dict) else []
     while inner:
         part = inner.pop()

@@ -43,11 +43,11 @@ class Texts:
         return f"{self._name}:{len(self._ranges) - 1}".encode()
 
     def holds(self, text: str) -> bool:
-        """Tell whether a text is a name for something in the file."""
+        """Return whether a text is a name for something in the file."""
         return text.startswith(self._name)
 
     def pieces(self, text: str) -> Iterator[str]:
-        """Give a text in pieces.
+        """Yield a text in pieces.
 
         Raises:
             ValueError: it is no JSON string. OSError: it cannot be read.
@@ -73,7 +73,7 @@ class Texts:
 
 
 def base64_body(texts: Texts, text: str) -> Body:
-    """Give what a text of base64 means.
+    """Return what a text of base64 means.
 
     Raises:
         ValueError: it is no base64. OSError: it cannot be read.
@@ -82,7 +82,7 @@ def base64_body(texts: Texts, text: str) -> Body:
 
 
 def text_body(texts: Texts, text: str, charset: str, sizes: frozenset[int]) -> Body | None:
-    """Give the bytes that a text was made of; None where they cannot be known.
+    """Return the bytes that a text was made of; None where they cannot be known.
 
     ``sizes`` are how many bytes there may have been. A text with characters that stand for bytes that were none is
     the body only if it has such a size. Without a ``charset`` it may be bytes shown as characters one by one, which its
@@ -115,7 +115,7 @@ def _body(pieces: Callable[[], Iterator[bytes]]) -> Body:
 
 
 def _again(pieces: Callable[[], Iterator[bytes]], size: int) -> Iterator[bytes]:
-    """Give a body that has been read before, in pieces of at most 192 KiB.
+    """Yield a body that has been read before, in pieces of at most 192 KiB.
 
     Raises:
         OSError: it is no longer what it was.

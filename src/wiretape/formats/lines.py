@@ -68,7 +68,7 @@ class Spool:
         self._end = start + length + len(data)
 
     def body(self, text: str) -> Body:
-        """Give what a string of base64 means, whether it is here under a name or ``text`` itself.
+        """Return what a string of base64 means, whether it is here under a name or ``text`` itself.
 
         Raises:
             ValueError: it is no base64.
@@ -83,7 +83,7 @@ class Spool:
         return Body(sum(len(piece) for piece in self._decoded(start, length)), lambda: self._decoded(start, length))
 
     def holds(self, text: str) -> bool:
-        """Tell whether a text is a name for something here."""
+        """Return whether a text is a name for something here."""
         return text.startswith(self._name)
 
     def _decoded(self, start: int, length: int) -> Iterator[bytes]:
@@ -110,7 +110,7 @@ def spool() -> Iterator[Spool]:
 
 
 def read_lines(file: BinaryIO, spooled: Spool) -> Iterator[Line]:
-    """Give the lines of a file, one at a time; long strings of the last one are in ``spooled``.
+    """Yield the lines of a file, one at a time; long strings of the last one are in ``spooled``.
 
     Raises:
         OSError: it cannot be read, or there is no room for a long body.
@@ -173,7 +173,7 @@ class _LongLine:
         return None
 
     def line(self) -> Line:
-        """Give the line, read to its end."""
+        """Return the line, read to its end."""
         self._end_string()
         return Line(self._offset, self.length, None if self._too_long else bytes(self._kept))
 

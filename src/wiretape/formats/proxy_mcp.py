@@ -32,7 +32,7 @@ _PREVIEW: Final = 4096
 
 
 def read_records(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable]:
-    """Give what a records file holds, in its order, a line at a time.
+    """Yield what a records file holds, in its order, a line at a time.
 
     Raises:
         OSError: it cannot be read.
@@ -51,7 +51,7 @@ class _Reader:
         self._decoder = json.JSONDecoder()
 
     def read(self, line: Line) -> Iterator[ForeignExchange | Unreadable]:
-        """Give everything that can be read in a line, and what cannot."""
+        """Yield everything that can be read in a line, and what cannot."""
         if line.text is None:
             yield Unreadable(offset=line.offset, length=line.length, reason="a line too long to be an exchange")
             return

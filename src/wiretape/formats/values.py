@@ -62,7 +62,7 @@ def scalar(value: Any) -> Any:
 
 
 def number(value: Any) -> int:
-    """Give a whole number from 0 on.
+    """Return a whole number from 0 on.
 
     Raises:
         ValueError: it is none.
@@ -73,14 +73,14 @@ def number(value: Any) -> int:
 
 
 def milliseconds(value: Any) -> float | None:
-    """Give milliseconds; None where they are none that the log can hold."""
+    """Return milliseconds; None where they are none that the log can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_MS:
         return None
     return value
 
 
 def status_code(value: Any) -> int | None:
-    """Give a status; None where there was none, which is written as 0 or not at all.
+    """Return a status; None where there was none, which is written as 0 or not at all.
 
     Raises:
         ValueError: it is no status.
@@ -92,7 +92,7 @@ def status_code(value: Any) -> int | None:
 
 
 def token(value: Any) -> str:
-    """Give a method.
+    """Return a method.
 
     Raises:
         ValueError: it is none that HTTP allows.

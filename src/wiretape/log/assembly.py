@@ -277,23 +277,23 @@ class ExchangeTape:
         return None
 
     def recorded(self, side: Side) -> int | None:
-        """Give how many bytes of the body the log was given; None when that is not known."""
+        """Return how many bytes of the body the log was given; None when that is not known."""
         if self.done is None:
             return None
         return self.done[1].request_recorded if side == REQUEST else self.done[1].response_recorded
 
     def size(self, side: Side) -> int | None:
-        """Give how long the body was on the wire; None when that is not known."""
+        """Return how long the body was on the wire; None when that is not known."""
         if self.done is None:
             return None
         return self.done[1].request_size if side == REQUEST else self.done[1].response_size
 
     def has_body(self, side: Side) -> bool:
-        """Tell whether any byte of the body was recorded."""
+        """Return whether any byte of the body was recorded."""
         return len(self._bodies[side]) > 0 or bool(self._inline(side))
 
     def body(self, side: Side) -> Iterator[Part]:
-        """Give the body as it was on the wire, in order, what is missing as parts without data."""
+        """Yield the body as it was on the wire, in order, what is missing as parts without data."""
         at = 0
         inline = self._inline(side)
         if inline:
@@ -340,7 +340,7 @@ class _Running:
         self.done: Done | None = None
 
     def body(self, side: Side) -> Pieces:
-        """Give the places of a body."""
+        """Return the places of a body."""
         found = self.pieces.get(side)
         if found is None:
             kind = FrameType.REQUEST_BODY if side == REQUEST else FrameType.RESPONSE_BODY
@@ -348,7 +348,7 @@ class _Running:
         return found
 
     def whole(self) -> bool:
-        """Tell whether everything that was recorded of it is there."""
+        """Return whether everything that was recorded of it is there."""
         done = self.done
         if done is None or not self.opened or self.notes:
             return False
@@ -377,7 +377,7 @@ class Assembler:
         self._sentences = _SENTENCES
 
     def follows(self, seq: int) -> bool:
-        """Tell whether the exchange was begun and not yet given."""
+        """Return whether the exchange was begun and not yet given."""
         return seq in self._running or seq in self._waiting
 
     def take(self, frame: Frame) -> ExchangeTape | None:
@@ -430,7 +430,7 @@ class Assembler:
         self._sentences += sum(1 for sentence in notes if sentence is not _AND_MORE)
 
     def end_run(self) -> Iterator[ExchangeTape]:
-        """Give what is left, by ``seq``: its recorder is gone."""
+        """Yield what is left, by ``seq``: its recorder is gone."""
         left = {**self._running, **self._waiting}
         for notes in self._damaged.values():
             self._forget(notes)

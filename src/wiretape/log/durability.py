@@ -66,13 +66,13 @@ class Unsynced:
         self._syncing.clear()
 
     def take_ends(self) -> Seqs:
-        """Give all ends, and forget them."""
+        """Return all ends, and forget them."""
         taken = self.ends.take()
         taken.add(self._syncing.take())
         return taken
 
     def spans(self, before: int, path: Callable[[int], Path]) -> list[Span]:
-        """Give where it lies in the segments with a lower number than ``before``."""
+        """Return where it lies in the segments with a lower number than ``before``."""
         number, offset = self._from
         return [
             Span(path(left), offset if left == number else 0, *self._left[left])
@@ -121,7 +121,7 @@ class _Inherited:
             raise refused
 
     def spans(self) -> list[Span]:
-        """Give the suspects from end to end: how far its writer had synced them nobody knows any more."""
+        """Return the suspects from end to end: how far its writer had synced them nobody knows any more."""
         return [Span(path, 0, None, None) for path in self.suspects]
 
 
@@ -189,7 +189,7 @@ class Durability:
         self._finished.append(segment.fd)
 
     def sync_job(self, segment: SegmentWriter) -> Callable[[], None]:
-        """Give a callable, safe in another thread, that makes all that was written until now survive power loss.
+        """Return a callable, safe in another thread, that makes all that was written until now survive power loss.
 
         Args:
             segment: the one that is written at the moment.

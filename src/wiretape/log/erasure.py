@@ -39,7 +39,7 @@ class Code:
     def heal(
         self, missing: Sequence[int], parity: Mapping[int, bytes], read: Callable[[int], bytes]
     ) -> dict[int, bytes]:
-        """Give missing data blocks.
+        """Return missing data blocks.
 
         Args:
             missing: their indices.

@@ -40,7 +40,7 @@ class Body:
     _side: Side
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the bytes in pieces of at most 2 MiB.
+        """Yield the bytes in pieces of at most 2 MiB.
 
         Raises:
             DamagedError: damage took a part; everything before it has been given (``parts`` goes on behind it).
@@ -55,7 +55,7 @@ class Body:
             yield part.data
 
     def parts(self) -> Iterator[Part]:
-        """Give everything that is left, in order; what damage took are parts without data.
+        """Yield everything that is left, in order; what damage took are parts without data.
 
         Raises:
             NotFoundError, StorageError: as ``__iter__``.
@@ -63,7 +63,7 @@ class Body:
         return self._tape.body(self._side)
 
     def read(self) -> bytes:
-        """Give the whole body; for one that fits into memory.
+        """Return the whole body; for one that fits into memory.
 
         Raises:
             DamagedError, NotFoundError, StorageError: as ``__iter__``.

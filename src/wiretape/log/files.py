@@ -37,10 +37,10 @@ class Readable(Protocol):
         """Give up to ``length`` bytes from ``offset``; fewer at the end of the file."""
 
     def size(self) -> int:
-        """Give the file's length now."""
+        """Return the file's length now."""
 
     def data_from(self, offset: int) -> int:
-        """Give the first offset, from ``offset`` on, at which another byte than zero may stand.
+        """Return the first offset, from ``offset`` on, at which another byte than zero may stand.
 
         The file's length, or more, where there is none; ``offset`` where nobody knows of holes.
         """
@@ -71,7 +71,7 @@ class Files(Protocol):
         """Return when the folder's entries are on the disk."""
 
     def duplicate(self, fd: int) -> int:
-        """Give a second descriptor of the same file."""
+        """Return a second descriptor of the same file."""
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -80,7 +80,7 @@ class Files(Protocol):
         """Take the exclusive lock file ``path`` and leave ``note`` in it; None when another process holds it."""
 
     def lock_note(self, path: Path) -> bytes | None:
-        """Give the note of who holds the lock file, None when nobody does; never stands in a holder's way."""
+        """Return the note of who holds the lock file, None when nobody does; never stands in a holder's way."""
 
     def remove_empty(self, path: Path) -> None:
         """Remove a file of length 0; any other file, and any failure, is left alone."""
@@ -89,7 +89,7 @@ class Files(Protocol):
         """Have a file of length 0 for which ``size`` bytes of the disk are set aside; again, if it is there already."""
 
     def move(self, path: Path, target: Path) -> int:
-        """Give a file another name and open it for appending; FileExistsError when there is one of that name."""
+        """Return a file another name and open it for appending; FileExistsError when there is one of that name."""
 
     def open_read(self, path: Path) -> Readable:
         """Open a file for reading; a link is not followed, a pipe does not block."""
@@ -125,7 +125,7 @@ class RealFile:
 
 
 def data_from(fd: int, offset: int) -> int:
-    """Give the first offset from ``offset`` on that lies in no hole of a file; its length where only a hole follows.
+    """Return the first offset from ``offset`` on that lies in no hole of a file; its length where only a hole follows.
 
     A terabyte that was never written is a moment's work for whoever makes a file, and should be for its reader.
     """

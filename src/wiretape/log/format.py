@@ -297,10 +297,10 @@ EVENT_KEYS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def segment_name(stream: int, number: int) -> str:
-    """Give the file name of a segment: ``0-00000001.wlog``."""
+    """Return the file name of a segment: ``0-00000001.wlog``."""
     return f"{stream}-{number:08d}.wlog"
 
 
 def lock_name(stream: int) -> str:
-    """Give the file name of a stream's lock: ``0.lock``."""
+    """Return the file name of a stream's lock: ``0.lock``."""
     return f"{stream}.lock"

@@ -21,7 +21,7 @@ class StreamIdentity:
     program: str
 
     def note(self) -> dict[str, Any]:
-        """Give what the lock file says of its holder."""
+        """Return what the lock file says of its holder."""
         return {"pid": self.pid, "bootId": self.boot_id, "nonce": self.run}
 
     def head(self, number: int, first_seq: int, wall_ns: int) -> SegmentHead:

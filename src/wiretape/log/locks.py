@@ -34,7 +34,7 @@ def finished_segments(log_dir: Path) -> list[SegmentRef]:
 
 
 def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) -> dict[str, Any] | None:
-    """Tell whether a living process writes this log.
+    """Return whether a living process writes this log.
 
     Args:
         log_dir: the session's ``log`` folder.

@@ -45,7 +45,7 @@ class Layout:
 
     @classmethod
     def of(cls, size: int) -> Layout:
-        """Give the layout of a segment."""
+        """Return the layout of a segment."""
         blocks = max(1, -(-size // BLOCK))
         groups = -(-blocks // _GROUP)
         data = -(-blocks // groups)
@@ -81,7 +81,7 @@ class Parity:
     checks: tuple[int, ...]
 
     def is_sound(self, block: int, data: bytes) -> bool:
-        """Tell whether a block of the segment is as it was; the last one is given as long as it is."""
+        """Return whether a block of the segment is as it was; the last one is given as long as it is."""
         return bool(crc32c(data) == self.checks[block])
 
     def block(self, file: Readable, group: int, row: int) -> bytes | None:
@@ -93,7 +93,7 @@ class Parity:
 
 
 def encode(file: Readable, size: int, pause: Pause = lambda: None) -> Iterator[bytes]:
-    """Give the parity file of a segment, piece by piece, in one pass over it and 5 MiB of memory.
+    """Yield the parity file of a segment, piece by piece, in one pass over it and 5 MiB of memory.
 
     Args:
         file: the segment, sound and finished.
@@ -200,7 +200,7 @@ class Repair:
                 self._healed[index * layout.groups + group] = data
 
     def whole(self, pause: Pause = lambda: None) -> Iterator[bytes]:
-        """Give the segment as it was, piece by piece; at the end it is compared with its digest.
+        """Yield the segment as it was, piece by piece; at the end it is compared with its digest.
 
         Raises:
             DamagedError: it is not what it was, though every block agrees. OSError: it cannot be read.

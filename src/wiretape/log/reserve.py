@@ -22,7 +22,7 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def reserve_path(log_dir: Path, stream: int) -> Path:
-    """Give where a stream's reserve lies; readers of the log do not look there."""
+    """Return where a stream's reserve lies; readers of the log do not look there."""
     return log_dir.parent / f"{_PREFIX}{stream}"
 
 

@@ -15,7 +15,7 @@ _SEGMENT_FRAME_MAX = 1024  # a SEGMENT frame is smaller; it is written alone, be
 
 
 def resume_point(log_dir: Path, stream: int, streams: int, files: Files = REAL) -> tuple[int, int]:
-    """Give ``(segment number, seq)`` with which the stream's next writer begins.
+    """Return ``(segment number, seq)`` with which the stream's next writer begins.
 
     Only the newest segment whose head is readable is looked at, and those after it, without the payloads' checksums: a
     header that checks is enough to know that its seq has been given.
@@ -45,12 +45,12 @@ def _sealed_seq(ref: SegmentRef, seal: Frame, salt: int | None, files: Files) ->
 
 
 def _most_frames(size: int) -> int:
-    """Give how many seqs ``size`` unreadable bytes can have held at most: none of them may be given again (P5)."""
+    """Return how many seqs ``size`` unreadable bytes can have held at most: none of them may be given again (P5)."""
     return size // HEADER_SIZE
 
 
 def _next_seq(ref: SegmentRef, streams: int, files: Files) -> tuple[int | None, bool]:
-    """Give the seq after the highest that a segment shows, None for none, and whether its head could be read."""
+    """Return the seq after the highest that a segment shows, None for none, and whether its head could be read."""
     following: int | None = None
     begins = False
     try:

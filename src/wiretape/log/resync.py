@@ -181,13 +181,13 @@ def find_salt(file: Readable, limit: int, name: str) -> int | None:
 
 
 def payload_checks(file: Readable, offset: int, header: FrameHeader) -> bool:
-    """Tell whether the payload of the frame at ``offset`` is whole and its checksum agrees."""
+    """Return whether the payload of the frame at ``offset`` is whole and its checksum agrees."""
     payload = read_at(file, header.length, offset + HEADER_SIZE)
     return len(payload) == header.length and crc32c(payload) == header.payload_crc
 
 
 def all_zero(file: Readable, start: int, limit: int) -> bool:
-    """Tell whether every byte from ``start`` to ``limit`` is zero."""
+    """Return whether every byte from ``start`` to ``limit`` is zero."""
     while (start := file.data_from(start)) < limit:
         block = read_at(file, min(_LOOK, limit - start), start)
         if not block or block != _ZEROS[: len(block)]:

@@ -123,7 +123,7 @@ class SegmentScan:
                 yield damage
 
     def _carefully(self, file: Readable, limit: int) -> Iterator[Frame]:
-        """Give frames as ``_run`` does, one by one, taking for a frame only what has no other in it."""
+        """Yield frames as ``_run`` does, one by one, taking for a frame only what has no other in it."""
         while self.position < limit:
             start = self.position
             header = header_at(read_at(file, HEADER_SIZE, start), 0, start, self.salt, self.name)
@@ -141,7 +141,7 @@ class SegmentScan:
             yield Frame(header.type, header.flags, header.seq, self.name, start, header.head_length, payload)
 
     def _run(self, file: Readable, limit: int) -> Iterator[Frame]:
-        """Give frames until the limit or the first that does not check; the loop that decides the speed of reading."""
+        """Yield frames until the limit or the first that does not check; the loop that decides the speed of reading."""
         name, salt, verify = self.name, self.salt, self._verify
         unpack, header_size, seal = HEADER.unpack_from, HEADER_SIZE, int(FrameType.SEAL)
         base = self.position

@@ -179,7 +179,7 @@ class SegmentWriter:
                 at += 1
 
     def take_back(self) -> list[Refused]:
-        """Give the gathered frames that are not whole in the file, and forget them."""
+        """Return the gathered frames that are not whole in the file, and forget them."""
         refused = [frame for frame, end in self._frames_gathered() if end > self.written]
         self._gathered = []
         self._bulky = False

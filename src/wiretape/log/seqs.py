@@ -39,7 +39,7 @@ class Seqs:
         return bool(self._noted or self._ranges or self.unlisted)
 
     def __iter__(self) -> Iterator[int]:
-        """Give those that are listed, in order."""
+        """Yield those that are listed, in order."""
         for first, last in self._folded():
             yield from range(first, last + 1, self._step)
 
@@ -90,7 +90,7 @@ class Seqs:
         self.unlisted += missing.unlisted
 
     def without(self, other: Seqs) -> Seqs:
-        """Give what is in this set and not in another."""
+        """Return what is in this set and not in another."""
         step, left = self._step, Seqs(self._step)
         taken = other._folded()
         at = 0

@@ -99,7 +99,7 @@ class MissingRanges(msgspec.Struct, array_like=True):
         return seq < stop and (seq - start) % step == 0
 
     def __iter__(self) -> Iterator[tuple[range, int]]:
-        """Give each range with its cause."""
+        """Yield each range with its cause."""
         for start, stop, step, cause in self.ranges:
             yield range(start, stop, step), cause
 

@@ -76,7 +76,7 @@ class SessionLog:
         self._files = files
 
     def __iter__(self) -> Iterator[Exchange]:
-        """Give the exchanges.
+        """Yield the exchanges.
 
         Raises (while iterating):
             NotFoundError, StorageError, LogVersionError: the log is gone, or cannot be read.
@@ -145,7 +145,7 @@ class _Pass:
         audit.reached(stream, segment.ref.size)
 
     def _wanted(self, frame: Frame, stream: int, assembler: Assembler) -> bool:
-        """Tell whether a frame is of an exchange that was not given yet.
+        """Return whether a frame is of an exchange that was not given yet.
 
         One of an exchange that was given is a copy, written after a failed sync.
         """

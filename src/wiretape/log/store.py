@@ -42,7 +42,7 @@ class SegmentRef:
 
 
 def parse_segment_name(name: str) -> tuple[int, int] | None:
-    """Give (stream, number) of a segment's file name; None for any other name."""
+    """Return (stream, number) of a segment's file name; None for any other name."""
     match = _SEGMENT_NAME.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
 
@@ -78,7 +78,7 @@ def healed_names(log_dir: Path, files: Files = REAL) -> frozenset[str]:
 
 
 def segment_path(log_dir: Path, name: str, healed: frozenset[str]) -> Path:
-    """Give the file to read a segment from; ``healed`` is what ``healed_names`` gave."""
+    """Return the file to read a segment from; ``healed`` is what ``healed_names`` gave."""
     return (log_dir.parent / HEALED if name in healed else log_dir) / name
 
 

@@ -65,7 +65,7 @@ class _Segments:
         self.number = number
 
     def path(self, number: int) -> Path:
-        """Give the path of a segment."""
+        """Return the path of a segment."""
         return self._dir / segment_name(self._identity.stream, number)
 
     def begin(self, first_seq: int, create: Callable[[Path], int] | None = None) -> SegmentWriter:
@@ -95,7 +95,7 @@ class _Segments:
                 self.number += 1
 
     def none(self) -> SegmentWriter:
-        """Give what stands for a segment where there is none: what it gathers is lost."""
+        """Return what stands for a segment where there is none: what it gathers is lost."""
         return SegmentWriter(self._files, -1, self.number, 0, 0, self._note_end)
 
     def remove_empty(self) -> None:
@@ -175,7 +175,7 @@ class StreamWriter:
     # -- numbers and places -------------------------------------------------------------------------------------
 
     def take_seq(self) -> int:
-        """Give the next seq of this stream."""
+        """Return the next seq of this stream."""
         seq = self._seq
         self._seq = seq + self.step
         return seq
@@ -372,7 +372,7 @@ class StreamWriter:
     # -- durability and end -------------------------------------------------------------------------------------
 
     def sync_job(self) -> Callable[[], None]:
-        """Give a callable, safe in another thread, that makes all that was flushed until now survive power loss.
+        """Return a callable, safe in another thread, that makes all that was flushed until now survive power loss.
 
         It raises OSError when the disk refuses; that fsync must not be tried again on the same file (P9). The caller
         reports back with ``synced`` or ``rewrite_unsynced``.

@@ -58,5 +58,5 @@ def refuse_storage_dir(storage_dir: str | None, root: Path) -> None:
 
 
 def status_text(code: int | None) -> str | None:
-    """Give a status code as the filter takes it."""
+    """Return a status code as the filter takes it."""
     return None if code is None else str(code)

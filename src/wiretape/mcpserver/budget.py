@@ -23,7 +23,7 @@ HEADER_MAX = 2_000
 
 
 def size_of(value: Value) -> int:
-    """Give the bytes of a value's JSON."""
+    """Return the bytes of a value's JSON."""
     return len(msgspec.json.encode(value))
 
 

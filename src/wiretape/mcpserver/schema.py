@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 
 def input_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Give the schema of a tool's arguments."""
+    """Return the schema of a tool's arguments."""
     schema = _tidy(model.model_json_schema(by_alias=True), keep_descriptions=True)
     schema.setdefault("properties", {})
     return schema
 
 
 def output_schema(result: Any) -> dict[str, Any]:
-    """Give the schema of what a tool answers with: the value's own keys behind ``status``.
+    """Return the schema of what a tool answers with: the value's own keys behind ``status``.
 
     Args:
         result: a ``model.Value`` class.

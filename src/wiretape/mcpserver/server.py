@@ -37,7 +37,7 @@ def check_toolsets(toolsets: Sequence[str] | None) -> None:
 
 
 def chosen(toolsets: Sequence[str] | None, *, read_only: bool) -> list[Spec]:
-    """Give the tools that are asked for, always in the same order.
+    """Return the tools that are asked for, always in the same order.
 
     Args:
         toolsets: names of groups, None for all.

@@ -172,7 +172,7 @@ def build(spec: Spec, service: Service) -> WiretapeTool:
 
 
 def compact(value: Any) -> str:
-    """Give JSON without a character too many: models pay for each."""
+    """Return JSON without a character too many: models pay for each."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -187,12 +187,12 @@ def _success(value: Any) -> CallToolResult:
 
 
 def failure(error: dict[str, str]) -> CallToolResult:
-    """Give an error as text alone: structured content would have to be of the tool's own schema."""
+    """Return an error as text alone: structured content would have to be of the tool's own schema."""
     return CallToolResult(content=[TextContent(type="text", text=compact({"status": "error", **error}))], is_error=True)
 
 
 def _hint(error: WiretapeError) -> str:
-    """Give the error's hint, and the next call where a hint for the command line would not help a model."""
+    """Return the error's hint, and the next call where a hint for the command line would not help a model."""
     following = _NEXT.get(error.code, "") if "proxy_" not in error.hint else ""
     return "; ".join(part for part in (error.hint, following) if part)
 

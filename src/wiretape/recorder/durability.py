@@ -46,7 +46,7 @@ class Owner(Protocol):
         """Note that it succeeded."""
 
     def reports_in_doubt(self) -> list[Event]:
-        """Give the reports of drops that a failed sync may have lost."""
+        """Return the reports of drops that a failed sync may have lost."""
 
     def idle(self) -> None:
         """Note that no sync runs."""

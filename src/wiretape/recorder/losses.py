@@ -56,7 +56,7 @@ class Drops:
             self._seqs.add(seqs)
 
     def report(self, *, brief: bool = False) -> Event:
-        """Give an event that says of what is unreported as much as fits; ``written`` or ``refused`` tells its end.
+        """Return an event that says of what is unreported as much as fits; ``written`` or ``refused`` tells its end.
 
         What has no number, and numbers beyond those that readers list, are counted in the last event. Where there is
         little room, ``brief`` makes one event do.
@@ -108,7 +108,7 @@ class Drops:
         self._in_sync = 0
 
     def again(self) -> list[Event]:
-        """Give the reports that a failed sync may have lost, to be written once more: equal events count once."""
+        """Return the reports that a failed sync may have lost, to be written once more: equal events count once."""
         return self._unsynced
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 
 def error_page(status: int, code: str, message: str, hint: str = "", *, body: bool = True) -> bytes:
-    """Give a whole HTTP/1.1 response that says what went wrong; the connection closes after it.
+    """Return a whole HTTP/1.1 response that says what went wrong; the connection closes after it.
 
     Args:
         status: the status code.

@@ -174,7 +174,7 @@ class SessionStream:
         self._losses.drops.end_sync()
 
     def reports_in_doubt(self) -> list[Event]:
-        """Give the reports of drops that a failed sync may have lost."""
+        """Return the reports of drops that a failed sync may have lost."""
         return self._losses.drops.again()
 
     def idle(self) -> None:

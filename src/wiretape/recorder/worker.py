@@ -232,7 +232,7 @@ class Worker:
         return stream
 
     def _room(self, log_dir: Path, cap: int | None) -> int | None:
-        """Give how much this run may write: the cap is the session's, so it counts all streams and all runs.
+        """Return how much this run may write: the cap is the session's, so it counts all streams and all runs.
 
         Each stream has its share, so that recorders need not ask each other.
         """

@@ -37,7 +37,7 @@ class WireBody:
         self.times: list[tuple[int, float]] = []
 
     def parts(self) -> Iterator[Part]:
-        """Give the parts in order, those that damage took among them."""
+        """Yield the parts in order, those that damage took among them."""
         for part in self.tape.body(self.side):
             self.position = part.end
             if part.data is None:
@@ -47,14 +47,14 @@ class WireBody:
             yield part
 
     def until_gap(self) -> Iterator[bytes]:
-        """Give the bytes up to the first gap."""
+        """Yield the bytes up to the first gap."""
         for part in self.parts():
             if part.data is None:
                 return
             yield part.data
 
     def filled(self) -> Iterator[bytes]:
-        """Give the bytes in order, zeros in the place of what damage took."""
+        """Yield the bytes in order, zeros in the place of what damage took."""
         for part in self.parts():
             if part.data is not None:
                 yield part.data
@@ -200,7 +200,7 @@ def body_fields(
 
 
 def stream_body(tape: ExchangeTape, side: Side, *, decoded: bool) -> Iterator[bytes]:
-    """Give a body piece by piece, in bounded memory.
+    """Yield a body piece by piece, in bounded memory.
 
     Raises (while iterating):
         DamagedError: damage took a part of it; everything else has been given, with zeros in its place (decoded bodies

@@ -106,7 +106,7 @@ class Catalogue:
     # -- finding ------------------------------------------------------------------------------------------------
 
     def ids(self, after: str | None = None) -> list[str]:
-        """Give the ids of all sessions, newest first.
+        """Return the ids of all sessions, newest first.
 
         Args:
             after: only those that follow in that order the session whose ``mark`` this is, be it deleted meanwhile.
@@ -309,7 +309,7 @@ class Catalogue:
         return RecoverReport(recovered=recovered, skipped=skipped)
 
     def _each(self, ids: builtins.list[str], progress: Progress | None) -> Iterator[tuple[str, Progress | None]]:
-        """Give each id with a progress of its own that counts on in ``progress``."""
+        """Yield each id with a progress of its own that counts on in ``progress``."""
         sizes = [_log_bytes(self.folder / session_id / "log") for session_id in ids]
         done, total = 0, max(1, sum(sizes))
         for session_id, size in zip(ids, sizes, strict=True):

@@ -158,7 +158,7 @@ def _decoder(coding: str) -> _Decoder | None:
 
 
 def content_codings(values: Iterable[str]) -> list[str]:
-    """Give the codings that Content-Encoding fields list, in the order they were applied, ``identity`` left out."""
+    """Return the codings that Content-Encoding fields list, in the order they were applied, ``identity`` left out."""
     codings = [coding.strip().lower() for value in values for coding in value.split(",")]
     return [coding for coding in codings if coding and coding != "identity"]
 
@@ -207,7 +207,7 @@ _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*(?:"([^"]{1,40})"|([^\s;"]{1,
 
 
 def declared_charset(content_type: str | None) -> str | None:
-    """Give the charset that a Content-Type declares, as Python names it; None when none or an unknown one."""
+    """Return the charset that a Content-Type declares, as Python names it; None when none or an unknown one."""
     match = _CHARSET.search(content_type or "")
     if match is None:
         return None

@@ -208,7 +208,7 @@ def _ms(ns: int) -> float | None:
 
 
 def handshake(record: TlsSeen) -> dict[str, Any]:
-    """Give one handshake as JSON types."""
+    """Return one handshake as JSON types."""
     found: dict[str, Any] = {
         "version": record.version,
         "cipher": record.cipher,

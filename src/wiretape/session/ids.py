@@ -21,7 +21,7 @@ LAST: Final = "last"
 
 
 def is_session_id(text: str) -> bool:
-    """Tell whether ``text`` has the form ``YYYYMMDDTHHMMSS-xxxxxx``."""
+    """Return whether ``text`` has the form ``YYYYMMDDTHHMMSS-xxxxxx``."""
     return _SESSION_ID(text) is not None
 
 
@@ -31,7 +31,7 @@ def new_session_id() -> str:
 
 
 def made_ms(session_id: str) -> int:
-    """Give when an id was made, in milliseconds since the epoch; 0 for what is no id."""
+    """Return when an id was made, in milliseconds since the epoch; 0 for what is no id."""
     if not is_session_id(session_id):
         return 0
     try:
@@ -41,7 +41,7 @@ def made_ms(session_id: str) -> int:
 
 
 def exchange_id(session_id: str, seq: int) -> str:
-    """Give the id by which one exchange is known outside."""
+    """Return the id by which one exchange is known outside."""
     return f"{session_id}.{seq}"
 
 
@@ -60,7 +60,7 @@ def split_exchange_id(text: str) -> tuple[str, int]:
 
 
 def check_name(name: str) -> str:
-    """Give a session's name back if it may be one.
+    """Return a session's name back if it may be one.
 
     Raises:
         UsageError: it is empty, too long, has control characters, or would be mistaken for something else.

@@ -62,7 +62,7 @@ class Lookup:
         self._frames = LogFrames(index.log_dir)
 
     def find(self, seq: int) -> tuple[dict[str, Any], ExchangeTape] | None:
-        """Give an exchange's row of the index and its frames; None when the index knows none."""
+        """Return an exchange's row of the index and its frames; None when the index knows none."""
         found = self._index.one(_EXCHANGE, (seq,)) if 0 < seq < 2**53 else None
         if found is None:
             return None
@@ -81,7 +81,7 @@ class Lookup:
         return row, tape
 
     def detail(self, row: dict[str, Any], tape: ExchangeTape, max_body: int) -> ExchangeDetail:
-        """Give an exchange whole, with at most ``max_body`` bytes of each body."""
+        """Return an exchange whole, with at most ``max_body`` bytes of each body."""
         return exchange_detail(self._session_id, tape, row, self._tls(row), max_body=max_body)
 
     def missing(self, seq: int, reach: Reach) -> NotFoundError:

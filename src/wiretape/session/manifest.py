@@ -63,5 +63,5 @@ def write_manifest(folder: Path, manifest: Manifest) -> bool:
 
 
 def pretty(value: Value) -> bytes:
-    """Give a value as indented JSON, the same bytes for the same value."""
+    """Return a value as indented JSON, the same bytes for the same value."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -28,7 +28,7 @@ class Facts(Value, frozen=True):
 
 
 def facts_of(folder: Path, session_id: str) -> dict[str, Any] | None:
-    """Give the detail of the event for a session, from its manifest; None when that cannot be read."""
+    """Return the detail of the event for a session, from its manifest; None when that cannot be read."""
     manifest = read_manifest(folder, session_id)
     if manifest is None:
         return None

@@ -15,7 +15,7 @@ PIN: Final = "pinned"
 
 
 def is_pinned(folder: Path) -> bool:
-    """Tell whether a session is pinned."""
+    """Return whether a session is pinned."""
     return os.path.lexists(folder / PIN)
 
 

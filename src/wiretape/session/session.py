@@ -78,7 +78,7 @@ class Session:
     # -- state --------------------------------------------------------------------------------------------------
 
     def writer(self) -> dict[str, Any] | None:
-        """Give who is writing the session (``pid``, ...), or None."""
+        """Return who is writing the session (``pid``, ...), or None."""
         return writer_alive(self.log_dir)
 
     def follow(self, progress: Progress | None = None) -> Reach:
@@ -212,7 +212,7 @@ class Session:
         cursor: str | None = None,
         offset: int = 0,
     ) -> QueryPage:
-        """Give one page of the exchanges that a filter takes.
+        """Return one page of the exchanges that a filter takes.
 
         Args:
             wanted: the filter; None takes all.
@@ -255,7 +255,7 @@ class Session:
     def iterate(
         self, wanted: Filter | None = None, sort: str = "asc", *, bodies: bool = True
     ) -> Iterator[ExchangeDetail]:
-        """Give every exchange that a filter takes, one at a time, in bounded memory.
+        """Yield every exchange that a filter takes, one at a time, in bounded memory.
 
         Exchanges that arrive while it runs are not in it.
 
@@ -272,13 +272,13 @@ class Session:
             yield self._detail(row[0], MAX_INLINE if bodies else 0)
 
     def newest(self, count: int) -> list[ExchangeSummary]:
-        """Give the newest ``count`` exchanges, newest first."""
+        """Return the newest ``count`` exchanges, newest first."""
         return self.query(limit=count).items
 
     # -- single exchanges ---------------------------------------------------------------------------------------
 
     def exchange(self, seq: int, *, bodies: bool = True, max_body: int = MAX_INLINE) -> ExchangeDetail:
-        """Give one exchange whole, read from the log and verified; what damage took is named, never an error.
+        """Return one exchange whole, read from the log and verified; what damage took is named, never an error.
 
         Args:
             bodies: give the bodies, content encoding removed.
@@ -291,7 +291,7 @@ class Session:
         return self._detail(seq, max_body if bodies else 0)
 
     def raw_body(self, seq: int, side: str, decoded: bool = True) -> Iterator[bytes]:
-        """Give a body piece by piece, in bounded memory.
+        """Yield a body piece by piece, in bounded memory.
 
         Args:
             side: ``request`` or ``response``.

@@ -191,7 +191,7 @@ class CertificateAuthority:
 
 
 def host_name(host: str) -> str:
-    """Give ``host`` in the one form in which certificates and caches know it: lower-case ASCII, no dot at the end.
+    """Return ``host`` in the one form in which certificates and caches know it: lower-case ASCII, no dot at the end.
 
     Raises:
         ProtocolError: it is neither an IP address nor a DNS name (code ``bad-host``). A wildcard is not a name: a

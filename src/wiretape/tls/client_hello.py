@@ -66,14 +66,14 @@ class ClientHello:
     signature_algorithms: tuple[int, ...]
 
     def ja3(self) -> tuple[str, str]:
-        """Give the JA3 fingerprint: the text, and its MD5 in hexadecimal."""
+        """Return the JA3 fingerprint: the text, and its MD5 in hexadecimal."""
         lists = (self.ciphers, self.extensions, self.groups)
         parts = ["-".join(map(str, _without_grease(values))) for values in lists]
         text = ",".join([str(self.legacy_version), *parts, "-".join(map(str, self.point_formats))])
         return text, hashlib.md5(text.encode("ascii"), usedforsecurity=False).hexdigest()
 
     def ja4(self) -> str:
-        """Give the JA4 fingerprint of the client over TCP."""
+        """Return the JA4 fingerprint of the client over TCP."""
         ciphers = _without_grease(self.ciphers)
         extensions = _without_grease(self.extensions)
         versions = _without_grease(self.supported_versions)
@@ -134,7 +134,7 @@ def _fragment_size(header: bytes, at: int) -> int:
 
 
 def _message_size(message: bytearray) -> int:
-    """Give the length of the handshake message with its header; 0 when that has not arrived."""
+    """Return the length of the handshake message with its header; 0 when that has not arrived."""
     if message and message[0] != _CLIENT_HELLO:
         _refuse(f"the first handshake message has the type {message[0]}")
     return 4 + int.from_bytes(message[1:4], "big") if len(message) >= 4 else 0
@@ -205,7 +205,7 @@ def _parse_message(raw: bytes, body: bytes) -> ClientHello:
 
 
 def _split_extensions(block: bytes) -> dict[int, bytes]:
-    """Give the content of each extension by its type, in the order of the message."""
+    """Return the content of each extension by its type, in the order of the message."""
     cursor = _Cursor(block, "the list of extensions")
     extensions: dict[int, bytes] = {}
     while cursor.more():
@@ -226,7 +226,7 @@ def _parse_numbers(extensions: dict[int, bytes], kind: int, prefix: int, size: i
 
 
 def _parse_server_name(extensions: dict[int, bytes]) -> str | None:
-    """Give the host name of the server_name extension (RFC 6066 section 3); None for anything a host is never called.
+    """Return the host name of the server_name extension (RFC 6066 section 3); None for anything a host is never called.
 
     The name becomes the subject of a certificate and a key of caches, so it is checked here, once.
     """
@@ -259,7 +259,7 @@ def _without_grease(values: Sequence[int]) -> list[int]:
 
 
 def _ja4_alpn(alpn: tuple[str, ...]) -> str:
-    """Give the first and last character of the first protocol; of its hexadecimal form if one is not alphanumeric."""
+    """Return the first and last character of the first protocol; of its hexadecimal form if one is not alphanumeric."""
     if not alpn or not alpn[0]:
         return "00"
     first = alpn[0]

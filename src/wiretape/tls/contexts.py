@@ -66,7 +66,7 @@ class ServerContexts:
         return len(self._contexts)
 
     def for_host(self, host: str, alpn: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
-        """Give the context for ``host``.
+        """Return the context for ``host``.
 
         Args:
             host: the name in SNI, or the host of the CONNECT target where there is none.
@@ -143,7 +143,7 @@ class UpstreamContexts:
         self._extra = read_extra(extra_ca) if extra_ca is not None else ""
 
     def context(self) -> ssl.SSLContext:
-        """Give the context; the first call loads the roots (20 ms), later ones are free."""
+        """Return the context; the first call loads the roots (20 ms), later ones are free."""
         if self._context is None:
             self._context = self._make()
         return self._context
@@ -231,7 +231,7 @@ def read_extra(path: Path) -> str:
 
 
 def explain_tls_error(exc: BaseException, *, side: Side, host: str) -> tuple[str, str]:
-    """Give the code and the sentence, hint included, of :func:`tls_error`."""
+    """Return the code and the sentence, hint included, of :func:`tls_error`."""
     error = tls_error(exc, side=side, host=host)
     return error.code, str(error)
 

@@ -25,7 +25,7 @@ _ROOT_FILES: Final = (
 
 
 def pem_certificates(data: bytes) -> list[bytes]:
-    """Give the certificates in ``data``, each one PEM block with a line end; comments and keys are left out."""
+    """Return the certificates in ``data``, each one PEM block with a line end; comments and keys are left out."""
     return [block + b"\n" for block in _PEM_CERTIFICATE.findall(data)]
 
 

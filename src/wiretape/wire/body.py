@@ -75,7 +75,7 @@ BodyReader = LengthReader | ChunkedDecoder | CloseReader
 
 
 def body_reader(head: RequestHead | ResponseHead) -> BodyReader:
-    """Give a fresh reader for the body that follows ``head``."""
+    """Return a fresh reader for the body that follows ``head``."""
     framing = head.framing
     if framing == NO_BODY:
         return LengthReader(0)

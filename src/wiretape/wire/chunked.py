@@ -170,7 +170,7 @@ class ChunkedDecoder:
             self._refuse(f"A chunk's size line is malformed or too long: {show(line)}")
 
     def _end_of_trailers(self, buf: bytes, at: int) -> int:
-        """Give the offset behind the trailer section, or -1 when its end has not arrived."""
+        """Return the offset behind the trailer section, or -1 when its end has not arrived."""
         if buf[at : at + 2] == b"\r\n":
             self.finished = True
             return at + 2
@@ -214,13 +214,13 @@ class ChunkedDecoder:
 
 
 def encode_chunk(pieces: list[bytes]) -> bytes:
-    """Give the pieces as one chunk; nothing at all when they are empty, since an empty chunk would end the body."""
+    """Return the pieces as one chunk; nothing at all when they are empty, since an empty chunk would end the body."""
     size = sum(map(len, pieces))
     return b"".join((b"%x\r\n" % size, *pieces, b"\r\n")) if size else b""
 
 
 def encode_last_chunk(trailers: bytes = b"") -> bytes:
-    """Give the end of a chunked body.
+    """Return the end of a chunked body.
 
     Args:
         trailers: a decoder's ``trailers``; fields that must not stand in a trailer section are left out.

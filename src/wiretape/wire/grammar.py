@@ -35,7 +35,7 @@ _NAME: Final = re.compile(TOKEN)
 
 
 def any_case(name: str) -> bytes:
-    """Give a pattern that matches ``name`` in upper and lower case.
+    """Return a pattern that matches ``name`` in upper and lower case.
 
     ``re.IGNORECASE`` would do, but then the engine cannot skip an alternative by its first letter (a third slower).
     """
@@ -45,7 +45,7 @@ def any_case(name: str) -> bytes:
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
-    """Give the fields of a valid header block as (name, value) pairs.
+    """Return the fields of a valid header block as (name, value) pairs.
 
     Args:
         block: whole field lines, each with its CRLF.
@@ -62,12 +62,12 @@ def options(value: bytes) -> list[bytes]:
 
 
 def parse_length(value: bytes) -> int:
-    """Give a Content-Length, or -1 when it is not one to eighteen digits (what is longer is an attack)."""
+    """Return a Content-Length, or -1 when it is not one to eighteen digits (what is longer is an attack)."""
     return int(value) if value.isdigit() and len(value) <= 18 else -1
 
 
 def show(data: bytes, limit: int = 60) -> str:
-    """Give hostile bytes as short printable ASCII for a message."""
+    """Return hostile bytes as short printable ASCII for a message."""
     text = ascii(data[:limit])[1:]
     return text if len(data) <= limit else text + "..."
 

@@ -142,11 +142,11 @@ class RequestHead:
         return f"<RequestHead {self.method} {self.target!r} HTTP/1.{self.minor}>"
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Give all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
+        """Return all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
         return split_fields(self.raw[self._block_at + 3 :])
 
     def forward(self, target: bytes, *, upgrade: bool = False, host: bytes | None = None) -> bytes:
-        """Give the head to send to the next server, hop-by-hop fields removed, everything else byte for byte.
+        """Return the head to send to the next server, hop-by-hop fields removed, everything else byte for byte.
 
         Args:
             target: the request-target to send; the caller vouches for it (split_target gives a safe one).
@@ -163,7 +163,7 @@ class RequestHead:
         return b"%b%b HTTP/1.1\r\n%b\r\n" % (self.raw[: self._target_at], target, b"".join(lines))
 
     def _edit(self, upgrade: bool, host: bytes | None) -> list[bytes]:
-        """Give the field lines to send, for any head; ``host`` is None when Host stays as it is."""
+        """Return the field lines to send, for any head; ``host`` is None when Host stays as it is."""
         fields = self._fields
         drop = HOP_BY_HOP | fields.listed
         replace = dict(fields.respelled)
@@ -278,7 +278,7 @@ _read_cached: Final = lru_cache(CACHED_BLOCKS)(_read_fields)
 
 
 def _read_upgrade(fields: _RequestFields, value: bytes | None) -> bytes | None:
-    """Give the upgrade that may be passed on, which a server is always free to ignore (RFC 9110 section 7.8)."""
+    """Return the upgrade that may be passed on, which a server is always free to ignore (RFC 9110 section 7.8)."""
     # Of a request with a body some servers take the body for the first bytes of the new protocol.
     if value is None or not fields.minor or fields.framing != NO_BODY:
         return None

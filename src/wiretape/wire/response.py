@@ -117,11 +117,11 @@ class ResponseHead:
         return f"<ResponseHead {self.status} {self.reason!r} HTTP/1.{self.minor}>"
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Give all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
+        """Return all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
         return split_fields(self._clean[self._block_at :])
 
     def forward(self, *, close: bool | None = None, upgrade: bool = False, dechunk: bool = False) -> bytes:
-        """Give the head to send to the client, hop-by-hop fields removed, everything else byte for byte.
+        """Return the head to send to the client, hop-by-hop fields removed, everything else byte for byte.
 
         Args:
             close: True adds ``Connection: close``, False ``Connection: keep-alive`` (which an HTTP/1.0 client that
@@ -313,7 +313,7 @@ _read_cached: Final = lru_cache(CACHED_BLOCKS)(_read_fields)
 
 
 def _read_length(value: bytes) -> int:
-    """Give the announced length. Identical repeated values are one (RFC 9112 section 6.3), and sent on as one."""
+    """Return the announced length. Identical repeated values are one (RFC 9112 section 6.3), and sent on as one."""
     size = parse_length(value)
     if size >= 0:
         return size

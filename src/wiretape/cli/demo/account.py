@@ -86,7 +86,7 @@ class Account:
         return not (self.lost or self.unseen or self.twice or self.witness.wrong)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the figures, and up to twenty examples of each fault."""
+        """Return the figures, and up to twenty examples of each fault."""
         return {
             "sent": len(self.witness.sent),
             "answered": len(self.witness.answered),

@@ -131,7 +131,7 @@ class AnswerCounter:
         self._count = 0
 
     def count(self) -> int:
-        """Give the number of answers so far."""
+        """Return the number of answers so far."""
         with self._path.open("rb") as file:
             file.seek(self._position)
             data = file.read()

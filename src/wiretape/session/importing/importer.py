@@ -105,7 +105,7 @@ def import_recording(
 
 
 def _imported_before(root: Path, source: str) -> str | None:
-    """Give the session that this recording became in an earlier import, if it still has its name."""
+    """Return the session that this recording became in an earlier import, if it still has its name."""
     catalogue = Catalogue(root)
     for session_id in catalogue.ids():
         manifest = read_manifest(catalogue.folder / session_id, session_id)
@@ -366,7 +366,7 @@ def _percent_encoded(target: str) -> str:
 
 
 def _octets(line: str) -> bytes:
-    """Give a header line as the bytes it was made of: Node shows each as one character (RFC 9110 section 5.5)."""
+    """Return a header line as the bytes it was made of: Node shows each as one character (RFC 9110 section 5.5)."""
     try:
         return line.encode("latin-1")
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ _PACKED: Final = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\x78\x9c": "zlib", b"\x78
 
 
 def recordings_at(path: Path) -> list[Path]:
-    """Give the recordings that ``path`` means: itself, or those in the folder, by name.
+    """Return the recordings that ``path`` means: itself, or those in the folder, by name.
 
     What a file is it shows by what is in it; one whose beginning is damaged is a HAR if it is called so.
 

@@ -190,7 +190,7 @@ class Index:
         self._follower.batch_frames, self._follower.batch_bytes = frames, size
 
     def progress(self) -> tuple[int, int]:
-        """Give (bytes of the log that are in the index, bytes of the log).
+        """Return (bytes of the log that are in the index, bytes of the log).
 
         Raises:
             NotFoundError, StorageError: the log cannot be read.
@@ -198,7 +198,7 @@ class Index:
         return self.run(self._follower.progress, refill=False)
 
     def at_end(self) -> bool:
-        """Tell whether there is nothing in the log that the index has not read.
+        """Return whether there is nothing in the log that the index has not read.
 
         Raises:
             NotFoundError, StorageError: the log cannot be read.
@@ -232,7 +232,7 @@ class Index:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def rows(self, sql: str, params: tuple[Any, ...] | list[Any] = ()) -> list[tuple[Any, ...]]:
-        """Give all rows of a SELECT (the caller bounds them).
+        """Return all rows of a SELECT (the caller bounds them).
 
         Raises:
             StorageError, BusyError: as ``run``.
@@ -240,7 +240,7 @@ class Index:
         return self.run(lambda db: db.execute(sql, params).fetchall())
 
     def one(self, sql: str, params: tuple[Any, ...] | list[Any] = ()) -> tuple[Any, ...] | None:
-        """Give the first row of a SELECT, or None."""
+        """Return the first row of a SELECT, or None."""
         rows = self.rows(sql, params)
         return rows[0] if rows else None
 
@@ -280,7 +280,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def sole_user(folder: Path) -> Iterator[bool]:
-    """Give whether no process has the index open; while the block runs, none can open it."""
+    """Yield whether no process has the index open; while the block runs, none can open it."""
     fd = os.open(folder / "log", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         try:

@@ -269,7 +269,7 @@ def _decoded(items: list[Frame | Damage]) -> list[Item]:
 
 
 def _together(scan: SegmentScan, budget: Budget, start: int) -> Iterator[list[Frame | Damage]]:
-    """Give what stands in a segment from ``start`` on, some at a time, until the budget is used up."""
+    """Yield what stands in a segment from ``start`` on, some at a time, until the budget is used up."""
     held: list[Frame | Damage] = []
     until = start + _HELD_BYTES
     for item in scan:

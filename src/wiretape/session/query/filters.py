@@ -140,12 +140,12 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 
 def fingerprint(session_id: str, wanted: Filter, sort: str) -> int:
-    """Give the checksum that ties a cursor to its query."""
+    """Return the checksum that ties a cursor to its query."""
     return zlib.crc32(msgspec.json.encode([session_id, wanted, sort]))
 
 
 def encode_cursor(cursor: Cursor) -> str:
-    """Give a cursor as text that survives shells and JSON."""
+    """Return a cursor as text that survives shells and JSON."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode().rstrip("=")
 
 

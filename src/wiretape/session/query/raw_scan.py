@@ -99,7 +99,7 @@ def _scan_block(fd: int, block: bytes, start: int, salt: int, needles: list[byte
 
 
 def _frame_around(buffer: bytes, at: int, base: int, salt: int) -> FrameHeader | None:
-    """Give the frame that the byte ``at`` lies in; ``base`` is where the buffer begins in the segment."""
+    """Return the frame that the byte ``at`` lies in; ``base`` is where the buffer begins in the segment."""
     mark = buffer.rfind(MAGIC, 0, at + 1)
     while mark >= 0:
         header = decode_header(buffer, mark)

@@ -46,11 +46,11 @@ class TextSearch:
         return found
 
     def in_url(self, url: str) -> bool:
-        """Tell whether the URL has the text."""
+        """Return whether the URL has the text."""
         return self._find(url.encode("utf-8", "replace"))
 
     def matches(self, tape: ExchangeTape, url: str) -> bool:
-        """Tell whether the exchange has the text in its URL, headers, trailers or decoded bodies."""
+        """Return whether the exchange has the text in its URL, headers, trailers or decoded bodies."""
         if self.in_url(url):
             return True
         heads = (tape.request_head, tape.response_head, tape.trailers.get(REQUEST), tape.trailers.get(RESPONSE))
@@ -123,7 +123,7 @@ class Finder:
         self._needle = needle.lower()
 
     def __call__(self, data: bytes) -> bool:
-        """Tell whether the needle is there."""
+        """Return whether the needle is there."""
         return self._needle in data.lower()
 
 

@@ -54,7 +54,7 @@ class Selection:
         return int(row[0])
 
     def rows(self, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
-        """Give the next rows and go on behind them."""
+        """Return the next rows and go on behind them."""
         # One bound on each side: of two on the same side SQLite searches by the first and reads all up to the other.
         low, high = 0, self._through
         if self._after is not None:
@@ -69,7 +69,7 @@ class Selection:
         return rows
 
     def every(self) -> Iterator[tuple[Any, ...]]:
-        """Give all rows, those with the text if one is looked for."""
+        """Yield all rows, those with the text if one is looked for."""
         finder = self._finder
         plain = self._scanned() if finder is not None else None
         while rows := self.rows(_PAGE):
@@ -92,7 +92,7 @@ class Selection:
         return scan_for(self._index.log_dir, [(row[0], row[1]) for row in read], self._finder.needles, highest)
 
     def matching(self, limit: int, offset: int, matched: int | None) -> tuple[list[tuple[Any, ...]], int]:
-        """Give the rows of one page and how many match in all; every one is looked at unless ``matched`` is known."""
+        """Return the rows of one page and how many match in all; every one is looked at unless ``matched`` is known."""
         page: list[tuple[Any, ...]] = []
         count = 0
         for row in self.every():

@@ -39,7 +39,7 @@ class ParityReport(Value, frozen=True):
 
 
 def wants_parity(folder: Path) -> bool:
-    """Tell whether a session is to have parity."""
+    """Return whether a session is to have parity."""
     return (folder / PARITY).is_dir() and not (folder / PARITY).is_symlink()
 
 
@@ -105,7 +105,7 @@ def protect_session(
 
 
 def heal_session(folder: Path, suspects: set[str], *, dry_run: bool = False) -> list[HealedSegment]:
-    """Give damaged segments back what they were, where there is parity for it.
+    """Return damaged segments back what they were, where there is parity for it.
 
     Args:
         folder: the session's; nobody writes it.
@@ -161,7 +161,7 @@ def _make(folder: Path, ref: SegmentRef, pause: Pause) -> None:
 
 
 def _parity_size(folder: Path, name: str) -> int | None:
-    """Give the length of the segment that parity was made of; None where there is none that can be used."""
+    """Return the length of the segment that parity was made of; None where there is none that can be used."""
     with _reading(folder / PARITY / f"{name}{_SUFFIX}") as file:
         parity = read_parity(file) if file is not None else None
     return parity.layout.size if parity is not None else None

@@ -118,7 +118,7 @@ def _past(old: Recovery) -> PastRecovery:
 
 
 def _damage(new: Recovery, known: list[KnownDamage]) -> list[KnownDamage]:
-    """Give every range that was ever found, in the order of finding; those found for the first time last."""
+    """Return every range that was ever found, in the order of finding; those found for the first time last."""
     found = {(gap.segment, gap.offset, gap.length, gap.reason): gap for gap in new.report.gaps}
     all_damage = []
     for one in known:

@@ -18,7 +18,7 @@ _COPY: Final = 1024 * 1024
 
 
 def copy_name(gap: Gap) -> str | None:
-    """Give the name of a range's copy; None when there is nothing to copy."""
+    """Return the name of a range's copy; None when there is nothing to copy."""
     return f"{gap.segment}-{gap.offset}-{gap.length}.bin" if gap.length else None
 
 
@@ -70,7 +70,7 @@ def _same(source: int, offset: int, length: int, target: Path) -> bool:
 
 
 def _data(fd: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """Give (offset, size) of what is in a range, a piece at a time; holes, which may be any size, are left out."""
+    """Yield (offset, size) of what is in a range, a piece at a time; holes, which may be any size, are left out."""
     at = data_from(fd, offset)
     while at < offset + length:
         size = min(_COPY, offset + length - at)
