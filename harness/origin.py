@@ -158,11 +158,6 @@ class Origin:
             lambda: len(self.requests if path is None else self.requests_for(path)) >= count, what=what, timeout=timeout
         )
 
-    def open_connections(self) -> int:
-        """Count the connections that are open now."""
-        with self._lock:
-            return len(self._open.wires)
-
     def close_idle_and_busy(self) -> None:
         """Cut every connection that is open now (FIN), as a server that restarts does; the listener stays."""
         with self._lock:

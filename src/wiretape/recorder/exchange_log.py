@@ -230,14 +230,6 @@ class ExchangeLog:
             self.stream.append(kind, self.seq, BodyChunk(position + at, arrived - self.started), part)
         return len(piece)
 
-    def count_request(self, size: int) -> None:
-        """Count bytes towards the server that are not recorded (tunnels)."""
-        self.request_size += size
-
-    def count_response(self, size: int) -> None:
-        """Count bytes from the server that are not recorded (tunnels)."""
-        self.response_size += size
-
     def trailers(self, raw: bytes, *, response: bool) -> None:
         """Record a trailer section."""
         if self._recording:
