@@ -29,6 +29,21 @@ class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Base of the values that leave the program as JSON."""
 
 
+class Lean(Value, frozen=True, omit_defaults=True):
+    """Base of answers in which absent means nothing: a field that has its default is left out.
+
+    A number that is worth telling when it is 0 gets no default.
+    """
+
+
+class Table(Lean, frozen=True):
+    """Rows that say the names of their columns once; ``left`` tells what is not among them, and how much of it."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    left: dict[str, int] = {}
+
+
 def to_json(value: Any) -> Any:
     """Turn a value (or a list or dict of them) into plain JSON types with camelCase keys."""
     return msgspec.to_builtins(value)

@@ -7,13 +7,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from wiretape.daemon.values import Deleted
 from wiretape.errors import WiretapeError
 from wiretape.model import Coverage, ExchangeDetail, Filter, QueryPage, RecoverReport, SessionSummary, VerifyReport
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called from a worker thread with bytes done and bytes in all."""
@@ -77,6 +79,11 @@ class Library:
         """Return one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
         session = await self.session(ref)
         return await asyncio.to_thread(session.exchange, seq, bodies=max_body > 0, max_body=max_body)
+
+    async def ask(self, ref: str, question: Callable[[Session], T]) -> T:
+        """Return what a function of the session layer answers about one session; it runs in a thread."""
+        session = await self.session(ref)
+        return await asyncio.to_thread(question, session)
 
     async def verify(self, ref: str, progress: Progress | None = None) -> VerifyReport:
         """Check one session's log, reading only."""

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 import unicodedata
-from typing import Final
+from typing import Final, NamedTuple
 
 from wiretape.errors import UsageError
 
@@ -59,6 +59,29 @@ def split_exchange_id(text: str) -> tuple[str, int]:
     return session, int(number)
 
 
+class Address(NamedTuple):
+    """One exchange, as people and models name it: its session (None: the one in question) and its seq."""
+
+    session: str | None
+    seq: int
+
+
+def split_address(text: str) -> Address:
+    """Read ``SESSION:SEQ``, ``<sessionId>.<seq>`` or a bare seq.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    session, colon, number = text.strip().rpartition(":")
+    if not colon and "." in number:
+        return Address(*split_exchange_id(number))
+    if not number.isascii() or not number.isdigit() or len(number) > 18 or (colon and not session):
+        raise UsageError(
+            f"{text[:80]!r} names no exchange", hint="an exchange is SESSION:SEQ, such as last:31, or an exchangeId"
+        )
+    return Address(session or None, int(number))
+
+
 def check_name(name: str) -> str:
     """Return a session's name back if it may be one.
 
@@ -70,6 +93,8 @@ def check_name(name: str) -> str:
         raise UsageError(f"A session's name has 1 to {MAX_NAME} characters, not {len(name)}", hint="shorten the name")
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in name):
         raise UsageError("A session's name has no control characters", hint="use letters, digits and spaces")
+    if ":" in name:
+        raise UsageError("A session's name has no colon: NAME:SEQ names an exchange", hint="use a dash instead")
     if name == LAST or is_session_id(name):
         raise UsageError(f"{name!r} means a session already, so none can be named so", hint="choose another name")
     return name

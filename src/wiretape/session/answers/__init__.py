@@ -1,0 +1,1 @@
+"""What can be asked of a session besides rows: each answer is one function, for the command line, MCP and the page."""
