@@ -142,6 +142,26 @@ class RecordTarget(Setting, frozen=True):
     resume: bool = False
 
 
+class McpSettings(Setting, frozen=True):
+    """What an MCP client is offered, and what it may do.
+
+    Attributes:
+        toolsets: the groups of tools.
+        schemas: list the schemas of results too; they cost more tokens than all the rest.
+        read_only: only tools that change nothing.
+        reveal: show recorded secrets instead of handles.
+        files: folders below which tools may write files, besides ``<root>/exports``.
+        allow_targets: hosts that recorded secrets may be sent to, besides those where the recording shows them.
+    """
+
+    toolsets: tuple[str, ...] = ("core",)
+    schemas: bool = False
+    read_only: bool = False
+    reveal: bool = False
+    files: tuple[Path, ...] = ()
+    allow_targets: tuple[str, ...] = ()
+
+
 class ServeOptions(Setting, frozen=True):
     """How a daemon starts.
 
@@ -152,6 +172,7 @@ class ServeOptions(Setting, frozen=True):
         session: the session to open at once; None passes traffic on unrecorded until a session is started.
         upstream: how servers are trusted.
         maintenance: what is done in the background.
+        mcp: what clients of the API's address are offered; each bridge of ``wiretape mcp`` brings its own.
         json: print the one line of JSON when connections are accepted, and nothing else, on stdout.
         idle_exit: end after this many seconds without a bridge and without a proxy; None never.
         loop: the recorders' event loop; uvloop only where it is installed.
@@ -163,6 +184,7 @@ class ServeOptions(Setting, frozen=True):
     session: SessionSettings | None = SessionSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
+    mcp: McpSettings = McpSettings()
     json: bool = False
     idle_exit: float | None = None
     loop: Literal["uvloop", "asyncio"] = "uvloop"

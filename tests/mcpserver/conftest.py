@@ -12,7 +12,7 @@ from mcp.client import Client
 
 from wiretape.daemon.service import Service
 from wiretape.mcpserver.server import make_server
-from wiretape.settings import UpstreamSettings
+from wiretape.settings import McpSettings, UpstreamSettings
 
 T = TypeVar("T")
 Ask = Callable[[Client], Awaitable[T]]
@@ -25,12 +25,13 @@ class InProcess:
         self.root = root
 
     def run(self, ask: Ask[T], **wishes: Any) -> T:
-        """Serve a fresh service to ``ask`` and close it cleanly."""
+        """Serve a fresh service to ``ask`` and close it cleanly; all tools are offered unless ``wishes`` say others."""
+        settings = McpSettings(**{"toolsets": ("all",), **wishes})
 
         async def both() -> T:
             service = Service(self.root, UpstreamSettings())
             try:
-                async with Client(make_server(service, **wishes)) as client:
+                async with Client(make_server(service, settings)) as client:
                     return await ask(client)
             finally:
                 await service.close()

@@ -22,6 +22,8 @@ from wiretape.daemon.client import request
 from wiretape.mcpserver.budget import BUDGET
 from wiretape.session.catalogue import Catalogue
 
+EVERYTHING = ("--toolsets", "all", "--schemas")
+
 
 def fetch(proxy: str, url: str) -> bytes:
     with build_opener(ProxyHandler({"http": proxy})).open(url, timeout=DEADLINE) as response:
@@ -73,7 +75,7 @@ def talk(server: Any, conversation: Any, mode: str = "auto") -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_over_http_an_agent_records_looks_and_clears(root: Path, http_origin: Origin, mode: str) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none") as daemon:
+    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
 
         async def conversation(agent: Agent) -> None:
             assert not (await agent("proxy_status"))["running"]
@@ -156,7 +158,9 @@ def test_over_stdio_sessions_change_while_traffic_flows_and_are_recovered_and_de
 
     try:
         talk(
-            StdioServerParameters(command=sys.executable, args=["-m", "wiretape", "mcp", "--root", str(root)]),
+            StdioServerParameters(
+                command=sys.executable, args=["-m", "wiretape", "mcp", "--root", str(root), *EVERYTHING]
+            ),
             conversation,
         )
     finally:
@@ -165,7 +169,7 @@ def test_over_stdio_sessions_change_while_traffic_flows_and_are_recovered_and_de
 
 def test_a_proxy_that_cannot_start_says_why_and_leaves_no_session(root: Path, tmp_path: Path) -> None:
     (tmp_path / "roots.pem").write_text("no certificate")
-    with Daemon(root, "--no-record", "--proxy", "none") as daemon:
+    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
 
         async def conversation(agent: Agent) -> None:
             assert "no file" in await agent.error("proxy_start", upstream_ca=str(tmp_path / "missing.pem"))
@@ -178,7 +182,7 @@ def test_a_proxy_that_cannot_start_says_why_and_leaves_no_session(root: Path, tm
 
 
 def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(root: Path, http_origin: Origin) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none") as daemon:
+    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
 
         async def conversation(agent: Agent) -> None:
             started = await agent("proxy_start", persistence_enabled=False)
@@ -191,7 +195,7 @@ def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(root: Path, htt
 
 
 def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(root: Path, http_origin: Origin) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none") as daemon:
+    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
 
         async def conversation(agent: Agent) -> None:
             prepared = await agent("proxy_session_start", session_name="early")
@@ -205,7 +209,7 @@ def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(root: Path, h
 
 
 def test_p11_an_answer_never_grows_past_its_budget_and_says_what_it_leaves_out(root: Path, http_origin: Origin) -> None:
-    with Daemon(root) as daemon:
+    with Daemon(root, *EVERYTHING) as daemon:
         for number in range(60):
             fetch(daemon.proxy, http_origin.url(f"/bytes/1?{number}=" + "x" * 1500))
         fetch(daemon.proxy, http_origin.url("/text/3000000"))
@@ -230,7 +234,7 @@ def test_p11_an_answer_never_grows_past_its_budget_and_says_what_it_leaves_out(r
 
 
 def test_a_recovery_over_mcp_accounts_for_a_killed_daemon(root: Path, http_origin: Origin) -> None:
-    with Daemon(root) as daemon:
+    with Daemon(root, *EVERYTHING) as daemon:
         fetch(daemon.proxy, http_origin.url("/bytes/100"))
         for pid in [*daemon.ready["recorderPids"], daemon.process.pid]:
             os.kill(pid, signal.SIGKILL)
@@ -246,7 +250,9 @@ def test_a_recovery_over_mcp_accounts_for_a_killed_daemon(root: Path, http_origi
 
     try:
         talk(
-            StdioServerParameters(command=sys.executable, args=["-m", "wiretape", "mcp", "--root", str(root)]),
+            StdioServerParameters(
+                command=sys.executable, args=["-m", "wiretape", "mcp", "--root", str(root), *EVERYTHING]
+            ),
             conversation,
         )
     finally:

@@ -14,6 +14,35 @@ from tests.mcpserver.conftest import InProcess
 from wiretape.errors import UsageError
 from wiretape.mcpserver.server import chosen
 from wiretape.mcpserver.tools import TOOLSETS
+from wiretape.settings import McpSettings
+
+CORE_TOKENS = 4_500
+
+CORE = [
+    "proxy_start",
+    "proxy_stop",
+    "proxy_status",
+    "proxy_run",
+    "proxy_session_start",
+    "proxy_list_sessions",
+    "proxy_session_overview",
+    "proxy_list_traffic",
+    "proxy_query_session",
+    "proxy_get_session_exchange",
+    "proxy_explain_exchange",
+    "proxy_read_body",
+    "proxy_compare",
+    "proxy_trace_value",
+    "proxy_mark",
+    "proxy_wait_for",
+    "proxy_messages",
+    "proxy_llm_calls",
+    "proxy_find_secrets",
+    "proxy_export",
+    "proxy_send",
+    "proxy_session_recover",
+]
+"""The default toolset as it will be, in its order."""
 
 SNAPSHOTS = Path(__file__).with_name("schemas")
 
@@ -81,13 +110,14 @@ def listed(in_process: InProcess, **wishes: Any) -> list[dict[str, Any]]:
 
 def test_the_schemas_are_the_committed_ones(in_process: InProcess) -> None:
     """When a change is meant, run ``python -m tests.mcpserver.schemas``, and read the difference."""
+    seen = listed(in_process, schemas=True)
     committed = {path.stem: path.read_text() for path in SNAPSHOTS.glob("*.json")}
-    assert {tool["name"]: json.dumps(tool, indent=1, sort_keys=True) + "\n" for tool in listed(in_process)} == committed
+    assert {tool["name"]: json.dumps(tool, indent=1, sort_keys=True) + "\n" for tool in seen} == committed
 
 
 def test_names_and_parameters_are_those_of_proxy_mcp(in_process: InProcess) -> None:
     tools = {tool["name"]: tool["inputSchema"] for tool in listed(in_process)}
-    assert tools.keys() == PARAMETERS.keys()
+    assert not PARAMETERS.keys() - tools.keys()
     for name, parameters in PARAMETERS.items():
         schema = tools[name]
         for parameter, default in parameters.items():
@@ -107,36 +137,56 @@ def test_every_tool_says_what_a_client_and_a_model_need(in_process: InProcess) -
         assert schema["additionalProperties"] is False
         assert not {"anyOf", "oneOf", "allOf", "$ref"} & schema.keys()
         assert all(part.get("description") for part in schema["properties"].values()), tool["name"]
-        result = tool["outputSchema"]
-        assert result["type"] == "object"
-        assert next(iter(result["properties"])) == "status"
-        assert not {"anyOf", "oneOf", "allOf", "$ref"} & result.keys()
+        assert "outputSchema" not in tool, "schemas of results are for who asks for them"
         jsonschema.Draft202012Validator.check_schema(schema)
-        jsonschema.Draft202012Validator.check_schema(result)
         hints = tool["annotations"]
         assert {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint", "title"} <= hints.keys()
         assert not (hints["readOnlyHint"] and hints["destructiveHint"])
         assert not hints["readOnlyHint"] or hints["idempotentHint"]
 
 
-def test_the_list_costs_a_model_little(in_process: InProcess) -> None:
-    """15,000 tokens is what the 70 tools of proxy-mcp cost; what models see of ours is name, text and arguments."""
-    seen = [[tool["name"], tool["description"], tool["inputSchema"]] for tool in listed(in_process)]
-    assert len(json.dumps(seen)) < 20_000
+def test_schemas_of_results_are_listed_for_who_asks(in_process: InProcess) -> None:
+    for tool in listed(in_process, schemas=True):
+        result = tool["outputSchema"]
+        assert result["type"] == "object"
+        assert next(iter(result["properties"])) == "status"
+        assert not {"anyOf", "oneOf", "allOf", "$ref"} & result.keys()
+        jsonschema.Draft202012Validator.check_schema(result)
+
+
+def tokens(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) // 4
+
+
+def test_the_default_list_costs_a_model_little(in_process: InProcess) -> None:
+    """4,500 tokens is the ceiling for ``core`` whatever is added: about 200 a tool."""
+    tools = listed(in_process, toolsets=("core",))
+    assert tokens(tools) <= CORE_TOKENS, {tool["name"]: tokens(tool) for tool in tools}
+
+
+def test_core_is_what_a_client_gets_that_asks_for_nothing(in_process: InProcess) -> None:
+    async def ask(client: Client) -> list[str]:
+        return [tool.name for tool in (await client.list_tools()).tools]
+
+    names = in_process.run(ask, toolsets=McpSettings().toolsets)
+    assert names == [name for name in CORE if name in names], "in the order of the contract, and nothing else"
+    assert not set(CORE) & {spec.name for group, specs in TOOLSETS.items() if group != "core" for spec in specs}
 
 
 def test_the_order_is_always_the_same_and_follows_the_toolsets(in_process: InProcess) -> None:
     names = [tool["name"] for tool in listed(in_process)]
     assert names == [tool["name"] for tool in listed(in_process)]
     assert names == [spec.name for specs in TOOLSETS.values() for spec in specs]
-    assert [tool["name"] for tool in listed(in_process, toolsets=["sessions", "lifecycle"])] == [
-        spec.name for group in ("lifecycle", "sessions") for spec in TOOLSETS[group]
+    assert len(names) == len(set(names))
+    assert [tool["name"] for tool in listed(in_process, toolsets=("legacy", "core"))] == [
+        spec.name for group in ("core", "legacy") for spec in TOOLSETS[group]
     ]
 
 
 def test_read_only_leaves_what_changes_nothing(in_process: InProcess) -> None:
     tools = listed(in_process, read_only=True)
     assert "proxy_query_session" in {tool["name"] for tool in tools}
+    assert "proxy_delete_session" not in {tool["name"] for tool in tools}
     assert all(tool["annotations"]["readOnlyHint"] for tool in tools)
     assert {tool["name"] for tool in tools} == {
         spec.name for specs in TOOLSETS.values() for spec in specs if spec.hints.reads
@@ -145,8 +195,8 @@ def test_read_only_leaves_what_changes_nothing(in_process: InProcess) -> None:
 
 def test_an_unknown_toolset_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="'bodies'") as refused:
-        chosen(["bodies"], read_only=False)
-    assert "lifecycle, traffic, sessions" in refused.value.hint
+        chosen(McpSettings(toolsets=("bodies",)))
+    assert "core, legacy" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,19 @@ _ANSWER_MAX = 1 << 30
 """Bytes of an answer, which comes from our own daemon; no answer is near it."""
 
 
-def run_bridge(root: Path, *, toolsets: Sequence[str] | None = None, read_only: bool = False) -> int:
+def run_bridge(root: Path, wishes: Mapping[str, Any]) -> int:
     """Pump MCP messages between stdin/stdout and the daemon of ``root``, starting one when there is none.
 
     When stdin ends, the daemon is told so and everything it still answers is written before this returns.
 
     Args:
         root: whose daemon.
-        toolsets: the groups of tools to offer, None for all.
-        read_only: offer only tools that change nothing.
+        wishes: what to offer: ``settings.McpSettings`` as JSON has it.
 
     Returns:
         The exit status: 0, or the error's when the daemon could not be reached or left something unanswered.
     """
-    hello = {"wiretape": "mcp", "toolsets": list(toolsets) if toolsets else None, "readOnly": read_only}
+    hello = {"wiretape": "mcp", **wishes}
     try:
         return _Bridge(root, json.dumps(hello).encode() + b"\n").run()
     except WiretapeError as error:

@@ -4,7 +4,7 @@ The first line that a client sends says what it wants of the connection; the dae
 ``{"wiretape": "ok"}`` or ``{"wiretape": "error", "error": {...}}``.
 
 - ``{"wiretape": "control"}``: requests and answers of a channel, see wiretape.channel.
-- ``{"wiretape": "mcp", "toolsets": [...] | null, "readOnly": false}``: MCP messages, one per line.
+- ``{"wiretape": "mcp", ...}``, with the keys of ``settings.McpSettings``: MCP messages, one per line.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from wiretape.daemon.service import Service
 from wiretape.errors import DaemonError, StorageError, UsageError, WiretapeError
 from wiretape.model import to_json
 from wiretape.private_files import is_private
-from wiretape.settings import Address, SessionSettings, from_wire
+from wiretape.settings import Address, McpSettings, SessionSettings, from_wire
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class ControlServer:
                 return
             kind = hello.get("wiretape")
             if kind == "mcp" and self._face is not None:
-                await self._face.check(_names(hello.get("toolsets")))
+                await self._face.check(_mcp_settings(hello))
             elif kind != "control":
                 raise UsageError(f"the daemon does not know the kind of connection {kind!r}", hint="control or mcp")
         except WiretapeError as error:
@@ -128,9 +128,7 @@ class ControlServer:
             return
         self._service.bridges += 1
         try:
-            await self._face.serve_bridge(
-                reader, writer, toolsets=hello.get("toolsets"), read_only=bool(hello.get("readOnly"))
-            )
+            await self._face.serve_bridge(reader, writer, _mcp_settings(hello))
         finally:
             self._service.bridges -= 1
             self._service.idle_since()
@@ -180,17 +178,13 @@ class ControlServer:
         return dict(to_json(await self._service.session_stop()))
 
 
-def _names(value: object) -> list[str] | None:
-    """Read a list of names, or null.
+def _mcp_settings(hello: dict[str, Any]) -> McpSettings:
+    """Read what a bridge wants; null means the same as a key that is not there.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: a key has a value of another kind.
     """
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UsageError("toolsets is no list of names", hint='send {"toolsets": ["sessions"]} or null for all')
-    return value
+    return from_wire(McpSettings, {key: value for key, value in hello.items() if value is not None})
 
 
 def _session_settings(message: dict[str, Any]) -> SessionSettings:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from wiretape.daemon.service import Service
+from wiretape.settings import McpSettings
 
 
 class Face(Protocol):
@@ -17,7 +18,7 @@ class Face(Protocol):
         """Serve HTTP on a listening socket until cancelled."""
         ...
 
-    async def check(self, toolsets: Sequence[str] | None) -> None:
+    async def check(self, settings: McpSettings) -> None:
         """Refuse a bridge's wishes that cannot be met.
 
         Raises:
@@ -29,9 +30,7 @@ class Face(Protocol):
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        toolsets: Sequence[str] | None,
-        read_only: bool,
+        settings: McpSettings,
     ) -> None:
         """Serve one client over a byte stream until it has ended and everything is answered."""
         ...

@@ -20,7 +20,7 @@ def run_serve(options: ServeOptions, *, client_comes: bool = False) -> int:
         # Imported when the recorders are already starting: they take longest of all.
         from wiretape.mcpserver.face import McpFace  # noqa: PLC0415
 
-        face = McpFace(service)
+        face = McpFace(service, options.mcp)
         if client_comes:
             face.warm_up()
         return face

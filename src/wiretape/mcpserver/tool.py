@@ -25,6 +25,8 @@ from wiretape.daemon.service import Service
 from wiretape.errors import WiretapeError
 from wiretape.mcpserver.schema import input_schema, output_schema
 from wiretape.model import to_json
+from wiretape.secrets.veil import UNVEILED, Veil
+from wiretape.settings import McpSettings
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +83,18 @@ def tool(title: str, hints: Hints) -> Callable[[Function], Spec]:
 
 
 class Call:
-    """What a tool's function gets besides its arguments: the daemon, and a way to report progress."""
+    """What a tool's function gets besides its arguments.
 
-    def __init__(self, service: Service, context: Context[Any, Any]) -> None:
+    Attributes:
+        service: the daemon.
+        settings: what this client may do.
+        veil: every recorded text that goes into an answer is shown through it (P18).
+    """
+
+    def __init__(self, service: Service, settings: McpSettings, context: Context[Any, Any]) -> None:
         self.service = service
+        self.settings = settings
+        self.veil: Veil = UNVEILED
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._next_report = 0.0
@@ -112,6 +122,7 @@ class WiretapeTool(Tool):
     """The SDK's tool with our way of arguments, results and errors."""
 
     service: Any = Field(exclude=True)
+    settings: Any = Field(exclude=True)
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
@@ -122,7 +133,7 @@ class WiretapeTool(Tool):
             values = self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
             return failure(_argument_error(self.name, error, self.parameters))
-        call = Call(self.service, context)
+        call = Call(self.service, self.settings, context)
         try:
             value = await self.fn(call, **values)
             await call.reported()
@@ -142,8 +153,8 @@ class WiretapeTool(Tool):
         return _success(value)
 
 
-def build(spec: Spec, service: Service) -> WiretapeTool:
-    """Bind a tool to a daemon."""
+def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
+    """Bind a tool to a daemon and to what a client may do."""
     metadata = func_metadata(spec.function, skip_names=["call"], structured_output=False)
     model = type(
         metadata.arg_model.__name__,
@@ -157,7 +168,7 @@ def build(spec: Spec, service: Service) -> WiretapeTool:
         title=spec.title,
         description=inspect.getdoc(spec.function) or "",
         parameters=input_schema(model),
-        fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema(result)),
+        fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema(result) if settings.schemas else None),
         is_async=True,
         context_kwarg=None,
         annotations=ToolAnnotations(
@@ -168,6 +179,7 @@ def build(spec: Spec, service: Service) -> WiretapeTool:
             open_world_hint=spec.hints.open_world,
         ),
         service=service,
+        settings=settings,
     )
 
 

@@ -13,7 +13,7 @@ from tests.mcpserver.test_tools import SNAPSHOTS, listed
 def main() -> None:
     """Write one file a tool, and remove those of tools that are gone."""
     with tempfile.TemporaryDirectory() as root:
-        tools = {tool["name"]: tool for tool in listed(InProcess(Path(root)))}
+        tools = {tool["name"]: tool for tool in listed(InProcess(Path(root)), schemas=True)}
     for old in SNAPSHOTS.glob("*.json"):
         old.unlink()
     for name, schema in tools.items():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from wiretape.cli.mcp_options import mcp_options, wishes
 from wiretape.cli.options import root_option
 from wiretape.daemon.bridge import run_bridge
 
@@ -13,18 +15,18 @@ EXAMPLES = """\b
 Examples:
   wiretape mcp
   wiretape mcp --read-only
+  wiretape mcp --toolsets all              # also what only users of proxy-mcp expect
   claude mcp add wiretape -- wiretape mcp
 """
 
 
 @click.command("mcp", epilog=EXAMPLES)
-@click.option("--toolsets", metavar="LIST", help="Only these groups of tools, with commas between. [default: all]")
-@click.option("--read-only", is_flag=True, help="Only tools that change nothing.")
+@mcp_options
 @root_option
-def command(*, toolsets: str | None, read_only: bool, root: Path) -> int:
+def command(*, root: Path, **offered: Any) -> int:
     """Serve MCP over stdio, through the daemon of the root; one is started if there is none.
 
-    The agent's end or restart does not end a capture, and several agents share one.
+    The agent's end or restart does not end a capture, and several agents share one. Files are written only below
+    ROOT/exports, the folder it is started in (unless that is your home) and --files.
     """
-    chosen = None if toolsets is None else [name.strip() for name in toolsets.split(",") if name.strip()]
-    return run_bridge(root, toolsets=chosen, read_only=read_only)
+    return run_bridge(root, wishes(offered, folder=Path.cwd()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
+from wiretape.cli.mcp_options import mcp_options, wishes
 from wiretape.cli.options import json_option, root_option
 from wiretape.config import parse_address, parse_size
 from wiretape.settings import (
@@ -15,9 +16,11 @@ from wiretape.settings import (
     RETAIN_DAYS,
     RETAIN_TOTAL,
     Address,
+    McpSettings,
     ServeOptions,
     SessionSettings,
     UpstreamSettings,
+    from_wire,
     loop_from,
     maintenance_from,
 )
@@ -99,6 +102,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Refuse responses that RFC 9112 forbids (502), instead of mending what clients live with.",
 )
+@mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
 @root_option
 @json_option
@@ -122,6 +126,7 @@ def command(
     idle_exit: float | None,
     root: Path,
     as_json: bool,
+    **offered: Any,
 ) -> int:
     """Record in the foreground: proxy, MCP server and index in one.
 
@@ -151,6 +156,7 @@ def command(
             strict_http=strict_http,
         ),
         maintenance=maintenance_from({**os.environ, **given}),
+        mcp=from_wire(McpSettings, wishes(offered)),
         json=as_json,
         idle_exit=idle_exit,
         loop=loop_from(os.environ),

@@ -1,4 +1,8 @@
-"""The tools, one module per family. ``TOOLSETS`` is all there is, in the order in which it is listed."""
+"""The tools, one module per family. ``TOOLSETS`` is all there is, in the order in which it is listed.
+
+``core`` is what a client gets that asks for nothing else; it may cost 4,500 tokens. ``legacy`` has what proxy-mcp has
+besides.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,29 @@ from typing import Final
 from wiretape.mcpserver.tool import Spec
 from wiretape.mcpserver.tools import lifecycle, sessions, traffic
 
+ALL: Final = "all"
+"""The name that stands for every toolset."""
+
 TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
-    "lifecycle": lifecycle.TOOLS,
-    "traffic": traffic.TOOLS,
-    "sessions": sessions.TOOLS,
+    "core": (
+        lifecycle.proxy_start,
+        lifecycle.proxy_stop,
+        lifecycle.proxy_status,
+        sessions.proxy_session_start,
+        sessions.proxy_list_sessions,
+        traffic.proxy_list_traffic,
+        sessions.proxy_query_session,
+        sessions.proxy_get_session_exchange,
+        sessions.proxy_session_recover,
+    ),
+    "legacy": (
+        lifecycle.proxy_get_ca_cert,
+        traffic.proxy_get_exchange,
+        traffic.proxy_search_traffic,
+        traffic.proxy_clear_traffic,
+        sessions.proxy_session_stop,
+        sessions.proxy_session_status,
+        sessions.proxy_get_session,
+        sessions.proxy_delete_session,
+    ),
 }

@@ -109,6 +109,3 @@ def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
     if not found:
         raise UsageError(f"upstream_ca: there is no file {str(path)[:400]}", hint=_CA_HINT)
     return msgspec.structs.replace(given, insecure=insecure or given.insecure, ca=path)
-
-
-TOOLS = (proxy_start, proxy_stop, proxy_status, proxy_get_ca_cert)

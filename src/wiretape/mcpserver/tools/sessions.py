@@ -148,16 +148,3 @@ async def proxy_session_recover(
 async def proxy_delete_session(call: Call, session_id: arg.SessionId) -> Deleted:
     """Delete a session and everything in it, for ever. One that is being recorded is refused."""
     return await call.service.delete(session_id)
-
-
-TOOLS = (
-    proxy_session_start,
-    proxy_session_stop,
-    proxy_session_status,
-    proxy_list_sessions,
-    proxy_get_session,
-    proxy_query_session,
-    proxy_get_session_exchange,
-    proxy_session_recover,
-    proxy_delete_session,
-)

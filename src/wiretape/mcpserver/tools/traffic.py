@@ -90,6 +90,3 @@ async def _traffic(call: Call, wanted: Filter, limit: int, offset: int, cursor: 
 
     page = await page_within(fetch, limit)
     return Traffic(session_id=session_id, **msgspec.structs.asdict(page))
-
-
-TOOLS = (proxy_list_traffic, proxy_get_exchange, proxy_search_traffic, proxy_clear_traffic)
