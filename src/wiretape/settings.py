@@ -1,7 +1,8 @@
 """What can be set, as values that go unchanged from the command line or a tool to the process that acts on them.
 
-``to_wire`` and ``from_wire`` carry them over a channel as JSON. Environment variables are read here, when a program
-begins, and nowhere else: see ``maintenance_from``.
+``to_wire`` and ``from_wire`` carry them over a channel as JSON. The variables of the background and of the
+loop are read here, when a program begins (``maintenance_from``); ``WIRETAPE_ROOT`` is read in config.py, and
+``WIRETAPE_TRACEBACK`` in cli/main.py.
 """
 
 from __future__ import annotations

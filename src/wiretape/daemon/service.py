@@ -282,7 +282,7 @@ class Service:
             return await self.library.delete(session_id)
 
     async def recover(self, ref: str | None, *, progress: Progress | None = None) -> RecoverReport:
-        """Recover one session, or all that need it."""
+        """Recover one session, or all of them; live ones are skipped."""
         return await self.library.recover(ref, progress=progress)
 
     async def exchange_by_id(self, exchange_id: str, *, max_body: int) -> ExchangeDetail:

@@ -93,8 +93,8 @@ class Library:
     async def recover(
         self, ref: str | None, *, dry_run: bool = False, progress: Progress | None = None
     ) -> RecoverReport:
-        """Recover one session or all that need it."""
-        # What is open here would keep recovery from replacing the index.
+        """Recover one session, or all of them; live ones are skipped."""
+        # Let go of the indexes first: recovery empties and refills them.
         for session_id in [await self.resolve(ref)] if ref is not None else list(self._open):
             await self.forget(session_id)
         return await asyncio.to_thread(self.catalogue.recover, ref, dry_run=dry_run, progress=progress)

@@ -13,7 +13,7 @@ SESSION_EVENT: Final = "session"
 
 
 class LogReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a log holds and what it lacks. Lists of seqs are sorted.
+    """What a log holds and what it lacks, as far as it was read. Lists of seqs are sorted.
 
     Attributes:
         exchanges: exchanges of which at least one frame is there.

@@ -26,9 +26,11 @@ def reserve_path(log_dir: Path, stream: int) -> Path:
     return log_dir.parent / f"{_PREFIX}{stream}"
 
 
-def remove_reserves(log_dir: Path, files: Files = REAL) -> None:
-    """Give back what killed writers had set aside; a writer that lives misses its reserve, and nothing else."""
-    folder = log_dir.parent
+def remove_reserves(folder: Path, files: Files = REAL) -> None:
+    """Give back what killed writers had set aside in a session's folder.
+
+    A writer that lives misses its reserve, and nothing else.
+    """
     try:
         entries = files.list_folder(folder)
     except OSError:

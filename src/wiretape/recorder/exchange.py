@@ -195,7 +195,7 @@ class Exchange:
         self._fail(Refusal(error.status, error.code, error.message, error.hint))
 
     def _written(self) -> None:
-        """Go on once OPENED is in the log (P2)."""
+        """Go on once OPENED was written (P2), or could not be: then it is counted as dropped (P10)."""
         if self.state != OPENING:
             return
         decider = self._decider

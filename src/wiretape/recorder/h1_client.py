@@ -241,7 +241,7 @@ class H1ClientConnection(asyncio.Protocol):
             self._on_early = action
 
     def lease(self, tenant: int) -> H1ClientConnection:
-        """Return the port for an exchange of the client connection ``tenant``."""
+        """Note whose exchange it serves next, the client connection ``tenant``, and return its port."""
         self.tenant = tenant
         return self
 

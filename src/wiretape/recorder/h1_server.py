@@ -174,12 +174,12 @@ class H1ServerConnection(asyncio.Protocol):
     # -- from the stream that is running -------------------------------------------------------------------------------
 
     def write_one(self, data: bytes) -> None:
-        """Send bytes whose frames are in the log."""
+        """Send bytes; those of an exchange only once they were released."""
         if not self._lost:
             self.transport.write(data)
 
     def write(self, parts: list[bytes]) -> None:
-        """Send bytes, in several pieces, whose frames are in the log."""
+        """Send bytes in several pieces; those of an exchange only once they were released."""
         if self._lost:
             return
         if len(parts) == 1:

@@ -20,7 +20,7 @@ class Manifest(Value, frozen=True):
     ``created_ns`` orders sessions of the same second. ``log`` is the state of the log (see ``fingerprint``) for which
     the counts below hold; None while the session is written; ``verified`` says whether every byte of that state was
     checked, or only what the index had not read before. ``max_disk`` is in bytes. Name, profile, durability and
-    ``max_disk`` are in the log too (facts.py), unless an older program wrote it.
+    ``max_disk`` are in the log too (metadata.py), unless an older program wrote it.
     """
 
     session_id: str

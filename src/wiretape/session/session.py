@@ -46,7 +46,7 @@ class Session:
     """Answers questions about one session, live or not. Close it, or use it in a ``with`` block.
 
     Every answer first follows the log to its end. A session that was left unclean is recovered before the first answer
-    (P13), except by ``verify`` and ``recover(dry_run=True)``, which write nothing.
+    (P13), as far as ``patience`` allows, except by ``verify`` and ``recover(dry_run=True)``, which write nothing.
 
     Attributes:
         patience: seconds that a call may spend on bringing the index up to the log's end; what is not read then is said

@@ -70,7 +70,7 @@ def _print_report(report: RecoverReport, *, dry_run: bool) -> None:
 def command(*, session: str | None, dry_run: bool, root: Path, as_json: bool) -> int:
     """Rebuild manifest and index of SESSION, or of all sessions, from the log, and account for what is damaged.
 
-    The log itself is never changed: run it as often as you like. A session that is being written is only read.
+    The log itself is never changed: run it as often as you like. A session that is being written is skipped.
     Exit status 0 when nothing was lost.
     """
     with progress("recover", quiet=as_json) as report_progress:

@@ -105,7 +105,7 @@ def protect_session(
 
 
 def heal_session(folder: Path, suspects: set[str], *, dry_run: bool = False) -> list[HealedSegment]:
-    """Return damaged segments back what they were, where there is parity for it.
+    """Write a whole copy of each damaged segment to ``healed/``, where there is parity for it.
 
     Args:
         folder: the session's; nobody writes it.

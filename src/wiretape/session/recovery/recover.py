@@ -4,8 +4,9 @@ What it writes depends on the log alone, never on time or chance, and each file 
 that was killed is simply repeated, and a second run finds everything as it would write it.
 
 There are two ways. ``recover_session`` reads the whole log. ``adopt_audit`` takes what the index found when it read the
-log, so that a session can be used at once; it reports the same, but what has been damaged since is not noticed, so its
-report is not ``verified``. The index is made again where it does not say what was found; its bytes may differ.
+log, so that a session can be used at once. It reports the same, but what has been damaged since is not noticed; a
+report's ``verified`` says whether every byte was read for it. The index is made again where it does not say what was
+found; its bytes may differ.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def verify_report(session_id: str, log: LogReport, check: DeepCheck | None = Non
 
 def _write(folder: Path, report: RecoveredSession, log: LogReport, state: str) -> None:
     """Write everything that follows from a report; the caller holds ``derived_lock``."""
-    remove_reserves(folder / "log")
+    remove_reserves(folder)
     ended_ms = log.ended_ns // 1_000_000
     names = quarantine(folder, log.gaps)
     recovery = Recovery(session_id=report.session_id, log=state, report=report, quarantine=names, log_ended_at=ended_ms)
