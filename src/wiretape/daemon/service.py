@@ -16,6 +16,7 @@ from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
 from wiretape.daemon.proxy import COUNTS, Capture
+from wiretape.daemon.secrecy import Secrecy
 from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.token import ApiToken
@@ -57,6 +58,7 @@ class Service:
         self.upstream = upstream
         self.authority = load_or_create(root)
         self.library = Library(root)
+        self.secrecy = Secrecy(root)
         self.maintenance = Maintenance(root, maintenance)
         self._loop = loop
         self.api: Address | None = None

@@ -32,6 +32,8 @@ class Library:
 
     def __init__(self, root: Path) -> None:
         self.catalogue = Catalogue(root)
+        self.before: Callable[[Session], None] | None = None
+        """Called in the thread before a session answers: what goes to a model needs to know its secrets."""
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._lock = asyncio.Lock()
 
@@ -73,17 +75,26 @@ class Library:
     ) -> QueryPage:
         """Return one page of the exchanges that ``wanted`` takes."""
         session = await self.session(ref)
-        return await asyncio.to_thread(session.query, wanted, sort=sort, limit=limit, cursor=cursor, offset=offset)
+        return await self._asked(
+            session, lambda asked: asked.query(wanted, sort=sort, limit=limit, cursor=cursor, offset=offset)
+        )
 
     async def exchange(self, ref: str, seq: int, *, max_body: int) -> ExchangeDetail:
         """Return one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
         session = await self.session(ref)
-        return await asyncio.to_thread(session.exchange, seq, bodies=max_body > 0, max_body=max_body)
+        return await self._asked(session, lambda asked: asked.exchange(seq, bodies=max_body > 0, max_body=max_body))
 
     async def ask(self, ref: str, question: Callable[[Session], T]) -> T:
         """Return what a function of the session layer answers about one session; it runs in a thread."""
-        session = await self.session(ref)
-        return await asyncio.to_thread(question, session)
+        return await self._asked(await self.session(ref), question)
+
+    async def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
+        def answer() -> T:
+            if self.before is not None:
+                self.before(session)
+            return question(session)
+
+        return await asyncio.to_thread(answer)
 
     async def verify(self, ref: str, progress: Progress | None = None) -> VerifyReport:
         """Check one session's log, reading only."""

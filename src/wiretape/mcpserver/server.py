@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
 from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult
+from pydantic import AnyUrl
 
 from wiretape import __version__
 from wiretape.daemon.service import Service
 from wiretape.errors import UsageError
+from wiretape.mcpserver.boundary import Boundary
 from wiretape.mcpserver.tool import Spec, build, failure
 from wiretape.mcpserver.tools import ALL, TOOLSETS
 from wiretape.settings import McpSettings
@@ -56,7 +60,13 @@ def chosen(settings: McpSettings) -> list[Spec]:
 
 
 class WiretapeServer(MCPServer[dict[str, object]]):
-    """The SDK's server, which names the tools there are when one is called that is not."""
+    """The SDK's server, which names the tools there are when one is called that is not.
+
+    Attributes:
+        boundary: what resources pass on their way out; the tools have it themselves.
+    """
+
+    boundary: Boundary | None = None
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[dict[str, object], Any] | None = None
@@ -68,6 +78,20 @@ class WiretapeServer(MCPServer[dict[str, object]]):
             return failure({"code": "unknown-tool", "message": message, "hint": f"there are {known}"})
         return await super().call_tool(name, arguments, context)
 
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Context[dict[str, object], Any] | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        """Read a resource; secrets stay here."""
+        contents = await super().read_resource(uri, context)
+        if self.boundary is None or isinstance(contents, InputRequiredResult):
+            return contents
+        return [
+            dataclasses.replace(one, content=await self.boundary.text(one.content))
+            if isinstance(one.content, str)
+            else one
+            for one in contents
+        ]
+
 
 def make_server(service: Service, settings: McpSettings = McpSettings()) -> WiretapeServer:  # noqa: B008  it is frozen
     """Make an MCP server that speaks for a daemon.
@@ -75,7 +99,9 @@ def make_server(service: Service, settings: McpSettings = McpSettings()) -> Wire
     Raises:
         UsageError: there is no such toolset.
     """
-    return WiretapeServer(
+    if not settings.reveal:
+        service.library.before = service.secrecy.learn
+    server = WiretapeServer(
         "wiretape",
         title="wiretape",
         version=__version__,
@@ -83,3 +109,5 @@ def make_server(service: Service, settings: McpSettings = McpSettings()) -> Wire
         tools=[build(spec, service, settings) for spec in chosen(settings)],
         subscriptions=False,
     )
+    server.boundary = Boundary(service, settings)
+    return server

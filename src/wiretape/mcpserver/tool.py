@@ -23,6 +23,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from wiretape.daemon.service import Service
 from wiretape.errors import WiretapeError
+from wiretape.mcpserver.boundary import Boundary
 from wiretape.mcpserver.schema import input_schema, output_schema
 from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED, Veil
@@ -94,7 +95,7 @@ class Call:
     def __init__(self, service: Service, settings: McpSettings, context: Context[Any, Any]) -> None:
         self.service = service
         self.settings = settings
-        self.veil: Veil = UNVEILED
+        self.veil: Veil = UNVEILED if settings.reveal else service.secrecy.veil
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._next_report = 0.0
@@ -133,12 +134,14 @@ class WiretapeTool(Tool):
             values = self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
             return failure(_argument_error(self.name, error, self.parameters))
+        boundary = Boundary(self.service, self.settings)
         call = Call(self.service, self.settings, context)
         try:
-            value = await self.fn(call, **values)
+            value = await self.fn(call, **await boundary.incoming(values))
             await call.reported()
         except WiretapeError as error:
-            return failure({"code": error.code, "message": error.message, "hint": _hint(error)})
+            said = {"code": error.code, "message": error.message, "hint": _hint(error)}
+            return failure(await boundary.outgoing(said))
         except MCPError:
             raise
         except Exception:
@@ -150,7 +153,7 @@ class WiretapeTool(Tool):
                     "hint": "the daemon's messages have the cause; proxy_status says whether recording goes on",
                 }
             )
-        return _success(value)
+        return _success(await boundary.outgoing(to_json(value)))
 
 
 def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
@@ -188,8 +191,7 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _success(value: Any) -> CallToolResult:
-    fields = to_json(value)
+def _success(fields: dict[str, Any]) -> CallToolResult:
     answer = {"status": fields.pop("status", "success"), **fields}
     return CallToolResult(
         content=[TextContent(type="text", text=compact(answer))],

@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+")
 _USERINFO: Final = r"[a-z][a-z0-9+.\-]*://[^/\s:@\"'<>]*:[^/\s@\"'<>]+@"
 _PEM: Final = "-----BEGIN [A-Z ]*PRIVATE KEY-----"
 _PEM_END: Final = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
-_CARD: Final = r"[3-6][0-9]{3}[ \-]?[0-9]{4,6}[ \-]?[0-9]{4,5}(?:[ \-]?[0-9]{3,4})?"
+_CARD: Final = r"[3-6][0-9]{3}[ \-]?(?:[0-9]{4}[ \-]?[0-9]{4}[ \-]?[0-9]{4}|[0-9]{6}[ \-]?[0-9]{4,5})"
 _ADDRESS: Final = r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+"
 
 
@@ -74,6 +74,10 @@ def in_text(text: str) -> list[Found]:
     at = 0
     while (match := everything.search(data, at)) is not None:
         start, end = match.span()
+        shown = _HANDLE.match(view, start - 2) if view.startswith("{{", start - 2) else None
+        if shown is not None:
+            at = shown.end()
+            continue
         one = _one(view, start, end)
         if one is not None:
             found.append(one)

@@ -68,7 +68,7 @@ class Masking:
             if isinstance(named, str) and isinstance(value.get("value"), str):
                 value = {**value, "value": self._by_name(value["value"], named, depth)}
             return {key: self._by_name(one, key, depth + 1) for key, one in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             if 2 <= len(value) <= _PAIR and isinstance(value[0], str) and _names(value[0]):
                 of = value[0].rpartition("/")[2].rpartition(".")[2]
                 return [value[0], *(self._by_name(one, of, depth + 1) for one in value[1:])]
@@ -89,7 +89,7 @@ def _each_string(value: Any, hide: Callable[[str], str], depth: int) -> Any:
         return value
     if isinstance(value, dict):
         return {hide(key): _each_string(one, hide, depth + 1) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_each_string(one, hide, depth + 1) for one in value]
     return value
 

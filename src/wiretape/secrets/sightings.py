@@ -163,7 +163,7 @@ def _leaves(value: Any) -> Iterator[tuple[str, str, str]]:
         elif isinstance(one, dict):
             left.extend((key, item, f"{pointer}/{_escaped(key)}") for key, item in reversed(one.items()))
         elif isinstance(one, list):
-            left.extend((name, item, f"{pointer}/{at}") for at, item in zip(range(len(one) - 1, -1, -1), reversed(one)))
+            left.extend((name, one[at], f"{pointer}/{at}") for at in range(len(one) - 1, -1, -1))
 
 
 def _escaped(name: str) -> str:
