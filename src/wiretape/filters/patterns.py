@@ -1,0 +1,122 @@
+"""Texts to look for: regular expressions of RE2, in linear time whatever they are, and literal texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+Kind = Literal["regex", "contains", "equals"]
+
+_MAX_MEMORY: Final = 8 * 1024 * 1024
+"""Bytes that one compiled expression may take; RE2 refuses one that needs more."""
+_META: Final = frozenset("\\^$.|?*+()[]{}")
+_LITERAL_ESCAPES: Final = frozenset("\\^$.|?*+()[]{}-/:=&%#@!,;<>\"'_~` ")
+_NOTHING_OPEN: Final = frozenset("|([{?*")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A text or a regular expression; unanchored unless it ``equals``, and upper or lower case is the same.
+
+    Attributes:
+        text: as it was given.
+        kind: what it is.
+    """
+
+    text: str
+    kind: Kind = "regex"
+
+    def in_text(self, text: str, *, lines: bool = False) -> bool:
+        """Return whether ``text`` has it; ``lines`` lets ``^`` and ``$`` stand at lines, too."""
+        return _compiled(self, "lines" if lines else "text").search(text) is not None
+
+    def in_bytes(self, data: bytes) -> bool:
+        """Return whether ``data`` has it; a dot stands for any byte."""
+        return _compiled(self, "bytes").search(data) is not None
+
+    @property
+    def needle(self) -> str:
+        """A text that stands in everything that matches, in its case or another; empty where none is known."""
+        return self.text if self.kind != "regex" else _needle(self.text)
+
+
+class PatternError(Exception):
+    """A regular expression that RE2 does not take; the text says why, in words."""
+
+
+def compile_pattern(pattern: Pattern) -> None:
+    """Compile a pattern, so that what is wrong with it is found where it is written.
+
+    Raises:
+        PatternError: it is no regular expression, or too large a one.
+    """
+    for form in ("text", "lines", "bytes"):
+        _compiled(pattern, form)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: Pattern, form: str) -> Any:
+    import re2  # noqa: PLC0415 - 5 ms, and most commands filter nothing
+
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = _MAX_MEMORY
+    source = pattern.text if pattern.kind == "regex" else re2.escape(pattern.text)
+    if pattern.kind == "equals":
+        source = rf"\A(?:{source})\z"
+    if form == "lines":
+        source = "(?m)" + source
+    elif form == "bytes":
+        options.dot_nl = True
+        if source.isascii():
+            # Each byte a character: what is no UTF-8 is searched as well.
+            options.encoding = re2.Options.Encoding.LATIN1
+    try:
+        return re2.compile(source.encode() if form == "bytes" else source, options)
+    except re2.error as error:
+        raise PatternError(_reason(pattern.text, error)) from None
+
+
+def _reason(text: str, error: Exception) -> str:
+    detail = error.args[0] if error.args else ""
+    said = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+    if re.search(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=", text):
+        return "back-references are not supported: regular expressions are RE2's, so that none can take for ever"
+    if re.search(r"\(\?<?[=!]", text):
+        return "look-around is not supported: regular expressions are RE2's, so that none can take for ever"
+    if "too large" in said:
+        return "the regular expression is too large when its repetitions are written out"
+    return f"no regular expression: {said[:200]}"
+
+
+def _needle(regex: str) -> str:
+    """Return the longest run of plain characters that every match has; empty where it is not plain to see."""
+    runs, at = [""], 0
+    while at < len(regex):
+        char = regex[at]
+        if char == "\\":
+            escaped = regex[at + 1 : at + 2]
+            at += 1
+            if escaped and escaped in _LITERAL_ESCAPES:
+                runs[-1] += escaped
+            elif escaped in {"d", "D", "w", "W", "s", "S", "b", "B", "A", "z"} and escaped:
+                runs.append("")
+            else:
+                return ""
+        elif char in _NOTHING_OPEN:
+            if char in "?*" and at:
+                # What stands before is not always there.
+                runs[-1] = runs[-1][:-1]
+                runs.append("")
+            else:
+                return ""
+        elif char in _META:
+            runs.append("")
+        else:
+            runs[-1] += char
+        at += 1
+    return max(runs, key=len)

@@ -1,0 +1,91 @@
+"""Exchanges in memory for the tests of filters: the port's other implementation beside the recorded one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from wiretape.filters.exchange import Side, Verdict
+
+
+@dataclass(frozen=True)
+class Text:
+    """A body in memory."""
+
+    data: bytes
+    missing: bool = False
+
+    def forms(self) -> Iterator[bytes]:
+        """Yield the body."""
+        yield self.data
+
+    def whole(self, most: int) -> bytes | None:
+        """Return the body unless a part is missing."""
+        return None if self.missing or len(self.data) > most else self.data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """An exchange in memory; its request is POST http://address:22/path of mitmproxy's tests."""
+
+    seq: int = 7
+    timestamp: int = 1_800_000_000_000
+    method: str = "GET"
+    host: str = "address"
+    url: str = "http://address:22/path"
+    status: int | None = None
+    state: str = "complete"
+    damaged: bool = False
+    failure: str | None = None
+    milliseconds: float | None = 12.5
+    source: str = "explicit"
+    request_headers: tuple[tuple[str, str], ...] = (("header", "qvalue"), ("content-length", "7"))
+    response_headers: tuple[tuple[str, str], ...] = (("header-response", "svalue"), ("content-length", "7"))
+    request: bytes = b"content"
+    response: bytes = b"message"
+    cut: bool = False
+    says: Verdict = False
+
+    @property
+    def response_type(self) -> str | None:
+        """The response's Content-Type."""
+        if self.status is None:
+            return None
+        return next((value for name, value in self.response_headers if name.lower() == "content-type"), None)
+
+    def size(self, side: Side) -> int:
+        """Return a body's size."""
+        return len(self.request if side == "request" else self._answer())
+
+    def _answer(self) -> bytes:
+        return b"" if self.status is None else self.response
+
+    def header_lines(self, side: Side) -> str | None:
+        """Return the fields, a line each."""
+        if side == "response" and self.status is None:
+            return ""
+        fields = self.request_headers if side == "request" else self.response_headers
+        return "\n".join(f"{name}: {value}" for name, value in fields)
+
+    def body(self, side: Side) -> Text:
+        """Return a body."""
+        return Text(self.request if side == "request" else self._answer(), self.cut)
+
+    def address(self, end: Literal["client", "server"]) -> str | None:
+        """Return the address of an end."""
+        return "127.0.0.1:22" if end == "client" else "address:22"
+
+    def says_error(self) -> Verdict:
+        """Return what the test says."""
+        return self.says
+
+
+def request(**changes: object) -> Flow:
+    """Make a request without a response."""
+    return Flow(**changes)  # type: ignore[arg-type]
+
+
+def response(**changes: object) -> Flow:
+    """Make a request with its response."""
+    return Flow(**{"status": 200, **changes})  # type: ignore[arg-type]
