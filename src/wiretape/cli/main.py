@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "Say what the daemon is doing.",
     "stop": "End the daemon cleanly.",
     "sessions": "List the sessions.",
+    "show": "Show what is in a session: endpoints, errors, slowest.",
     "query": "List exchanges of a session, filtered.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "cat": "Write every exchange as a line of JSON, for jq.",

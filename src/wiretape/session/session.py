@@ -75,6 +75,11 @@ class Session:
         """Let go of the index."""
         self._index.close()
 
+    @property
+    def index(self) -> Index:
+        """The session's index, for answers that are read from its tables; ``follow`` brings it up to date."""
+        return self._index
+
     # -- state --------------------------------------------------------------------------------------------------
 
     def writer(self) -> dict[str, Any] | None:

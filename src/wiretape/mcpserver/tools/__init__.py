@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import lifecycle, sessions, traffic
+from wiretape.mcpserver.tools import lifecycle, sessions, traffic, understanding
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -21,6 +21,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         lifecycle.proxy_status,
         sessions.proxy_session_start,
         sessions.proxy_list_sessions,
+        understanding.proxy_session_overview,
         traffic.proxy_list_traffic,
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,

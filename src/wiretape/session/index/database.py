@@ -271,6 +271,9 @@ def connect(path: Path | None) -> sqlite3.Connection:
             db.execute("PRAGMA journal_mode = WAL")
             # WAL with NORMAL cannot be corrupted by a power cut; the last transactions may be gone and are read again.
             db.execute("PRAGMA synchronous = NORMAL")
+        else:
+            # The disk is full or cannot be written: what a transaction would roll back to is kept in memory instead.
+            db.execute("PRAGMA journal_mode = MEMORY")
         db.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         db.close()

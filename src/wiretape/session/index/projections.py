@@ -6,8 +6,9 @@ from typing import Final
 
 from wiretape.session.index.audits import AuditProjection
 from wiretape.session.index.connections import Connections
+from wiretape.session.index.endpoints import Endpoints
 from wiretape.session.index.exchanges import Exchanges
 from wiretape.session.index.projection import Projection
 from wiretape.session.index.refusals import Refusals
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections(), Refusals())
+PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections(), Refusals(), Endpoints())

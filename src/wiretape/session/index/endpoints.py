@@ -1,0 +1,487 @@
+"""The projection ``endpoints``: what each exchange asked for, and counts by that, kept while the log is read.
+
+An overview of a million exchanges is read from these counts. Bodies are looked at only in answers that may say that
+something went wrong, and in requests to paths that serve many operations.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from wiretape.heads import field_values, fields, start_line
+from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, ResponseBegun
+from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
+from wiretape.log.report import LogReport
+from wiretape.model import Gap
+from wiretape.session.content import ContentError, content_codings, decode
+from wiretape.session.index.projection import Item, Segment
+from wiretape.views.operations import operation_name, serves_many, split_url, template
+from wiretape.views.problems import may_be_problem, problem_of
+
+ERRONEOUS: Final = 1 << 10
+"""In ``outcome``: the answer says that something went wrong though its status does not."""
+_STATE: Final = 11
+_STATES: Final = {EndState.COMPLETE: 0, EndState.ABORTED: 1, EndState.FAILED: 2}
+STATE_NAMES: Final = ("complete", "aborted", "failed")
+SLOWEST: Final = 10
+"""Slowest exchanges that are kept by name."""
+MOST_TEMPLATES: Final = 5_000
+"""Templates of one method and host that are told apart; of the others only the beginning of the path is kept."""
+
+_HELD: Final = 16 * 1024
+_HELD_GRAPHQL: Final = 256 * 1024
+"""Bytes of an answer's body that are held to look for what went wrong."""
+_HELD_IN_ALL: Final = 16 * 1024 * 1024
+_CODED_SUSPECT: Final = 2_048
+"""An answer of success that is coded is decoded up to this size: ``{"success":false}`` is short."""
+_MAX_WORD: Final = 200
+_MAX_MEMO: Final = 50_000
+_MS: Final = 1_000_000
+_MINUTE: Final = 60_000 * _MS
+_MAX_INTEGER: Final = 2**63 - 1
+
+_SCHEMA: Final = """
+CREATE TABLE endpoints (
+    id INTEGER PRIMARY KEY, method TEXT NOT NULL, host TEXT NOT NULL, template TEXT NOT NULL,
+    UNIQUE (method, host, template)
+);
+CREATE TABLE endpoint_of (seq INTEGER PRIMARY KEY, endpoint INTEGER NOT NULL);
+CREATE TABLE endpoint_counts (   -- of exchanges that have ended
+    endpoint INTEGER, outcome INTEGER, bucket INTEGER,
+    n INTEGER NOT NULL, bytes INTEGER NOT NULL, first_seq INTEGER NOT NULL,
+    slowest_ns INTEGER NOT NULL, slowest_seq INTEGER NOT NULL,
+    PRIMARY KEY (endpoint, outcome, bucket)
+) WITHOUT ROWID;
+CREATE TABLE endpoint_minutes (minute INTEGER PRIMARY KEY, n INTEGER NOT NULL, errors INTEGER NOT NULL);
+CREATE TABLE endpoint_slowest (seq INTEGER PRIMARY KEY, ns INTEGER NOT NULL, endpoint INTEGER NOT NULL);
+CREATE TABLE problems (          -- a row for each exchange that went wrong
+    seq INTEGER PRIMARY KEY, endpoint INTEGER NOT NULL, outcome INTEGER NOT NULL, message TEXT NOT NULL
+);
+CREATE INDEX problems_of ON problems (endpoint, outcome);
+CREATE TABLE unended (           -- exchanges whose end was not read yet
+    seq INTEGER PRIMARY KEY, endpoint INTEGER NOT NULL, wall_ns INTEGER NOT NULL, head BLOB, body BLOB, trailers BLOB,
+    request BLOB
+);
+CREATE TABLE endpoint_tops (stream INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+"""
+
+
+def bucket_of(ns: int) -> int:
+    """Return the class of a duration; classes are at most 3 % wide."""
+    if ns < 64:
+        return max(0, ns)
+    shift = ns.bit_length() - 6
+    return (shift << 5) + (ns >> shift)
+
+
+def bucket_ns(bucket: int) -> float:
+    """Return the middle of a class of durations."""
+    if bucket < 64:
+        return float(bucket)
+    shift = (bucket >> 5) - 1
+    return (((bucket & 31) | 32) + 0.5) * (1 << shift)
+
+
+def status_of(outcome: int) -> int:
+    """Return the status in an outcome, 0 for none."""
+    return outcome & (ERRONEOUS - 1)
+
+
+def state_of(outcome: int) -> str:
+    """Return the state in an outcome."""
+    return STATE_NAMES[min(outcome >> _STATE, 2)]
+
+
+def is_error(outcome: int) -> bool:
+    """Return whether an outcome counts as an error: 4xx, 5xx, failed, or an answer that says so itself."""
+    return outcome & (ERRONEOUS - 1) >= 400 or outcome & ERRONEOUS != 0 or outcome >> _STATE == 2
+
+
+class Endpoints:
+    """The projection."""
+
+    name = "endpoints"
+    version = 1
+    tables = (
+        "endpoints",
+        "endpoint_of",
+        "endpoint_counts",
+        "endpoint_minutes",
+        "endpoint_slowest",
+        "problems",
+        "unended",
+        "endpoint_tops",
+    )
+    schema = _SCHEMA
+
+    def open(self, db: sqlite3.Connection) -> EndpointSink:
+        """Begin a transaction's work."""
+        return EndpointSink(db)
+
+    def end(self, db: sqlite3.Connection, report: LogReport) -> None:
+        """Need nothing of it: what has not ended has its state in ``exchanges``."""
+
+
+class _Running:
+    """An exchange whose end was not read yet: what it asked for, and as much of its answer as may be looked at."""
+
+    __slots__ = ("body", "endpoint", "head", "request", "trailers", "wall_ns")
+
+    def __init__(self, endpoint: int, wall_ns: int) -> None:
+        self.endpoint = endpoint
+        self.wall_ns = wall_ns
+        self.head = b""
+        self.body: bytearray | None = None
+        self.trailers = b""
+        self.request = b""
+        """Host, NUL, head and as much of the body as there is, where the body is still to say what it asks for."""
+
+
+class _Names:
+    """Endpoints by what they are made of; a host's are bounded in number."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._lines: dict[tuple[str, bytes], int] = {}
+        self._ids: dict[tuple[str, str, str], int] = {}
+        self._manifold: dict[int, bool] = {0: False}
+
+    def find(self, host: str, head: bytes, body: bytes) -> int:
+        """Return the endpoint of a request with this head; ``body`` is as much as there is of its body."""
+        line = head[: head.find(b"\n")] if head[:1] != b":" else head
+        found = self._lines.get((host, line))
+        if found is not None and not (body and _may_name(body)):
+            return found
+        method, target, _ = start_line(head)
+        path, query = _split(target) if target[:1] == "/" else split_url(target)
+        name = operation_name(path, query, body)
+        endpoint = self._intern(method[:_MAX_WORD], host, template(path) + (f"#{name}" if name else ""))
+        if not name:  # else the next request with this line may ask for something else
+            if len(self._lines) >= _MAX_MEMO:
+                self._lines.clear()
+            self._lines[host, line] = endpoint
+        return endpoint
+
+    def _intern(self, method: str, host: str, made: str) -> int:
+        key = (method, host, made)
+        found = self._ids.get(key)
+        if found is None:
+            if len(self._ids) >= _MAX_MEMO:
+                self._ids.clear()
+            found = self._ids[key] = self._stored(_sound(method), _sound(host), _sound(made))
+        return found
+
+    def _stored(self, method: str, host: str, made: str) -> int:
+        db = self._db
+        row = db.execute(
+            "SELECT id FROM endpoints WHERE method = ? AND host = ? AND template = ?", (method, host, made)
+        ).fetchone()
+        if row is not None:
+            return int(row[0])
+        (count,) = db.execute("SELECT count(*) FROM endpoints WHERE method = ? AND host = ?", (method, host)).fetchone()
+        if count >= MOST_TEMPLATES and made != "/{*}":
+            beginning = "/".join(made.split("/")[:2]) if count < 2 * MOST_TEMPLATES else ""
+            coarse = f"{beginning}/{{*}}"
+            return self._stored(method, host, coarse if coarse != made else "/{*}")
+        added = db.execute("INSERT INTO endpoints (method, host, template) VALUES (?, ?, ?)", (method, host, made))
+        return int(added.lastrowid or 0)
+
+    def is_manifold(self, endpoint: int) -> bool:
+        """Return whether an endpoint's answers have statuses of success also where something went wrong."""
+        found = self._manifold.get(endpoint)
+        if found is None:
+            row = self._db.execute("SELECT template FROM endpoints WHERE id = ?", (endpoint,)).fetchone()
+            found = self._manifold[endpoint] = row is not None and ("#" in row[0] or serves_many(row[0]))
+        return found
+
+
+def _may_name(body: bytes) -> bool:
+    """Return whether a request's body may say which operation of its path it asks for."""
+    return b'"jsonrpc"' in body or b'"query"' in body or b'"operationName"' in body
+
+
+def _split(target: str) -> tuple[str, str]:
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def _sound(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+class EndpointSink:
+    """One transaction's work."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._names = _Names(db)
+        self._running: dict[int, _Running] = {}
+        self._held = 0
+        for seq, endpoint, wall_ns, head, body, trailers, request in db.execute("SELECT * FROM unended"):
+            one = self._running[seq] = _Running(endpoint, wall_ns)
+            one.head, one.trailers, one.request = head or b"", trailers or b"", request or b""
+            one.body = bytearray(body) if body is not None else None
+            self._held += len(one.body or b"")
+        self._stored = set(self._running)
+        self._tops: dict[int, int] = dict(db.execute("SELECT stream, seq FROM endpoint_tops"))
+        self._new: dict[int, int] = {}
+        self._counts: dict[tuple[int, int, int], list[int]] = {}
+        self._minutes: dict[int, list[int]] = {}
+        self._problems: list[tuple[int, int, int, str]] = []
+        self._slowest: list[tuple[int, int, int]] = [
+            (ns, seq, endpoint) for seq, ns, endpoint in db.execute("SELECT seq, ns, endpoint FROM endpoint_slowest")
+        ]
+        self._bar = min((one[0] for one in self._slowest), default=0) if len(self._slowest) >= SLOWEST else -1
+        self._stream = 0
+
+    # -- frames -------------------------------------------------------------------------------------------------
+
+    def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:
+        """Do nothing: each exchange stands for itself."""
+
+    def reached(self, segment: Segment, position: int) -> None:
+        """Do nothing: the follower keeps the place."""
+
+    def take(self, segment: Segment, items: Sequence[Item]) -> None:
+        """Take frames of one segment, in their order."""
+        self._stream = segment.placed.stream
+        running = self._running
+        for item, record in items:
+            if isinstance(item, Damage):
+                continue
+            if record.__class__ is Opened:
+                self._opened(item, record)
+            elif record.__class__ is Done:
+                self._done(item, record)
+            elif record.__class__ is ResponseBegun:
+                self._head(item, record)
+            elif record.__class__ is BodyChunk:
+                self._body(item, record)
+            elif item.kind == FrameType.TRAILERS:
+                one = running.get(item.seq) or self._unopened(item.seq)
+                if one is not None and item.flags & Flag.RESPONSE:
+                    one.trailers = item.payload[item.head_length :][:_HELD]
+            elif item.kind in _OTHERS and 0 < item.seq < IMPOSSIBLE_FROM:
+                self._unopened(item.seq)
+
+    def _is_known(self, seq: int) -> bool:
+        """Return whether there was a frame of this exchange before."""
+        if seq in self._running or seq in self._new:
+            return True
+        if seq > self._tops.get(self._stream, 0):
+            return False
+        return self._db.execute("SELECT 1 FROM endpoint_of WHERE seq = ?", (seq,)).fetchone() is not None
+
+    def _start(self, seq: int, endpoint: int, wall_ns: int) -> _Running:
+        self._new[seq] = endpoint
+        if seq > self._tops.get(self._stream, 0):
+            self._tops[self._stream] = seq
+        one = self._running[seq] = _Running(endpoint, wall_ns)
+        return one
+
+    def _unopened(self, seq: int) -> _Running | None:
+        """Return an exchange of which a frame came, unless it has ended; one whose beginning is lost begins here."""
+        found = self._running.get(seq)
+        if found is not None or self._is_known(seq):
+            return found
+        return self._start(seq, 0, 0)
+
+    def _opened(self, frame: Frame, record: Opened) -> None:
+        seq = frame.seq
+        begin = frame.head_length
+        end = begin + record.head_size
+        if self._is_known(seq):
+            one = self._running.get(seq)
+            if one is None or one.endpoint:
+                return  # written once more after a failed sync (P9)
+        payload = frame.payload
+        endpoint = self._names.find(record.host[:_MAX_WORD].lower(), payload[begin:end], payload[end:])
+        if seq in self._running:  # another frame of it stood before, in a segment that was read before
+            self._running[seq].endpoint, self._running[seq].wall_ns = endpoint, record.wall_ns
+            self._new[seq] = endpoint
+            return
+        one = self._start(seq, endpoint, record.wall_ns)
+        if not frame.flags & Flag.REQUEST_COMPLETE and self._names.is_manifold(endpoint):
+            one.request = record.host[:_MAX_WORD].lower().encode("utf-8", "replace") + b"\0" + payload[begin:][:_HELD]
+
+    def _body(self, frame: Frame, record: BodyChunk) -> None:
+        one = self._running.get(frame.seq) or self._unopened(frame.seq)
+        if one is None:
+            return
+        if frame.kind == FrameType.RESPONSE_BODY:
+            if one.body is not None:
+                self._hold(one, frame.payload[frame.head_length :], record.position)
+        elif one.request:
+            host, _, request = (one.request + frame.payload[frame.head_length :][:_HELD]).partition(b"\0")
+            head, _, body = request.partition(b"\r\n\r\n")
+            one.endpoint = self._new[frame.seq] = self._names.find(host.decode("utf-8", "replace"), head + b"\n", body)
+            one.request = one.request + frame.payload[frame.head_length :] if len(one.request) < _HELD else b""
+
+    def _head(self, frame: Frame, record: ResponseBegun) -> None:
+        one = self._running.get(frame.seq) or self._unopened(frame.seq)
+        if one is None or frame.flags & Flag.INTERIM:
+            return
+        begin = frame.head_length
+        end = begin + record.head_size
+        head = frame.payload[begin:end]
+        if record.status >= 400 or self._names.is_manifold(one.endpoint) or b"json" in head or b"grpc" in head:
+            one.head, one.body = head[:_HELD], bytearray()
+            self._hold(one, frame.payload[end:], 0)
+
+    def _hold(self, one: _Running, data: bytes, position: int) -> None:
+        """Keep the beginning of a body, as far as it came in order and there is room."""
+        body = one.body
+        if body is None or len(body) != position:
+            return
+        most = _HELD_GRAPHQL if self._names.is_manifold(one.endpoint) else _HELD
+        room = min(most - len(body), _HELD_IN_ALL - self._held)
+        if room > 0:
+            body += data[:room]
+            self._held += min(room, len(data))
+
+    def _done(self, frame: Frame, record: Done) -> None:
+        seq = frame.seq
+        one = self._running.pop(seq, None)
+        if one is None:
+            if self._is_known(seq):
+                return  # the same end once more
+            one = self._start(seq, 0, 0)
+            del self._running[seq]
+        elif one.body:
+            self._held -= len(one.body)
+        head, body = one.head, bytes(one.body or b"")
+        if frame.flags & Flag.HAS_RESPONSE:
+            end = frame.head_length + record.head_size
+            head, body = frame.payload[frame.head_length : end], frame.payload[end:]
+        status = record.status if 0 < record.status < ERRONEOUS else 0
+        outcome = status | _STATES.get(record.state, 2) << _STATE  # type: ignore[call-overload]
+        message = ""
+        if status >= 400 or outcome >> _STATE == 2:
+            message = _message(status, head, body, one.trailers) or record.error or record.error_code
+        elif head and status != 304:
+            found = self._suspected(one, status, head, body)
+            if found is not None:
+                outcome |= ERRONEOUS
+                message = found
+        ns = min(max(record.elapsed_ns, 0), _MAX_INTEGER)
+        self._count(seq, one, outcome, ns, record.response_size)
+        if is_error(outcome):
+            self._problems.append((seq, one.endpoint, outcome, _sound(message[:300])))
+
+    def _suspected(self, one: _Running, status: int, head: bytes, body: bytes) -> str | None:
+        """Return what an answer of success says that went wrong; None where it says nothing of the kind."""
+        if b"grpc" in head or self._names.is_manifold(one.endpoint):
+            return _message(status, head, body, one.trailers)
+        if b"json" not in head:
+            return None
+        coded = b"ontent-" in head and b"ncoding:" in head.lower()
+        if coded and len(body) <= _CODED_SUSPECT:
+            body = _decoded(head, body)
+        if may_be_problem(body):
+            return _message(status, head, body, one.trailers, decoded=coded)
+        return None
+
+    def _count(self, seq: int, one: _Running, outcome: int, ns: int, size: int) -> None:
+        key = (one.endpoint, outcome, bucket_of(ns))
+        found = self._counts.get(key)
+        if found is None:
+            self._counts[key] = [1, min(size, _MAX_INTEGER), seq, ns, seq]
+        else:
+            found[0] += 1
+            found[1] += size
+            if ns > found[3]:
+                found[3], found[4] = ns, seq
+        minute = one.wall_ns // _MINUTE
+        counted = self._minutes.get(minute)
+        if counted is None:
+            counted = self._minutes[minute] = [0, 0]
+        counted[0] += 1
+        counted[1] += is_error(outcome)
+        if ns > self._bar:
+            self._slowest.append((ns, seq, one.endpoint))
+            if len(self._slowest) > SLOWEST:
+                self._slowest.sort(key=lambda one: (-one[0], one[1]))
+                self._slowest.pop()
+                self._bar = self._slowest[-1][0]
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Put everything into the database."""
+        db = self._db
+        db.executemany("INSERT OR REPLACE INTO endpoint_of VALUES (?, ?)", sorted(self._new.items()))
+        db.executemany(
+            "INSERT INTO endpoint_counts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " n = n + excluded.n, bytes = min(bytes + excluded.bytes, 4611686018427387904),"
+            " first_seq = min(first_seq, excluded.first_seq),"
+            " slowest_seq = iif(excluded.slowest_ns > slowest_ns, excluded.slowest_seq, slowest_seq),"
+            " slowest_ns = max(slowest_ns, excluded.slowest_ns)",
+            [(*key, one[0], min(one[1], 2**62), *one[2:]) for key, one in sorted(self._counts.items())],
+        )
+        db.executemany(
+            "INSERT INTO endpoint_minutes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " n = n + excluded.n, errors = errors + excluded.errors",
+            [(minute, *counted) for minute, counted in self._minutes.items()],
+        )
+        db.executemany("INSERT OR REPLACE INTO problems VALUES (?, ?, ?, ?)", self._problems)
+        db.execute("DELETE FROM endpoint_slowest")
+        db.executemany(
+            "INSERT INTO endpoint_slowest VALUES (?, ?, ?)",
+            [(seq, ns, endpoint) for ns, seq, endpoint in self._slowest],
+        )
+        db.executemany(
+            "DELETE FROM unended WHERE seq = ?", [(seq,) for seq in self._stored if seq not in self._running]
+        )
+        db.executemany(
+            "INSERT OR REPLACE INTO unended VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (seq, one.endpoint, _int(one.wall_ns), one.head, one.body, one.trailers, one.request)
+                for seq, one in self._running.items()
+            ],
+        )
+        db.executemany("INSERT OR REPLACE INTO endpoint_tops VALUES (?, ?)", self._tops.items())
+
+
+def _int(value: int) -> int:
+    return min(max(value, 0), _MAX_INTEGER)
+
+
+_OTHERS: Final = frozenset(
+    {
+        FrameType.OPENED,
+        FrameType.DONE,
+        FrameType.REQUEST_BODY,
+        FrameType.RESPONSE_BODY,
+        FrameType.RESPONSE_HEAD,
+        FrameType.MESSAGE,
+        FrameType.SENT,
+    }
+)
+"""Kinds of frames that say that there was an exchange, also where their records mean nothing."""
+
+
+def _message(status: int, head: bytes, body: bytes, trailers: bytes, *, decoded: bool = False) -> str | None:
+    """Return in one line what an answer says that went wrong."""
+    headers = fields(head)
+    if not decoded and b"ncoding" in head:
+        body = _decoded(head, bytes(body))
+    if trailers:
+        headers = [*headers, *fields(trailers, skip_first=False)]
+    found = problem_of(status, headers, bytes(body))
+    return None if found is None else found.message()
+
+
+def _decoded(head: bytes, body: bytes) -> bytes:
+    """Return a body without its content codings, as far as it decodes and is looked at."""
+    codings = content_codings(field_values(fields(head), "content-encoding"))
+    if not codings:
+        return body
+    pieces = bytearray()
+    try:
+        for piece in decode([body], codings, limit=_HELD_GRAPHQL):
+            pieces += piece
+    except ContentError:
+        pass  # it was cut here, or is broken: its beginning is enough
+    return bytes(pieces)
