@@ -94,6 +94,7 @@ class Audit(msgspec.Struct, array_like=True):
         found: the damage.
         losses: what the recorders say they could not write.
         begun_ns, ended_ns: the first and the last time that stands in finished segments; 0 for none.
+        waiting: exchanges whose end is waited for, of all streams.
         facts: the EVENT that describes the session, its record as it is encoded, and its place.
     """
 
@@ -105,6 +106,7 @@ class Audit(msgspec.Struct, array_like=True):
     begun_ns: int = 0
     ended_ns: int = 0
     facts: tuple[bytes, Place] | None = None
+    waiting: int = 0
 
     def __post_init__(self) -> None:
         for reading in self.streams.values():
@@ -134,7 +136,10 @@ class Audit(msgspec.Struct, array_like=True):
 
         It is, unless a bound was reached: what was met first is listed then, and the rest counted.
         """
-        return len(self.streams) <= 1 or not (self.found.used_up or self.room.used_up or self.losses.used_up)
+        if len(self.streams) <= 1:
+            return True
+        gave_up = any(reading.sequence.gave_up for reading in self.streams.values())
+        return not (gave_up or self.found.used_up or self.room.used_up or self.losses.used_up)
 
     def last(self, stream: int) -> int:
         """Return the number of the segment that was begun last in a stream, 0 for none."""
@@ -163,7 +168,9 @@ class Audit(msgspec.Struct, array_like=True):
             cut_short = Gap(segment=reading.name, offset=reading.end, length=0, reason=reason)
             cause = self.found.add_gap(cut_short, (segment.stream, reading.number))
             self.found.provisional.add(cause)
+        before = len(sequence.unfinished)
         sequence.begin_segment(segment.head, cause)
+        self.waiting += len(sequence.unfinished) - before
         reading.enter(segment.number, segment.ref.name)
 
     def _leave(self, stream: int, reading: Reading) -> None:
@@ -179,6 +186,8 @@ class Audit(msgspec.Struct, array_like=True):
         # Plain integers: this loop sees every frame, and looking up an enum member costs more than its other work.
         opened, done, of_an_exchange = int(FrameType.OPENED), int(FrameType.DONE), _OF_AN_EXCHANGE
         timed: Frame | None = None
+        before = len(sequence.unfinished)
+        sequence.leave_room_for(self.waiting - before)
         for item in items:
             if isinstance(item, Damage):
                 self._take_damage(item, stream, reading)
@@ -199,6 +208,7 @@ class Audit(msgspec.Struct, array_like=True):
                 sequence.see(item.seq)
             else:
                 self._take_other(item, stream, reading)
+        self.waiting += len(sequence.unfinished) - before
         if timed is not None and reading.seal is None:
             reading.ended_ns = min(_LATEST, int.from_bytes(timed.payload[2:10], "big"))
 

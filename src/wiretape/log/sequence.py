@@ -39,7 +39,6 @@ _start = itemgetter(0)
 class Room(msgspec.Struct, array_like=True):
     """How much more the sequences of one log may hold, all together."""
 
-    unfinished: int = msgspec.field(default_factory=lambda: UNFINISHED)
     interrupted: int = msgspec.field(default_factory=lambda: INTERRUPTED)
     ranges: int = msgspec.field(default_factory=lambda: RANGES)
     touched: int = msgspec.field(default_factory=lambda: TOUCHED)
@@ -47,7 +46,7 @@ class Room(msgspec.Struct, array_like=True):
     @property
     def used_up(self) -> bool:
         """Whether there is no room left of one kind."""
-        return min(self.unfinished, self.interrupted, self.ranges, self.touched) <= 0
+        return min(self.interrupted, self.ranges, self.touched) <= 0
 
 
 class MissingRanges(msgspec.Struct, array_like=True):
@@ -121,7 +120,9 @@ class StreamSequence(msgspec.Struct, array_like=True):
         done: those whose end was seen.
         unfinished: opened in the run that is being read and not done; the value tells how many unexplained damages
             had been met when it was opened.
+        most: how many those may be.
         interrupted: opened in a run that is over and not done.
+        gave_up: some of those were no longer waited for, for want of room.
         unlisted: further exchanges that were opened and for whose end there was no room to wait.
         touched: (seq, cause) of exchanges that lack their request or their end because of damage.
         unexplained: the gaps of which nobody knows whose frames they took.
@@ -138,8 +139,10 @@ class StreamSequence(msgspec.Struct, array_like=True):
     known: int = 0
     done: int = 0
     unfinished: dict[int, int] = msgspec.field(default_factory=dict)
+    most: int = msgspec.field(default_factory=lambda: UNFINISHED)
     interrupted: set[int] = msgspec.field(default_factory=set)
     unlisted: int = 0
+    gave_up: bool = False
     touched: list[tuple[int, int]] = msgspec.field(default_factory=list)
     unexplained: list[int] = msgspec.field(default_factory=list)
     cause: int = NO_CAUSE
@@ -157,6 +160,10 @@ class StreamSequence(msgspec.Struct, array_like=True):
     def share(self, room: Room) -> None:
         """Take ``room`` for the one that is shared, after decoding."""
         self.room = self.missing.room = room
+
+    def leave_room_for(self, others: int) -> None:
+        """Wait for so many ends at once that, with those that other streams wait for, the bound is kept."""
+        self.most = max(0, UNFINISHED - others)
 
     def knows(self, seq: int) -> bool:
         """Return whether a frame of this exchange was seen."""
@@ -217,7 +224,6 @@ class StreamSequence(msgspec.Struct, array_like=True):
             self._touch(seq, cause)
         for seq in self.unfinished:
             self._interrupt(seq)
-        self.room.unfinished += len(self.unfinished)
         self.unfinished.clear()
 
     def _interrupt(self, seq: int) -> None:
@@ -229,24 +235,16 @@ class StreamSequence(msgspec.Struct, array_like=True):
 
     def _wait_for(self, seq: int) -> None:
         """Wait for an exchange's end, and no longer for that of the oldest, if there is no room for more."""
-        if self.room.unfinished <= 0:
+        if len(self.unfinished) >= self.most:
+            self.gave_up = True
             oldest = list(islice(self.unfinished, len(self.unfinished) // 8 + 1))
             for old in oldest:
                 del self.unfinished[old]
                 self._interrupt(old)
-            self.room.unfinished += len(oldest)
-        if self.room.unfinished <= 0:  # other streams have it all
+        if len(self.unfinished) >= self.most:  # other streams have it all
             self._interrupt(seq)
             return
-        self.room.unfinished -= 1
         self.unfinished[seq] = len(self.unexplained)
-
-    def _end(self, seq: int) -> bool:
-        """Wait no longer for an exchange's end; return whether it was waited for."""
-        if self.unfinished.pop(seq, None) is None:
-            return False
-        self.room.unfinished += 1
-        return True
 
     def _touch(self, seq: int, cause: int) -> None:
         if self.room.touched > 0:
@@ -266,15 +264,21 @@ class StreamSequence(msgspec.Struct, array_like=True):
 
     def open(self, seq: int) -> None:
         """Take an OPENED frame."""
-        if seq >= self.expected:
-            if seq > self.expected:
+        expected = self.expected
+        if seq >= expected:
+            if seq > expected:
                 self._advance(seq)
             self.expected = seq + self.step
-            self.cause = NO_CAUSE
+            if self.cause != NO_CAUSE:
+                self.cause = NO_CAUSE
         elif self.missing.fill(seq) is None:
             return  # a copy
         self.known += 1
-        self._wait_for(seq)
+        unfinished = self.unfinished
+        if len(unfinished) < self.most:
+            unfinished[seq] = len(self.unexplained)
+        else:
+            self._wait_for(seq)
 
     def see(self, seq: int) -> None:
         """Take any other frame of an exchange; without its OPENED, the damage before it took that one."""
@@ -296,9 +300,10 @@ class StreamSequence(msgspec.Struct, array_like=True):
 
     def finish(self, seq: int) -> None:
         """Take a DONE frame."""
-        if not self._end(seq):
+        unfinished = self.unfinished
+        if unfinished.pop(seq, None) is None:
             self.see(seq)
-            if not self._end(seq):
+            if unfinished.pop(seq, None) is None:
                 if seq not in self.interrupted:
                     return
                 self.interrupted.discard(seq)
@@ -322,7 +327,7 @@ class StreamSequence(msgspec.Struct, array_like=True):
                 self.missing.add(seq, seq + 1, self.step, gap)
                 self.expected = seq + self.step
                 self.cause = NO_CAUSE
-            elif kind == FrameType.DONE and self._end(seq):
+            elif kind == FrameType.DONE and self.unfinished.pop(seq, None) is not None:
                 self._interrupt(seq)  # it ended; how, nobody knows any more
 
     def _advance(self, seq: int) -> None:

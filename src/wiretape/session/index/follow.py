@@ -16,16 +16,15 @@ from typing import Any, Final
 
 import msgspec
 
-from wiretape.errors import DamagedError
-from wiretape.log.format import RECORDS, SegmentHead
+from wiretape.log.format import SegmentHead
 from wiretape.log.inventory import Inventory, Placed
-from wiretape.log.items import IMPOSSIBLE_FROM, OF_AN_EXCHANGE, Damage, Frame, sound_record
+from wiretape.log.items import Damage, Frame, decode_all
 from wiretape.log.locks import writer_alive
 from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.log.store import fingerprint, list_segments, stream_locks
 from wiretape.log.verify import settled, written_streams
 from wiretape.session.index.audits import read_audit
-from wiretape.session.index.projection import Item, Projection, Segment, Sink
+from wiretape.session.index.projection import Projection, Segment, Sink
 from wiretape.session.index.schema import start_again
 
 BATCH_FRAMES: Final = 16_384
@@ -37,8 +36,6 @@ _BUSY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.0005
 _SEEN: Final = "SELECT DISTINCT seen FROM projections WHERE name IN (SELECT value FROM json_each(?))"
 _SEE: Final = "UPDATE projections SET seen = ? WHERE name IN (SELECT value FROM json_each(?))"
-_OF_AN_EXCHANGE: Final = frozenset(map(int, OF_AN_EXCHANGE))
-_WITH_RECORD: Final = frozenset(map(int, RECORDS))
 
 Place = tuple[int, int]
 """How far a segment was read, in bytes, and whether its seal is behind that."""
@@ -226,7 +223,7 @@ class _Pass:
             if not begun:
                 segment, begun = self._begin(placed, segment), True
             assert segment is not None
-            decoded = _decoded(items)
+            decoded = decode_all(items)
             for sink in self._sinks:
                 sink.take(segment, decoded)
         if not begun:
@@ -250,22 +247,6 @@ class _Pass:
         for sink in self._sinks:
             sink.begin(segment, missing, inventory.step)
         return segment
-
-
-def _decoded(items: list[Frame | Damage]) -> list[Item]:
-    """Decode records, once for all projections."""
-    decoded: list[Item] = []
-    for item in items:
-        if not isinstance(item, Frame) or item.kind not in _WITH_RECORD:
-            decoded.append((item, None))
-            continue
-        try:
-            if item.kind in _OF_AN_EXCHANGE and not 0 < item.seq < IMPOSSIBLE_FROM:
-                raise DamagedError(f"{item.segment} at {item.offset}: no writer gives the number {item.seq}")
-            decoded.append((item, sound_record(item)))
-        except DamagedError as error:
-            decoded.append((item, error))
-    return decoded
 
 
 def _together(scan: SegmentScan, budget: Budget, start: int) -> Iterator[list[Frame | Damage]]:

@@ -12,16 +12,12 @@ from typing import Protocol
 
 import msgspec
 
-from wiretape.errors import DamagedError
-from wiretape.log.format import Record
 from wiretape.log.inventory import Placed
-from wiretape.log.items import Damage, Frame
+from wiretape.log.items import Item
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 
-Item = tuple[Frame | Damage, Record | DamagedError | None]
-"""A frame with its record, decoded once for all; with the error where a frame that checks has one that means nothing,
-and with None where frames of its kind have none. Damage comes with None."""
+__all__ = ["Item", "Projection", "Segment", "Sink"]
 
 
 class Segment(msgspec.Struct, frozen=True):
