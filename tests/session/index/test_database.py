@@ -13,6 +13,7 @@ from harness.logs import Recording, closed_session, new_session, segment, snapsh
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index, remove_index
+from wiretape.session.index.exchanges import KEPT_SORTED, SORTED_AT_REST
 
 ROOT = Path(__file__).parents[3]
 
@@ -136,3 +137,40 @@ def test_a_segment_that_disappears_is_noticed(root: Path) -> None:
         assert [item.state for item in page.items if item.damaged] == ["interrupted"]
         assert page.coverage.damaged == lost + 1
         assert session.summary().recovery_state == "damaged"
+
+
+def sorted_columns(index: Index) -> set[str]:
+    return {name for (name,) in index.rows("SELECT name FROM sqlite_master WHERE name LIKE 'by!_%' ESCAPE '!'")}
+
+
+def test_columns_are_sorted_once_the_end_is_reached_and_some_only_while_nobody_writes(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    recording.exchange()
+    index = Index(made.path, made.session_id)
+    index.follow()
+    kept = {f"by_{column}" for column in KEPT_SORTED}
+    assert sorted_columns(index) == kept
+    recording.close()
+    index.follow()
+    assert sorted_columns(index) == kept | {f"by_{column}" for column in SORTED_AT_REST}
+    again = Recording(made)
+    again.exchange()
+    index.follow()
+    assert sorted_columns(index) == kept
+    again.close()
+    index.close()
+
+
+@pytest.mark.parametrize("column", [*KEPT_SORTED, *SORTED_AT_REST])
+def test_a_page_by_a_column_reads_no_other_rows_and_sorts_none(root: Path, column: str) -> None:
+    made = closed_session(root)
+    index = Index(made.path, made.session_id)
+    index.follow()
+    plan = index.rows(
+        f"EXPLAIN QUERY PLAN SELECT seq FROM exchanges WHERE {column} = ? ORDER BY seq DESC LIMIT 50", [1]
+    )
+    assert [row[3] for row in plan] == [f"SEARCH exchanges USING COVERING INDEX by_{column} ({column}=?)"]
+    plan = index.rows(f"EXPLAIN QUERY PLAN SELECT seq FROM exchanges ORDER BY {column} DESC, seq DESC LIMIT 50")
+    assert [row[3] for row in plan] == [f"SCAN exchanges USING COVERING INDEX by_{column}"]
+    index.close()

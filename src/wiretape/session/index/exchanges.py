@@ -91,6 +91,13 @@ CREATE TABLE clocks (            -- the time (ms) to which a stream was read, fo
 );
 """
 
+KEPT_SORTED: Final = ("method", "host", "status", "state", "ts", "content_type")
+"""Columns with an index that is kept up while the log grows: new entries go to few places of it. Every index ends with
+the row's number, so exchanges that are equal in the column come out in the order of their seqs."""
+SORTED_AT_REST: Final = ("duration", "request_size", "response_size")
+"""Columns whose values lie anywhere. Keeping an index of them up would write most of it again with each transaction, so
+there is one only while nobody writes the log."""
+
 _END_STATES: Final[dict[int, str]] = {
     EndState.COMPLETE: "complete",
     EndState.ABORTED: "aborted",
@@ -124,7 +131,7 @@ class Exchanges:
     """The projection."""
 
     name = "exchanges"
-    version = 1
+    version = 2
     tables = ("exchanges", "pieces", "clocks")
     schema = _SCHEMA
 
@@ -139,6 +146,19 @@ class Exchanges:
             db.execute(_TOUCHED, (msgspec.json.encode(report.damaged).decode(),))
         if report.partial:
             db.execute(_UNWRITTEN, (msgspec.json.encode(report.partial).decode(),))
+        _sort(db, at_rest=report.holder is None)
+
+
+def _sort(db: sqlite3.Connection, *, at_rest: bool) -> None:
+    """See to the indexes of columns. They are made when the log's end is first reached: that takes a third of the time
+    that keeping them up during the first reading would."""
+    for column in KEPT_SORTED:
+        db.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON exchanges ({column})")
+    for column in SORTED_AT_REST:
+        if at_rest:
+            db.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON exchanges ({column})")
+        else:
+            db.execute(f"DROP INDEX IF EXISTS by_{column}")
 
 
 class ExchangeSink:

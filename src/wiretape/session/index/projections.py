@@ -8,7 +8,17 @@ from wiretape.session.index.audits import AuditProjection
 from wiretape.session.index.connections import Connections
 from wiretape.session.index.endpoints import Endpoints
 from wiretape.session.index.exchanges import Exchanges
+from wiretape.session.index.headers import Headers
+from wiretape.session.index.messages import Messages
 from wiretape.session.index.projection import Projection
 from wiretape.session.index.refusals import Refusals
 
-PROJECTIONS: Final[tuple[Projection, ...]] = (Exchanges(), AuditProjection(), Connections(), Refusals(), Endpoints())
+PROJECTIONS: Final[tuple[Projection, ...]] = (
+    Exchanges(),
+    AuditProjection(),
+    Connections(),
+    Refusals(),
+    Endpoints(),
+    Headers(),
+    Messages(),
+)
