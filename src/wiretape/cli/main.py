@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "Show what is in a session: endpoints, errors, slowest.",
     "query": "List exchanges of a session, filtered.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
+    "diff": "Compare two sessions or two exchanges.",
     "cat": "Write every exchange as a line of JSON, for jq.",
     "import": "Make a session of another program's recording.",
     "verify": "Check a session's log, reading only.",

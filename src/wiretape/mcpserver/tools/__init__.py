@@ -25,6 +25,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         traffic.proxy_list_traffic,
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,
+        understanding.proxy_compare,
         sessions.proxy_session_recover,
     ),
     "legacy": (

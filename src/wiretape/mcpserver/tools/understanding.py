@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,7 +10,9 @@ from pydantic import Field
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter
+from wiretape.session.answers.compare import Comparison, compare
 from wiretape.session.answers.overview import Overview, overview
+from wiretape.session.answers.parts import part_of, session_of
 
 
 @tool("What is in a session", Hints(reads=True))
@@ -27,3 +30,27 @@ async def proxy_session_overview(
     return await call.service.library.ask(
         session_id, lambda session: overview(session, wanted, veil=call.veil, top=top, group=group)
     )
+
+
+@tool("Compare two runs", Hints(reads=True))
+async def proxy_compare(
+    call: Call,
+    a: Annotated[str, Field(description="Session or SESSION:SEQ; the good one")],
+    b: Annotated[str, Field(description="The other")],
+    noise_from: Annotated[list[str] | None, Field(description="Runs like a: where they differ is noise")] = None,
+    ignore: Annotated[list[str] | None, Field(description="Places that do not count: /data/*/stock")] = None,
+    detail: Annotated[Literal["first", "all", "noise"], Field(description="noise: list what was ignored")] = "first",
+) -> Comparison:
+    """What differs, aligned by operation; new ids, times and tokens are ignored and counted. Rows: [place, in a, in b].
+    `first` is the cause, requests before responses.
+    """
+    library = call.service.library
+    sessions = (a, b, *(noise_from or []))
+    opened = {session_of(name): await library.session(session_of(name)) for name in sessions}
+
+    def answer() -> Comparison:
+        parts = {name: part_of(lambda ref: opened[ref], name) for name in sessions}
+        others = [parts[name] for name in noise_from or []]
+        return compare(parts[a], parts[b], veil=call.veil, noise_from=others, ignore=ignore or (), detail=detail)
+
+    return await asyncio.to_thread(answer)
