@@ -9,6 +9,7 @@ with RecorderProcess(root) as recorder:
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,12 @@ class RecorderProcess:
     def close(self, name: str = "one") -> None:
         """End a session and wait until it is sealed."""
         self.ask("close", sessionId=_IDS[name])
+
+    def clear(self) -> None:
+        """Seal and remove what was recorded, so that the next test finds nothing; what goes on in there has to end."""
+        for name in _IDS:
+            self.close(name)
+        shutil.rmtree(self.root / "sessions")
 
     def stats(self) -> dict[str, Any]:
         """Ask for the counters."""

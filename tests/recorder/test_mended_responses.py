@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,25 +16,30 @@ LF_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\n0\n
 SPACED = b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello"
 
 
+@pytest.fixture(scope="module")
+def strict_recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecorderProcess]:
+    with RecorderProcess(tmp_path_factory.mktemp("strict"), strict_http=True) as process:
+        yield process
+
+
 @pytest.mark.parametrize(
     ("answer", "status"), [(LF_ONLY, b"502"), (b"HTTP/2 200\r\n\r\n", b"502"), (LF_CHUNKS, b"502"), (SPACED, b"200")]
 )
 def test_strict_http_refuses_what_a_proxy_need_not_mend(
-    root: Path, http_origin: Origin, answer: bytes, status: bytes
+    strict_recorder: RecorderProcess, http_origin: Origin, answer: bytes, status: bytes
 ) -> None:
     http_origin.script("/odd", answer, then="close")
-    root.mkdir()
-    with RecorderProcess(root, strict_http=True) as recorder:
-        recorder.record()
-        with socket.create_connection(recorder.address, timeout=30) as client:
-            request = f"GET {http_origin.url('/odd')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            client.sendall(request.encode())
-            got = b""
-            while data := client.recv(65536):
-                got += data
-        assert got.split(b" ")[1] == status
-        exchange = only(recorder)
-        assert exchange.state == ("complete" if status == b"200" else "failed")
+    strict_recorder.record()
+    with socket.create_connection(strict_recorder.address, timeout=30) as client:
+        request = f"GET {http_origin.url('/odd')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        client.sendall(request.encode())
+        got = b""
+        while data := client.recv(65536):
+            got += data
+    assert got.split(b" ")[1] == status
+    exchange = only(strict_recorder)
+    assert exchange.state == ("complete" if status == b"200" else "failed")
+    strict_recorder.clear()
 
 
 @pytest.mark.parametrize(

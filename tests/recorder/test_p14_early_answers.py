@@ -13,7 +13,6 @@ import signal
 import ssl
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,7 @@ from harness.bodies import body_for
 from harness.checking_origin import CheckingOrigin
 from harness.clients import TIMEOUT, RawClient, chunked_bytes, request_bytes
 from harness.recorder import RecorderProcess, done_count, only
+from tests.recorder.conftest import Recording
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
 from wiretape.log import Exchange
@@ -84,11 +84,10 @@ def assert_true(recorder: RecorderProcess, origin: CheckingOrigin, exchange: Exc
 @pytest.mark.parametrize("durability", ["group", "always"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_p14_the_end_of_a_body_that_was_answered_early_comes_before_the_next_request(
-    root: Path, origin_ca: OriginCA, origin: CheckingOrigin, chunked: bool, durability: str
+    recording: Recording, origin: CheckingOrigin, chunked: bool, durability: str
 ) -> None:
-    root.mkdir()
-    with RecorderProcess(root, upstream_ca=origin_ca.pem, record_options={"durability": durability}) as recorder:
-        recorder.record()
+    with recording("uvloop") as recorder:
+        recorder.record(durability=durability)
         head, body = upload(origin, "half", "first", chunked=chunked)
         with connect(recorder, origin) as first, connect(recorder, origin) as second:
             first.send(head + body[: SIZE // 3])

@@ -19,16 +19,16 @@ from harness.bodies import body_for, text_for
 from harness.clients import run_curl, run_program
 from harness.origin import Origin
 from harness.recorder import RecorderProcess
+from tests.recorder.conftest import Recording
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
 from wiretape.tls.authority import CertificateAuthority
 
 
 @pytest.fixture
-def recorder(root: Path, origin_ca: OriginCA) -> Iterator[RecorderProcess]:
+def recorder(recording: Recording) -> Iterator[RecorderProcess]:
     """A recorder that records."""
-    root.mkdir()
-    with RecorderProcess(root, upstream_ca=origin_ca.pem) as process:
+    with recording("uvloop") as process:
         process.record()
         yield process
 
