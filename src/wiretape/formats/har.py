@@ -38,7 +38,7 @@ _VERSION: Final = re.compile(r"(?:HTTP/|H)(?:(1\.0)|([23])(?:\.0)?)", re.IGNOREC
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
 _MAGIC: Final = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _CACHED: Final = LeftOut("bodies of answers without one (304), which a browser took from its cache", 1)
-_NO_RESPONSE: Final = "the recording it was imported from has no response"
+NO_RESPONSE: Final = "the recording it was imported from has no response"
 
 
 def is_har(beginning: bytes) -> bool:
@@ -127,8 +127,8 @@ class _Reader:
     def _error(self, response: dict[str, Any]) -> str:
         for said in (response.get("_error"), self._entry.get("_error"), response.get("statusText")):
             if isinstance(said, str) and said:
-                return f"{_NO_RESPONSE}: {self._text(said)[:500]}"
-        return _NO_RESPONSE
+                return f"{NO_RESPONSE}: {self._text(said)[:500]}"
+        return NO_RESPONSE
 
     def _times(self) -> tuple[int | None, float | None, Timings]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote, unquote_plus
 
@@ -28,8 +29,15 @@ _WHOLE_FIELDS: Final = frozenset(
 class Known:
     """Secrets by handle and by their bytes. Threads may share it."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, name: Callable[[str, str, str], str] | None = None) -> None:
+        """Know nothing yet.
+
+        Args:
+            key: of the handles.
+            name: makes what stands for a secret of its kind, its digits and its value; None makes handles.
+        """
         self._key = key
+        self._name = name or (lambda kind, digits, _: handle(kind, digits))
         self._lock = threading.Lock()
         self._handles: dict[str, str] = {}
         self._values: dict[str, str] = {}
@@ -54,7 +62,7 @@ class Known:
             (whole[:size] for size in range(DIGITS, len(whole)) if self._values.get(whole[:size], value) == value),
             whole,
         )
-        name = handle(kind, digits)
+        name = self._name(kind, digits, value)
         if len(self._handles) >= MAX_KNOWN:
             self.overflowed += 1
             return name
@@ -96,6 +104,10 @@ class Known:
                 code="no-such-handle",
             )
         return value
+
+    def knows(self, value: str) -> bool:
+        """Return whether a value is a secret that was met."""
+        return value in self._handles
 
     def has(self, digits: str) -> bool:
         """Return whether a handle with these digits is known."""

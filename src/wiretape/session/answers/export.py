@@ -1,0 +1,171 @@
+"""Carrying exchanges away: a file in another program's format, with or without what is secret in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from wiretape.errors import NotFoundError, WiretapeError
+from wiretape.model import ExchangeDetail, Lean, Table
+from wiretape.new_file import new_file
+from wiretape.secrets.redaction import Redaction, chunks
+from wiretape.session.answers.export_formats import Exchanges, Export, writing
+from wiretape.session.session import Session
+
+_LEFT: Final = 20
+_EVERY: Final = 100
+
+Progress = Callable[[int, int], None]
+
+
+class Redacted(Lean, frozen=True):
+    """What was replaced: distinct values, places, and places by kind."""
+
+    values: int
+    places: int
+    kinds: dict[str, int]
+
+
+class LeftOut(Lean, frozen=True):
+    """Something of an exchange that is not in the file."""
+
+    seq: int
+    why: str
+
+
+class Exported(Lean, frozen=True):
+    """A file that was written; ``operations`` are those of an OpenAPI document."""
+
+    format: str
+    file: str
+    bytes: int
+    sha256: str
+    exchanges: int
+    redacted: Redacted | None = None
+    check: str | None = None
+    left: list[LeftOut] = msgspec.field(default_factory=list)
+    left_more: int = 0
+    openapi: str | None = None
+    operations: Table | None = None
+    variables: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def export_file(sessions: list[Session], export: Export, target: Path, *, progress: Progress | None = None) -> Exported:
+    """Write the exchanges of sessions to a new file.
+
+    Args:
+        sessions: one, or several for a format that makes one thing of them (OpenAPI).
+        export: what is wanted.
+        target: the file; it must not be there.
+        progress: called with (exchanges done, exchanges in all).
+
+    Raises:
+        UsageError: the file is there. NotFoundError: no exchange is taken. StorageError: it cannot be written.
+        WiretapeError: a redacted file still had a secret in it, and was thrown away.
+    """
+    taken = _Taken(sessions, export, progress)
+    with new_file(target) as file:
+        writer = taken.writer()
+        for piece in writer:
+            file.write(piece)
+        if not taken.count:
+            raise NotFoundError("No exchange matches, so nothing was written", hint="leave filters out, or widen them")
+        size, digest, leaks = _looked_through(file, taken.redaction)
+        if leaks:
+            raise WiretapeError(
+                f"A second scan of the export found what was to be replaced ({', '.join(leaks)}); it was thrown away",
+                hint="please report this; `wiretape secrets` says where such values stand",
+                code="leak",
+            )
+    redaction = taken.redaction
+    return Exported(
+        format=export.format,
+        file=str(target),
+        bytes=size,
+        sha256=digest,
+        exchanges=taken.count,
+        redacted=None if redaction is None else _told(redaction),
+        check=None if redaction is None else "no secret found in a second scan of the file",
+        left=taken.left[:_LEFT],
+        left_more=max(0, len(taken.left) - _LEFT),
+        **taken.result.told(),
+    )
+
+
+def _told(redaction: Redaction) -> Redacted:
+    places = dict(sorted(redaction.places.items()))
+    return Redacted(values=sum(redaction.kinds.values()), places=sum(places.values()), kinds=places)
+
+
+def _looked_through(file: BinaryIO, redaction: Redaction | None) -> tuple[int, str, list[str]]:
+    """Return the size and digest of what was written, and what of it a redaction should have replaced."""
+    file.flush()
+    file.seek(0)
+    digest = hashlib.sha256()
+    size = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal size
+        for piece in chunks(file.read):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
+    leaks: list[str] = []
+    if redaction is not None:
+        leaks = redaction.leaks(pieces())
+    else:
+        for _ in pieces():
+            pass
+    return size, digest.hexdigest(), leaks
+
+
+class _Taken:
+    """The exchanges of an export, counted as they go by."""
+
+    def __init__(self, sessions: list[Session], export: Export, progress: Progress | None) -> None:
+        self.count = 0
+        self.left: list[LeftOut] = []
+        self.redaction = Redaction() if export.redact else None
+        self.result = writing(export)
+        self._sessions = sessions
+        self._export = export
+        self._progress = progress
+        self._passes = 2 if export.redact else 1
+        self._total = sum(session.follow().log.exchanges for session in sessions) * self._passes
+        self._done = 0
+
+    def writer(self) -> Iterator[bytes]:
+        """Yield the file's bytes."""
+        if self.redaction is not None:
+            for session in self._sessions:
+                for exchange in session.iterate(None):
+                    self.redaction.learn(exchange)
+                    self._step()
+        return self.result.write(self._exchanges())
+
+    def _exchanges(self) -> Exchanges:
+        for session in self._sessions:
+            for exchange in session.iterate(self._export.wanted, self._export.sort):
+                self.count += 1
+                self._note(exchange)
+                yield exchange if self.redaction is None else self.redaction.redacted(exchange)
+                self._step()
+
+    def _step(self) -> None:
+        self._done += 1
+        if self._progress is not None and self._done % _EVERY == 0:
+            self._progress(self._done, max(self._total, self._done))
+
+    def _note(self, exchange: ExchangeDetail) -> None:
+        response = exchange.response
+        if response is not None and response.status_code == 101:
+            self.left.append(LeftOut(seq=exchange.seq, why="messages of WebSockets are not recorded"))
+        for side, message in (("request", exchange.request), ("response", response)):
+            if message is not None and message.body_truncated:
+                why = f"{message.body_recorded} of {message.body_size} bytes of the {side}'s body were recorded"
+                self.left.append(LeftOut(seq=exchange.seq, why=why))
