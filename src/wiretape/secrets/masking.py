@@ -11,6 +11,8 @@ from wiretape.secrets.known import Known
 from wiretape.secrets.names import kind_of
 
 _DEEP: Final = 64
+_OURS: Final = frozenset({"env", "kinds", "places"})
+"""Objects of our own answers that tell something of secrets by their names, and hold none."""
 _SHORTEST: Final = 4
 _PAIR: Final = 3
 """A name and its value, or what it is in two exchanges."""
@@ -67,7 +69,8 @@ class Masking:
             named = value.get("name")
             if isinstance(named, str) and isinstance(value.get("value"), str):
                 value = {**value, "value": self._by_name(value["value"], named, depth)}
-            return {key: self._by_name(one, key, depth + 1) for key, one in value.items()}
+            ours = name in _OURS
+            return {key: self._by_name(one, "" if ours else key, depth + 1) for key, one in value.items()}
         if isinstance(value, list | tuple):
             if 2 <= len(value) <= _PAIR and isinstance(value[0], str) and _names(value[0]):
                 of = value[0].rpartition("/")[2].rpartition(".")[2]

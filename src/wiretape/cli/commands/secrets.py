@@ -88,6 +88,6 @@ def _print(found: SecretsFound) -> None:
             write_line(visible(f"    {where}"))
     if found.left.get("values"):
         note(f"{found.left['values']} values more; --limit shows them")
-    for one in found.not_searched:
-        seqs = ", ".join(map(str, one.seq)) + (f" and {one.more} more" if one.more else "")
-        note(f"not searched: {seqs} ({one.why})")
+    for gap in found.not_searched:
+        seqs = ", ".join(map(str, gap.seq)) + (f" and {gap.more} more" if gap.more else "")
+        note(f"not searched: {seqs} ({gap.why})")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import lifecycle, sessions, traffic, understanding
+from wiretape.mcpserver.tools import carrying, lifecycle, sessions, traffic, understanding
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -26,6 +26,8 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,
         understanding.proxy_compare,
+        carrying.proxy_find_secrets,
+        carrying.proxy_export,
         sessions.proxy_session_recover,
     ),
     "legacy": (
@@ -37,5 +39,6 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_session_status,
         sessions.proxy_get_session,
         sessions.proxy_delete_session,
+        carrying.proxy_export_har,
     ),
 }

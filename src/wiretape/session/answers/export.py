@@ -38,20 +38,27 @@ class LeftOut(Lean, frozen=True):
 
 
 class Exported(Lean, frozen=True):
-    """A file that was written; ``operations`` are those of an OpenAPI document."""
+    """What was carried away: a file, or one request as ``text`` (curl).
+
+    ``operations`` are those of an OpenAPI document; ``env`` names the variables of a script and where the recording has
+    their values from, which stand in ``env_file``.
+    """
 
     format: str
-    file: str
-    bytes: int
-    sha256: str
-    exchanges: int
+    file: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    exchanges: int | None = None
+    seq: int | None = None
+    text: str | None = None
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    env_file: str | None = None
     redacted: Redacted | None = None
     check: str | None = None
     left: list[LeftOut] = msgspec.field(default_factory=list)
     left_more: int = 0
     openapi: str | None = None
     operations: Table | None = None
-    variables: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def export_file(sessions: list[Session], export: Export, target: Path, *, progress: Progress | None = None) -> Exported:

@@ -132,7 +132,7 @@ class _Curl(_Plain):
 
     def told(self) -> dict[str, Any]:
         """Tell where the variables come from."""
-        return {"variables": {one.name: one.origin for one in self._variables.by_value.values()}}
+        return {"env": {one.name: one.origin for one in self._variables.by_value.values()}}
 
 
 class _Httpx(_Plain):
