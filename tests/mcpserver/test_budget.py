@@ -6,66 +6,10 @@ import asyncio
 
 import pytest
 
-from wiretape.mcpserver.budget import BUDGET, exchange_within, page_within, size_of
-from wiretape.model import Coverage, ExchangeDetail, ExchangeSummary, Message, QueryPage, Timings
+from wiretape.mcpserver.budget import BUDGET, exchange_within, size_of
+from wiretape.model import ExchangeDetail, Message, Timings
 
 ID = "20260101T000000-00000a"
-
-
-def page(limit: int, *, there: int, url: str) -> QueryPage:
-    items = [
-        ExchangeSummary(
-            seq=seq,
-            exchange_id=f"{ID}.{seq}",
-            timestamp=0,
-            method="GET",
-            url=url,
-            status_code=200,
-            state="complete",
-            duration=1.0,
-            request_body_size=0,
-            response_body_size=0,
-            response_content_type=None,
-        )
-        for seq in range(there, max(there - limit, 0), -1)
-    ]
-    return QueryPage(
-        matched=there,
-        returned=len(items),
-        items=items,
-        next_cursor="more" if limit < there else None,
-        coverage=Coverage(through_seq=there, in_flight=0, dropped=0, damaged=0),
-    )
-
-
-@pytest.mark.parametrize(
-    ("limit", "there", "url"),
-    [
-        (1000, 5000, "http://a/"),
-        (50, 50, "http://a/" + "x" * 900),
-        (50, 60, "http://a/" + "é" * 5000),
-        (1, 9, "x" * 10**6),
-    ],
-)
-def test_p11_a_page_fits_goes_on_where_it_was_cut_and_says_so(limit: int, there: int, url: str) -> None:
-    async def fetch(most: int) -> QueryPage:
-        return page(most, there=there, url=url)
-
-    found = asyncio.run(page_within(fetch, limit))
-    assert size_of(found) <= BUDGET
-    assert found.returned == len(found.items) >= 1
-    assert found.matched == there
-    if found.returned < min(limit, there):
-        assert found.next_cursor
-        assert any(f"{found.returned} of the {limit}" in note for note in found.coverage.notes)
-    assert any("URLs" in note for note in found.coverage.notes) == (len(url) > 1000)
-
-
-def test_a_page_that_fits_is_left_as_it_is() -> None:
-    async def fetch(most: int) -> QueryPage:
-        return page(most, there=3, url="http://a/")
-
-    assert asyncio.run(page_within(fetch, 50)) == page(50, there=3, url="http://a/")
 
 
 def exchange(most: int, *, body: str, header: str = "", headers: int = 1) -> ExchangeDetail:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from wiretape import __version__
+from wiretape.daemon.confirmations import Confirmations
 from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
@@ -21,10 +22,10 @@ from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.token import ApiToken
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
-from wiretape.errors import BusyError, NotFoundError, UsageError
-from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
-from wiretape.session.ids import split_exchange_id
-from wiretape.settings import Address, MaintenanceSettings, RecordTarget, SessionSettings, UpstreamSettings
+from wiretape.errors import BusyError, NotFoundError
+from wiretape.model import Filter, RecoverReport
+from wiretape.session.ids import LAST
+from wiretape.settings import Address, MaintenanceSettings, Profile, RecordTarget, SessionSettings, UpstreamSettings
 from wiretape.tls.ca_certificate import load_or_create
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Service:
         self._last_session: str | None = None
         self._unwanted: set[str] = set()
         self._lowest: dict[str, int] = {}
+        self.confirmations = Confirmations()
+        self.profile: Profile = "full"
         self._notes: deque[str] = deque(maxlen=NOTES)
         self._lock = asyncio.Lock()
         self._started_at = time.time_ns() // 1_000_000
@@ -274,56 +277,68 @@ class Service:
         """
         session_id = await self.library.resolve(ref)
         async with self._lock:
-            if self._target is not None and self._target.session_id == session_id:
-                raise BusyError(
-                    f"session {session_id} is being recorded",
-                    hint="end it first with proxy_session_stop or proxy_stop",
-                    code="session-live",
-                    pid=os.getpid(),
-                )
+            await self.check_deletable(session_id)
             return await self.library.delete(session_id)
+
+    async def check_deletable(self, session_id: str) -> None:
+        """Refuse to delete the session that is being recorded.
+
+        Raises:
+            BusyError: it is this one.
+        """
+        if self._target is not None and self._target.session_id == session_id:
+            raise BusyError(
+                f"session {session_id} is being recorded",
+                hint="end it first with proxy_session_stop or proxy_stop",
+                code="session-live",
+                pid=os.getpid(),
+            )
+
+    @property
+    def recording_settings(self) -> SessionSettings | None:
+        """Return how the session that is recorded now is recorded, None where there is none."""
+        return self._target.settings if self._target is not None else None
 
     async def recover(self, ref: str | None, *, progress: Progress | None = None) -> RecoverReport:
         """Recover one session, or all of them; live ones are skipped."""
         return await self.library.recover(ref, progress=progress)
 
-    async def exchange_by_id(self, exchange_id: str, *, max_body: int) -> ExchangeDetail:
-        """Return the exchange that ``<sessionId>.<seq>`` names, with at most ``max_body`` bytes of each body."""
-        session_id, seq = split_exchange_id(exchange_id)
-        return await self.library.exchange(session_id, seq, max_body=max_body)
-
     # -- the view of live traffic -------------------------------------------------------------------------------
 
-    async def traffic(
-        self, wanted: Filter, *, limit: int, offset: int = 0, cursor: str | None = None
-    ) -> tuple[str, QueryPage]:
-        """Return the newest exchanges of the session that is recorded now, or was last, without what was cleared.
+    async def live_session(self) -> str:
+        """Return the session that is recorded now, or was last, also by an earlier daemon.
 
-        Returns:
-            The session's id and the page.
+        Raises:
+            NotFoundError: there is none.
         """
-        session_id = self._live_session()
-        wanted = _from(wanted, self._lowest.get(session_id, 0))
-        page = await self.library.query(session_id, wanted, limit=limit, offset=offset, cursor=cursor)
-        return session_id, page
+        if self._last_session is None:
+            self._last_session = await self.library.resolve(LAST)
+        return self._last_session
+
+    def in_view(self, session_id: str, wanted: Filter) -> Filter:
+        """Return the filter without what was cleared from the view."""
+        lowest = self._lowest.get(session_id)
+        return wanted if lowest is None else msgspec.structs.replace(wanted, from_seq=lowest)
+
+    async def view_size(self) -> int:
+        """Return how many exchanges the view has."""
+        if self._last_session is None:
+            return 0
+        page = await self.library.query(self._last_session, self.in_view(self._last_session, Filter()), limit=1)
+        return page.matched
 
     async def clear_traffic(self) -> Cleared:
-        """Leave out of the view what is there now. The log keeps everything."""
-        session_id = self._live_session()
-        hidden = (await self.traffic(Filter(), limit=1))[1]
+        """Leave out of the view what is there now. The log keeps everything.
+
+        Raises:
+            NotFoundError: nothing was recorded yet.
+        """
+        session_id = await self.live_session()
+        hidden = await self.library.query(session_id, self.in_view(session_id, Filter()), limit=1)
         self._lowest[session_id] = hidden.coverage.through_seq + 1
         return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=hidden.matched)
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    def _live_session(self) -> str:
-        if self._last_session is None:
-            raise NotFoundError(
-                "no traffic: this daemon has recorded nothing yet",
-                hint="proxy_start begins; sessions from before are in proxy_list_sessions",
-                code="no-traffic",
-            )
-        return self._last_session
 
     async def _create(self, settings: SessionSettings) -> RecordTarget:
         folder = await asyncio.to_thread(
@@ -334,6 +349,7 @@ class Service:
             max_disk=settings.max_disk,
         )
         self._last_session = folder.session_id
+        self.profile = settings.profile
         if not settings.keep:
             self._unwanted.add(folder.session_id)
         return RecordTarget(session_id=folder.session_id, dir=folder.path, settings=settings)
@@ -389,10 +405,3 @@ class Service:
             session=await self.library.summary(shown) if shown else None,
             previous_session_id=previous,
         )
-
-
-def _from(wanted: Filter, lowest: int) -> Filter:
-    """Add the view's lower end to a filter."""
-    if wanted.from_seq is not None:
-        raise UsageError("the view of live traffic sets from_seq itself")
-    return Filter(**{name: getattr(wanted, name) for name in Filter.__struct_fields__} | {"from_seq": lowest or None})

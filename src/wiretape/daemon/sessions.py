@@ -53,6 +53,10 @@ class Library:
         """Return the id that a name, a prefix, an id or ``last`` means."""
         return await asyncio.to_thread(self.catalogue.resolve, ref)
 
+    async def called(self, session_id: str) -> str:
+        """Return the shortest reference that a person would use: the session's name where no other has it."""
+        return await asyncio.to_thread(self.catalogue.called, session_id)
+
     async def summary(self, ref: str) -> SessionSummary:
         """Return one session's line of the list."""
         session = await self.session(ref)

@@ -92,6 +92,7 @@ class Recording(Value, frozen=True):
     proxy_running: bool
     session: SessionSummary | None
     previous_session_id: str | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 class Cleared(Value, frozen=True):

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from wiretape.errors import UsageError
+from wiretape.mcpserver.schema import HIDDEN
+from wiretape.mcpserver.tool import Call
+from wiretape.session.ids import split_address
 
-SessionId = Annotated[
-    str, Field(description='A session\'s id, its name, an unambiguous beginning of its id, or "last" for the newest')
-]
-SessionName = Annotated[str | None, Field(description="A name to find the session by")]
+_STATUS: Final = re.compile(r"[1-9][0-9]{2}|[1-9][xX]{2}", re.ASCII)
+"""A status code, or a class of them."""
+
+
+def hidden() -> Any:
+    """Return the mark of an argument that is accepted and not listed: what other tools call the same, or few need."""
+    return Field(json_schema_extra={HIDDEN: True})
+
+
+def _status(code: str) -> str:
+    if not _STATUS.fullmatch(code):
+        raise ValueError("takes a number such as 404 or a class such as 4xx")
+    return code.lower()
+
+
+def _text_of(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+SessionId = Annotated[str, Field(description='Session: id, name, or "last"')]
+SomeSession = Annotated[str | None, Field(description='Session: id, name, or "last"; default the live one')]
+SessionName = Annotated[str | None, Field(description="A name to find it by")]
 CaptureProfile = Annotated[
-    Literal["preview", "full"], Field(description="preview: the first 4 KB of each body; full: bodies whole")
+    Literal["preview", "full"], Field(description="preview keeps only the first 4 KB of each body")
 ]
-StorageDir = Annotated[
-    str | None, Field(description="Leave out: all sessions of a daemon lie in its root, where recovery finds them")
-]
-MaxDisk = Annotated[
-    float, Field(gt=0, le=2**40, description="MB the recording may take; what comes later passes and is counted")
-]
-Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most; the answer's size may allow fewer")]
-Offset = Annotated[int, Field(ge=0, le=2**53, description="How many to leave out first; the cursor is better")]
-Cursor = Annotated[
-    str | None, Field(description="nextCursor of the answer before, with the same other arguments, for what follows")
-]
+StorageDir = Annotated[str | None, hidden()]
+MaxDisk = Annotated[float, Field(gt=0, le=2**40, description="MB; later traffic passes unrecorded, and is counted")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="At most; max_tokens may allow fewer")]
+Offset = Annotated[int, Field(ge=0, le=2**53, description="Leave out so many; cursor is better")]
+Cursor = Annotated[str | None, Field(description="nextCursor of the answer before")]
 Sort = Annotated[Literal["asc", "desc"], Field(description="desc: newest first")]
-Method = Annotated[str | None, Field(description="Only this method, such as POST")]
-HostContains = Annotated[str | None, Field(description="Only hosts that contain this")]
-UrlContains = Annotated[str | None, Field(description="Only URLs that contain this")]
-StatusCode = Annotated[int | None, Field(ge=100, le=999, description="Only this status code")]
-Timestamp = Annotated[int | None, Field(description="Milliseconds since the epoch, inclusive")]
-Text = Annotated[str | None, Field(description="Only exchanges with this in URL, headers or decoded bodies")]
-IncludeBody = Annotated[bool, Field(description="Give the bodies, decoded, as far as the answer's size allows")]
-ExchangeId = Annotated[str, Field(description="An exchangeId as lists give it: <sessionId>.<seq>")]
+Method = Annotated[str | None, Field(description="POST")]
+HostContains = Annotated[str | None, Field(description="Part of the host")]
+UrlContains = Annotated[str | None, Field(description="Part of the URL")]
+StatusCode = Annotated[
+    str | None,
+    BeforeValidator(_text_of),
+    AfterValidator(lambda code: None if code is None else _status(code)),
+    WithJsonSchema({"type": ["integer", "string"], "description": "404 or 4xx"}),
+]
+Timestamp = Annotated[int | None, Field(description="ms since the epoch, inclusive")]
+Text = Annotated[str | None, Field(description="Text in URL, headers or decoded bodies")]
+IncludeBody = Annotated[bool, Field(description="Give the bodies")]
+ExchangeId = Annotated[str | None, Field(description="An exchangeId, or SESSION:SEQ")]
+Exchange = Annotated[str | None, Field(description='Which one: "bad:31", "last:31"')]
+Format = Annotated[Literal["columns", "objects"], Field(description="objects: a row is an object, with exchangeId")]
+MaxTokens = Annotated[int | None, Field(ge=200, le=50_000, description="Most the answer may cost; default 2000")]
 
 
 def max_bytes(megabytes: float) -> int:
@@ -52,11 +76,49 @@ def refuse_storage_dir(storage_dir: str | None, root: Path) -> None:
     if storage_dir is not None and Path(storage_dir).expanduser().absolute() not in {root, root / "sessions"}:
         raise UsageError(
             f"storage_dir {storage_dir!r} is not this daemon's folder {root / 'sessions'}",
-            hint="leave storage_dir out, or start the server with `wiretape mcp --root DIR`",
+            hint="leave storage_dir out: all sessions lie in one root, where recovery finds them",
             code="storage-dir",
         )
 
 
-def status_text(code: int | None) -> str | None:
-    """Return a status code as the filter takes it."""
-    return None if code is None else str(code)
+async def one_exchange(
+    call: Call,
+    *,
+    exchange: str | None = None,
+    session_id: str | None = None,
+    seq: int | None = None,
+    exchange_id: str | None = None,
+) -> tuple[str, int]:
+    """Return the session's id and the seq of the exchange that is meant, however it is named.
+
+    Args:
+        call: whose daemon.
+        exchange: ``SESSION:SEQ``, an exchangeId, or a seq of ``session_id``.
+        session_id: the session; the live one where nothing names any.
+        seq: the number in it, which wins over ``exchange_id`` as in proxy-mcp.
+        exchange_id: as ``exchange``.
+
+    Raises:
+        UsageError: nothing names one, or two things name different ones. NotFoundError: there is no such session.
+    """
+    named = exchange if exchange is not None else exchange_id if seq is None else None
+    if named is None and seq is None:
+        raise UsageError("no exchange is named", hint='pass exchange, such as "last:31", or session_id and seq')
+    address = split_address(named) if named is not None else None
+    number = address.seq if address is not None else seq or 0
+    own = address.session if address is not None else None
+    found = await session_or_live(call, own if own is not None else session_id)
+    if own is not None and session_id is not None and await call.service.library.resolve(session_id) != found:
+        raise UsageError(f"exchange {named} is not of session {session_id}", hint="leave session_id out")
+    return found, number
+
+
+async def session_or_live(call: Call, session_id: str | None) -> str:
+    """Return the id of the session that is meant; None is the one that is recorded now, or was last.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if session_id is not None:
+        return await call.service.library.resolve(session_id)
+    return await call.service.live_session()

@@ -7,13 +7,10 @@ from typing import Any
 
 import msgspec
 
-from wiretape.model import ExchangeDetail, ExchangeSummary, Message, QueryPage, Value
+from wiretape.model import ExchangeDetail, Message, Value
 
 BUDGET = 24_000
 """Bytes of JSON that an answer may have: some 8,000 tokens, below the 10,000 at which clients warn."""
-
-URL_MAX = 1_000
-"""Characters of a URL in a list."""
 
 BODY_MAX = 8_000
 """Bytes of each body in an exchange, so that both and their heads fit."""
@@ -25,40 +22,6 @@ HEADER_MAX = 2_000
 def size_of(value: Value) -> int:
     """Return the bytes of a value's JSON."""
     return len(msgspec.json.encode(value))
-
-
-async def page_within(fetch: Callable[[int], Awaitable[QueryPage]], limit: int) -> QueryPage:
-    """Fetch a page of at most ``limit`` exchanges that fits the budget; ``nextCursor`` then begins where it was cut."""
-    asked = limit
-    while True:
-        page = _short_urls(await fetch(limit))
-        size = size_of(page)
-        if size <= BUDGET or limit == 1:
-            break
-        limit = max(1, min(limit - 1, limit * (BUDGET - 1_000) // size, page.returned - 1))
-    if limit == asked or page.next_cursor is None:
-        return page
-    note = f"The answer's size allows {page.returned} of the {asked} asked for; nextCursor gives what follows."
-    return _noted(page, note)
-
-
-def _short_urls(page: QueryPage) -> QueryPage:
-    if all(len(item.url) <= URL_MAX for item in page.items):
-        return page
-    items = [_short_url(item) for item in page.items]
-    note = f"URLs of more than {URL_MAX} characters are cut; proxy_get_exchange gives them whole."
-    return _noted(msgspec.structs.replace(page, items=items), note)
-
-
-def _short_url(item: ExchangeSummary) -> ExchangeSummary:
-    if len(item.url) <= URL_MAX:
-        return item
-    return msgspec.structs.replace(item, url=f"{item.url[:URL_MAX]}... ({len(item.url)} characters)")
-
-
-def _noted(page: QueryPage, note: str) -> QueryPage:
-    notes = [*page.coverage.notes, note]
-    return msgspec.structs.replace(page, coverage=msgspec.structs.replace(page.coverage, notes=notes))
 
 
 async def exchange_within(fetch: Callable[[int], Awaitable[ExchangeDetail]], *, bodies: bool) -> ExchangeDetail:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
-from wiretape.model import Coverage, ExchangeSummary, SessionSummary, Value
+from wiretape.daemon.values import Background
+from wiretape.mcpserver.lean import Whole
+from wiretape.model import Coverage, Lean, SessionSummary, Value
+
+PREVIEW: Final = 'Only the first 4 KB of each body are kept; capture_profile "full" keeps bodies whole.'
+"""What is said of a recording that keeps no whole bodies."""
 
 
 class SessionList(Value, frozen=True):
@@ -22,15 +29,66 @@ class OneSession(Value, frozen=True):
     coverage: Coverage
 
 
-class Traffic(Value, frozen=True):
-    """A page of live traffic: what ``query`` gives, and from which session."""
+class DeletePlan(Value, frozen=True):
+    """What would be deleted, and the token that deletes it."""
 
-    session_id: str
-    matched: int
-    returned: int
-    items: list[ExchangeSummary]
-    next_cursor: str | None
-    coverage: Coverage
+    would_delete: str
+    name: str
+    exchanges: int
+    bytes: int
+    confirm: str
+    next: str
+
+
+class ShortStatus(Lean, frozen=True, kw_only=True):
+    """What is going on, in a few words. ``session`` is the name of the session that is recorded."""
+
+    running: bool
+    recording: bool
+    url: str | None = None
+    session: str | None = None
+    session_id: str | None = None
+    exchanges: int
+    ca_cert: str
+    warnings: list[str] = msgspec.field(default_factory=list)
+    recovered: list[str] = msgspec.field(default_factory=list)
+
+
+class FullStatus(Whole, frozen=True):
+    """Everything: first proxy-mcp's keys, then the daemon's own."""
+
+    running: bool
+    port: int | None
+    url: str | None
+    cert_fingerprint: str
+    global_upstream: None
+    host_upstreams: dict[str, Any]
+    rule_count: int
+    traffic_count: int
+    transparent_proxy: dict[str, Any]
+    persistence: dict[str, Any]
+    proxy: str | None
+    session_id: str | None
+    recording: bool
+    in_flight: int
+    connections: int
+    exchanges: int
+    dropped: int
+    unreported: int
+    recorder_pids: list[int]
+    recorder_restarts: int
+    ca_cert: str
+    root: str
+    mcp: str | None
+    socket: str
+    pid: int
+    bridges: int
+    version: str
+    started_at: int
+    background: Background
+    disk_free: int | None
+    disk_total: int | None
+    warnings: list[str]
 
 
 class Certificate(Value, frozen=True):

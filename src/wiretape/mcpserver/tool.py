@@ -10,8 +10,8 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from mcp.server.mcpserver import Context
@@ -24,8 +24,10 @@ from pydantic import ConfigDict, Field, ValidationError
 from wiretape.daemon.service import Service
 from wiretape.errors import WiretapeError
 from wiretape.mcpserver.boundary import Boundary
+from wiretape.mcpserver.complaints import argument_error
+from wiretape.mcpserver.hints import for_tools, hint_for_tools
+from wiretape.mcpserver.lean import lean
 from wiretape.mcpserver.schema import input_schema, output_schema
-from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.settings import McpSettings
 
@@ -35,12 +37,6 @@ Function = Callable[..., Awaitable[Any]]
 
 PROGRESS_EVERY = 0.2
 """Seconds between two progress notifications of one call."""
-
-_NEXT = {
-    "not-found": "proxy_list_sessions names the sessions, proxy_query_session the exchanges of one",
-    "busy": "proxy_session_status says what is being recorded",
-}
-"""What to call next after errors whose own hint speaks of something else, by code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +58,15 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A tool before it is bound to a daemon."""
+    """A tool before it is bound to a daemon.
+
+    ``aliases`` are other names of its arguments, which are accepted and not listed: what other tools call the same.
+    """
 
     function: Function
     title: str
     hints: Hints
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -74,11 +74,11 @@ class Spec:
         return str(getattr(self.function, "__name__", ""))
 
 
-def tool(title: str, hints: Hints) -> Callable[[Function], Spec]:
-    """Describe the async function below as a tool. Nothing is registered: families list their tools."""
+def tool(title: str, hints: Hints, *, aliases: Mapping[str, str] | None = None) -> Callable[[Function], Spec]:
+    """Describe the async function below as a tool. Nothing is registered: ``TOOLSETS`` lists them."""
 
     def describe(function: Function) -> Spec:
-        return Spec(function, title, hints)
+        return Spec(function, title, hints, aliases or {})
 
     return describe
 
@@ -124,6 +124,7 @@ class WiretapeTool(Tool):
 
     service: Any = Field(exclude=True)
     settings: Any = Field(exclude=True)
+    aliases: Any = Field(exclude=True)
 
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
@@ -131,16 +132,16 @@ class WiretapeTool(Tool):
         """Call the function; whatever goes wrong on purpose is a result that says so."""
         del convert_result
         try:
-            values = self.fn_metadata.validate_arguments(arguments)
+            values = self.fn_metadata.validate_arguments(self._by_name(arguments))
         except ValidationError as error:
-            return failure(_argument_error(self.name, error, self.parameters))
+            return failure(argument_error(self.name, error, self.parameters))
         boundary = Boundary(self.service, self.settings)
         call = Call(self.service, self.settings, context)
         try:
             value = await self.fn(call, **await boundary.incoming(values))
             await call.reported()
         except WiretapeError as error:
-            said = {"code": error.code, "message": error.message, "hint": _hint(error)}
+            said = {"code": error.code, "message": for_tools(error.message), "hint": hint_for_tools(error)}
             return failure(await boundary.outgoing(said))
         except MCPError:
             raise
@@ -153,7 +154,14 @@ class WiretapeTool(Tool):
                     "hint": "the daemon's messages have the cause; proxy_status says whether recording goes on",
                 }
             )
-        return _success(await boundary.outgoing(to_json(value)))
+        return _success(await boundary.outgoing(lean(value)))
+
+    def _by_name(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Call the arguments by their own names; one that was given by both is left for the check to refuse."""
+        own = {self.aliases.get(name, name) for name in arguments}
+        if len(own) < len(arguments):
+            return arguments
+        return {self.aliases.get(name, name): value for name, value in arguments.items()}
 
 
 def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
@@ -183,6 +191,7 @@ def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
         ),
         service=service,
         settings=settings,
+        aliases=spec.aliases,
     )
 
 
@@ -203,35 +212,3 @@ def _success(fields: dict[str, Any]) -> CallToolResult:
 def failure(error: dict[str, str]) -> CallToolResult:
     """Return an error as text alone: structured content would have to be of the tool's own schema."""
     return CallToolResult(content=[TextContent(type="text", text=compact({"status": "error", **error}))], is_error=True)
-
-
-def _hint(error: WiretapeError) -> str:
-    """Return the error's hint, and the next call where a hint for the command line would not help a model."""
-    following = _NEXT.get(error.code, "") if "proxy_" not in error.hint else ""
-    return "; ".join(part for part in (error.hint, following) if part)
-
-
-def _argument_error(name: str, error: ValidationError, parameters: dict[str, Any]) -> dict[str, str]:
-    """Say which arguments are wrong and what they may be."""
-    known = list(parameters.get("properties", {}))
-    problems = [_problem(detail, known) for detail in error.errors(include_url=False)]
-    return {
-        "code": "arguments",
-        "message": f"{name}: {'; '.join(problems)}",
-        "hint": f"{name} takes {_listed(known, parameters)}",
-    }
-
-
-def _problem(detail: Any, known: Iterable[str]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"there is no argument {where!r} (valid: {', '.join(known) or 'none'})"
-    if detail["type"] == "missing":
-        return f"the argument {where!r} is required"
-    given = repr(detail.get("input"))
-    return f"{where}: {detail['msg']}, not {given if len(given) <= 80 else given[:80] + '...'}"
-
-
-def _listed(known: list[str], parameters: dict[str, Any]) -> str:
-    required = set(parameters.get("required", []))
-    return ", ".join(name if name in required else f"{name}?" for name in known) or "no arguments"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,10 @@ from wiretape.secrets.find import Found, in_field, in_header, in_text
 from wiretape.secrets.known import Known
 from wiretape.secrets.names import kind_of
 
+_OWN_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}", re.ASCII).fullmatch
+"""The id of one of our sessions: it is named in answers, and nobody's secret."""
+_OWN_KEYS: Final = frozenset({"session"})
+"""Keys at the top of our own answers that would be names of secrets in what was recorded: there it is a recording."""
 _DEEP: Final = 64
 _OURS: Final = frozenset({"env", "kinds", "places"})
 """Objects of our own answers that tell something of secrets by their names, and hold none."""
@@ -44,7 +49,7 @@ class Masking:
             return text
         pieces, at = [], 0
         for kind, start, end in found:
-            if start < at:
+            if start < at or _OWN_ID(text[start:end]):
                 continue
             pieces += [text[at:start], self.known.handle_of(kind, text[start:end])]
             at = end
@@ -70,7 +75,10 @@ class Masking:
             if isinstance(named, str) and isinstance(value.get("value"), str):
                 value = {**value, "value": self._by_name(value["value"], named, depth)}
             ours = name in _OURS
-            return {key: self._by_name(one, "" if ours else key, depth + 1) for key, one in value.items()}
+            return {
+                key: self._by_name(one, "" if ours or (depth == 0 and key in _OWN_KEYS) else key, depth + 1)
+                for key, one in value.items()
+            }
         if isinstance(value, list | tuple):
             if 2 <= len(value) <= _PAIR and isinstance(value[0], str) and _names(value[0]):
                 of = value[0].rpartition("/")[2].rpartition(".")[2]

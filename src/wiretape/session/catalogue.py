@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import difflib
 import os
 import shutil
 import time
@@ -23,7 +24,7 @@ from wiretape.model import (
     SkippedSession,
 )
 from wiretape.private_files import derived_lock, make_folder, storage_error, sync_folder
-from wiretape.session.ids import LAST, check_name, is_session_id, new_session_id
+from wiretape.session.ids import LAST, MAX_NAME, check_name, is_session_id, new_session_id
 from wiretape.session.index.database import Progress
 from wiretape.session.manifest import Manifest, read_manifest, write_manifest
 from wiretape.session.pin import is_pinned
@@ -33,6 +34,8 @@ from wiretape.session.session import Session
 SESSIONS: Final = "sessions"
 _DELETED: Final = ".deleted-"
 _CANDIDATES: Final = 8
+_NEWEST: Final = frozenset({"latest", "newest", "current", "live", "recent"})
+"""What people call the session that is ``last``."""
 _GENTLE_FRAMES: Final = 4096
 _GENTLE_BYTES: Final = 8 << 20
 _PATIENCE: Final = 2.0
@@ -171,10 +174,30 @@ class Catalogue:
             raise UsageError(
                 f"{ref[:80]!r} means {len(found)} sessions: {shown}", hint="give the whole id of one", code="ambiguous"
             )
+        near = self._near(ref)
         raise NotFoundError(
             f"There is no session {ref[:80]!r} in {self.folder}",
-            hint="`wiretape sessions` lists ids and names; `last` is the newest",
+            hint=f"did you mean {near!r}?" if near else "`wiretape sessions` lists ids and names; `last` is the newest",
         )
+
+    def called(self, session_id: str) -> str:
+        """Return a session's name where it means this one alone, else its id."""
+        name = self.names().get(session_id)
+        if name is None:
+            return session_id
+        try:
+            return name if self.resolve(name) == session_id else session_id
+        except (NotFoundError, UsageError):
+            return session_id
+
+    def _near(self, ref: str) -> str | None:
+        """Return the name that was probably meant."""
+        if ref.lower() in _NEWEST:
+            return LAST
+        known = [name for name in self.names().values() if name is not None]
+        lower = {name.lower(): name for name in [*known, LAST]}
+        found = difflib.get_close_matches(ref.lower()[:MAX_NAME], lower, 1, 0.75)
+        return lower[found[0]] if found else None
 
     def _named(self, name: str, ids: builtins.list[str]) -> builtins.list[str]:
         """Return the sessions of a name; what the roll says is only believed if the manifest says so, too."""

@@ -128,7 +128,7 @@ async def proxy_export_har(
         method=method,
         host_contains=hostname_contains,
         url_contains=url_contains,
-        status=arg.status_text(status_code),
+        status=status_code,
         from_ts=from_ts,
         to_ts=to_ts,
         text=text,

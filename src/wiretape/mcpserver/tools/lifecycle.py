@@ -8,10 +8,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import Field
 
-from wiretape.daemon.values import DaemonStatus, ProxyStarted, ProxyStopped
+from wiretape.daemon.values import ProxyStarted, ProxyStopped
 from wiretape.errors import UsageError
 from wiretape.mcpserver.arguments import CaptureProfile, MaxDisk, SessionName, StorageDir, max_bytes, refuse_storage_dir
-from wiretape.mcpserver.results import Certificate
+from wiretape.mcpserver.results import PREVIEW, Certificate, FullStatus, ShortStatus
+from wiretape.mcpserver.status import full_status, short_status
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.settings import Address, SessionSettings, UpstreamSettings
 
@@ -26,17 +27,14 @@ async def proxy_start(
         bool, Field(description="false: what is recorded is dropped at proxy_stop; default keeps it")
     ] = True,
     session_name: SessionName = None,
-    capture_profile: CaptureProfile = "preview",
+    capture_profile: CaptureProfile = "full",
     storage_dir: StorageDir = None,
     max_disk_mb: MaxDisk = 1024,
     insecure_upstream: Annotated[bool, Field(description="true: do not verify the servers' certificates")] = False,
     upstream_ca: Annotated[str | None, Field(description="A PEM file of further roots to trust for servers")] = None,
 ) -> ProxyStarted:
-    """Start the recording proxy and give its URL and the CA file that clients must trust for HTTPS.
-
-    Point clients at `url` (http_proxy and https_proxy) and let them trust `caCert`. Everything is recorded to a new
-    session, `sessionId`, on disk before it is answered. "preview" keeps the first 4 KB of each body, "full" all of it.
-    Fails when the proxy already runs (see proxy_status).
+    """Start the recording proxy: point clients at url (http_proxy and https_proxy) and let them trust the file caCert.
+    Everything is recorded to a new session, sessionId, on disk before it is answered. Fails when it already runs.
     """
     refuse_storage_dir(storage_dir, call.service.root)
     settings = SessionSettings(
@@ -47,7 +45,7 @@ async def proxy_start(
     )
     notes = [] if persistence_enabled else [f"Session {started.session_id} is deleted at proxy_stop."]
     if capture_profile == "preview":
-        notes.append('Only the first 4 KB of each body are kept; capture_profile "full" keeps bodies whole.')
+        notes.append(PREVIEW)
     return msgspec.structs.replace(started, notes=notes)
 
 
@@ -60,11 +58,11 @@ async def proxy_stop(call: Call) -> ProxyStopped:
 
 
 @tool("Proxy status", Hints(reads=True))
-async def proxy_status(call: Call) -> DaemonStatus:
-    """Say whether the proxy runs and where, which session it records to, what is in flight and what was dropped,
-    and what recovery is doing in the background.
-    """
-    return await call.service.status()
+async def proxy_status(
+    call: Call, verbose: Annotated[bool, Field(description="Also ports, disk, counts, upstreams")] = False
+) -> ShortStatus | FullStatus:
+    """Say whether the proxy runs and where, which session it records to, and what is wrong."""
+    return await full_status(call.service) if verbose else await short_status(call.service)
 
 
 @tool("CA certificate", Hints(reads=True))

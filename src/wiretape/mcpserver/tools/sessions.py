@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import msgspec
 from pydantic import Field
 
 from wiretape.daemon.values import Deleted, Recording
 from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
-from wiretape.mcpserver.budget import BUDGET, exchange_within, page_within, size_of
-from wiretape.mcpserver.results import OneSession, SessionList
+from wiretape.mcpserver.budget import BUDGET, exchange_within, size_of
+from wiretape.mcpserver.listing import Exchanges
+from wiretape.mcpserver.results import PREVIEW, DeletePlan, OneSession, SessionList
 from wiretape.mcpserver.tool import Call, Hints, tool
-from wiretape.model import ExchangeDetail, Filter, QueryPage, RecoverReport
-from wiretape.session.ids import split_exchange_id
+from wiretape.mcpserver.tools.traffic import list_exchanges
+from wiretape.model import ExchangeDetail, Filter, RecoverReport
 from wiretape.settings import SessionSettings
 
 
@@ -21,16 +23,21 @@ from wiretape.settings import SessionSettings
 async def proxy_session_start(
     call: Call,
     session_name: arg.SessionName = None,
-    capture_profile: arg.CaptureProfile = "preview",
+    capture_profile: Annotated[
+        Literal["preview", "full"] | None,
+        Field(description="Default as before; preview keeps only the first 4 KB of each body"),
+    ] = None,
     storage_dir: arg.StorageDir = None,
     max_disk_mb: arg.MaxDisk = 1024,
 ) -> Recording:
-    """Record from now on to a new session. The one before, `previousSessionId`, is closed; exchanges that began in it
-    end in it, nothing is lost or recorded twice. Before proxy_start it prepares the session that the proxy will use.
+    """Record from now on to a new session. The one before, previousSessionId, is closed; exchanges that began in it
+    end in it. Before proxy_start it prepares the session that the proxy will use.
     """
     arg.refuse_storage_dir(storage_dir, call.service.root)
-    settings = SessionSettings(name=session_name, profile=capture_profile, max_disk=arg.max_bytes(max_disk_mb))
-    return await call.service.session_start(settings)
+    profile = capture_profile or call.service.profile
+    settings = SessionSettings(name=session_name, profile=profile, max_disk=arg.max_bytes(max_disk_mb))
+    recording = await call.service.session_start(settings)
+    return msgspec.structs.replace(recording, notes=[PREVIEW] if profile == "preview" else [])
 
 
 @tool("Stop recording", Hints(repeats=False))
@@ -68,7 +75,17 @@ async def proxy_get_session(call: Call, session_id: arg.SessionId) -> OneSession
     return OneSession(session=await library.summary(session_id), coverage=await library.coverage(session_id))
 
 
-@tool("Query a session", Hints(reads=True))
+@tool(
+    "Query a session",
+    Hints(reads=True),
+    aliases={
+        "method_filter": "method",
+        "url_filter": "url_contains",
+        "status_filter": "status_code",
+        "hostname_filter": "hostname_contains",
+        "query": "text",
+    },
+)
 async def proxy_query_session(
     call: Call,
     session_id: arg.SessionId,
@@ -83,51 +100,52 @@ async def proxy_query_session(
     to_ts: arg.Timestamp = None,
     text: arg.Text = None,
     cursor: arg.Cursor = None,
-) -> QueryPage:
-    """List exchanges of a session, filtered; all filters hold together. `coverage` says up to which seq the log was
-    searched and what is missing, so an empty answer means what it says. Bodies: proxy_get_session_exchange.
+    format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
+    max_tokens: arg.MaxTokens = None,
+) -> Exchanges:
+    """List exchanges of a session, filtered; all filters hold together. An empty answer means what it says: coverage
+    tells what could not be searched.
     """
     wanted = Filter(
         method=method,
         host_contains=hostname_contains,
         url_contains=url_contains,
-        status=arg.status_text(status_code),
+        status=status_code,
         from_ts=from_ts,
         to_ts=to_ts,
         text=text,
     )
-
-    async def fetch(most: int) -> QueryPage:
-        return await call.service.library.query(session_id, wanted, sort=sort, limit=most, cursor=cursor, offset=offset)
-
-    return await page_within(fetch, limit)
+    return await list_exchanges(
+        call,
+        wanted,
+        session_id=session_id,
+        sort=sort,
+        limit=limit,
+        offset=offset,
+        cursor=cursor,
+        form=format,
+        max_tokens=max_tokens,
+    )
 
 
 @tool("One exchange of a session", Hints(reads=True))
 async def proxy_get_session_exchange(
     call: Call,
-    session_id: arg.SessionId,
-    seq: Annotated[int | None, Field(ge=1, description="The exchange's seq in the session")] = None,
-    exchange_id: Annotated[str | None, Field(description="Its exchangeId, instead of seq")] = None,
+    session_id: arg.SomeSession = None,
+    seq: Annotated[int | None, Field(ge=1, description="Its number in the session")] = None,
+    exchange_id: Annotated[str | None, arg.hidden()] = None,
+    exchange: arg.Exchange = None,
     include_body: arg.IncludeBody = True,
 ) -> ExchangeDetail:
     """Give one exchange whole: request, response, headers in their order and case, bodies decoded, timings, TLS.
-    Name it by seq or by exchange_id. Big bodies are cut; the notes then say how to get them whole.
+    Name it by exchange, or by session_id and seq.
     """
-    library = call.service.library
-    if (seq is None) == (exchange_id is None):
-        raise UsageError(
-            "proxy_get_session_exchange needs either seq or exchange_id", hint="proxy_query_session gives both"
-        )
-    found = await library.resolve(session_id)
-    if exchange_id is not None:
-        owner, seq = split_exchange_id(exchange_id)
-        if owner != found:
-            raise UsageError(f"exchange {exchange_id} is not of session {found}", hint=f"ask with session_id {owner!r}")
-    number = seq or 0
+    found, number = await arg.one_exchange(
+        call, exchange=exchange, session_id=session_id, seq=seq, exchange_id=exchange_id
+    )
 
     async def fetch(most: int) -> ExchangeDetail:
-        return await library.exchange(found, number, max_body=most)
+        return await call.service.library.exchange(found, number, max_body=most)
 
     return await exchange_within(fetch, bodies=include_body)
 
@@ -145,6 +163,31 @@ async def proxy_session_recover(
 
 
 @tool("Delete a session", Hints(destroys=True))
-async def proxy_delete_session(call: Call, session_id: arg.SessionId) -> Deleted:
-    """Delete a session and everything in it, for ever. One that is being recorded is refused."""
-    return await call.service.delete(session_id)
+async def proxy_delete_session(
+    call: Call,
+    session_id: Annotated[str, Field(description="The whole id")],
+    confirm: Annotated[str | None, Field(description="The token of the plan")] = None,
+) -> Deleted | DeletePlan:
+    """Delete a session and everything in it, for ever, in two calls: without confirm it says what would be deleted and
+    gives a token, valid for five minutes; with that token it deletes. One that is being recorded is refused.
+    """
+    service = call.service
+    found = await service.library.resolve(session_id)
+    if found != session_id:
+        raise UsageError(
+            f"{session_id[:80]!r} is not the whole id of a session, which deleting takes",
+            hint=f"pass session_id {found}, if that is the one",
+        )
+    await service.check_deletable(found)
+    if confirm is not None:
+        service.confirmations.take(f"delete {found}", confirm)
+        return await service.delete(found)
+    summary = await service.library.summary(found)
+    return DeletePlan(
+        would_delete=found,
+        name=summary.name,
+        exchanges=summary.exchanges,
+        bytes=summary.bytes,
+        confirm=service.confirmations.give(f"delete {found}"),
+        next=f"proxy_delete_session session_id={found} confirm=<the token>",
+    )

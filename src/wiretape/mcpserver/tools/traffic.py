@@ -9,15 +9,25 @@ from pydantic import Field
 
 from wiretape.daemon.values import Cleared
 from wiretape.mcpserver import arguments as arg
-from wiretape.mcpserver.budget import exchange_within, page_within
-from wiretape.mcpserver.results import Traffic
+from wiretape.mcpserver.budget import exchange_within
+from wiretape.mcpserver.listing import Exchanges, ExchangeTable, Form, exchanges_within, nothing
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import ExchangeDetail, Filter, QueryPage
 
 _SOURCES: Final = {"explicit": ["explicit", "connect"], "transparent": ["transparent"]}
 
 
-@tool("List live traffic", Hints(reads=True))
+@tool(
+    "List live traffic",
+    Hints(reads=True),
+    aliases={
+        "method": "method_filter",
+        "url_contains": "url_filter",
+        "status_code": "status_filter",
+        "hostname_contains": "hostname_filter",
+        "source": "source_filter",
+    },
+)
 async def proxy_list_traffic(
     call: Call,
     limit: arg.Limit = 50,
@@ -28,48 +38,85 @@ async def proxy_list_traffic(
     hostname_filter: arg.HostContains = None,
     source_filter: Annotated[
         Literal["explicit", "transparent"] | None,
-        Field(description="How the client came: to a proxy (CONNECT too), or with TLS straight to the port"),
+        Field(description="How the client came: to a proxy, or with TLS straight to the port"),
     ] = None,
+    from_ts: Annotated[int | None, arg.hidden()] = None,
+    to_ts: Annotated[int | None, arg.hidden()] = None,
+    text: Annotated[str | None, arg.hidden()] = None,
+    sort: Annotated[Literal["asc", "desc"], arg.hidden()] = "desc",
+    session_id: Annotated[str | None, arg.hidden()] = None,
     cursor: arg.Cursor = None,
-) -> Traffic:
-    """List the newest exchanges of the proxy, newest first, from the session recorded now (or last). Includes what is
-    in flight, leaves out what proxy_clear_traffic hid. Other sessions: proxy_query_session.
+    format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
+    max_tokens: arg.MaxTokens = None,
+) -> Exchanges:
+    """List the newest exchanges, newest first, from the session recorded now (or last). Includes what is in flight,
+    leaves out what proxy_clear_traffic hid. Takes proxy_query_session's arguments too.
     """
     wanted = Filter(
         method=method_filter,
         url_contains=url_filter,
-        status=arg.status_text(status_filter),
+        status=status_filter,
         host_contains=hostname_filter,
         sources=None if source_filter is None else _SOURCES[source_filter],
+        from_ts=from_ts,
+        to_ts=to_ts,
+        text=text,
     )
-    return await _traffic(call, wanted, limit, offset, cursor)
+    return await list_exchanges(
+        call,
+        wanted,
+        session_id=session_id,
+        sort=sort,
+        limit=limit,
+        offset=offset,
+        cursor=cursor,
+        form=format,
+        max_tokens=max_tokens,
+    )
 
 
 @tool("One exchange", Hints(reads=True))
 async def proxy_get_exchange(
-    call: Call, exchange_id: arg.ExchangeId, include_body: arg.IncludeBody = True
+    call: Call,
+    exchange_id: arg.ExchangeId = None,
+    include_body: arg.IncludeBody = True,
+    exchange: Annotated[str | None, arg.hidden()] = None,
+    session_id: Annotated[str | None, arg.hidden()] = None,
+    seq: Annotated[int | None, arg.hidden()] = None,
 ) -> ExchangeDetail:
-    """Give one exchange whole: request, response, headers in their order and case, bodies decoded, timings, TLS.
-    Big bodies are cut; the notes then say how to get them whole.
-    """
+    """Give one exchange whole, as proxy_get_session_exchange does."""
+    found, number = await arg.one_exchange(
+        call, exchange=exchange, session_id=session_id, seq=seq, exchange_id=exchange_id
+    )
 
     async def fetch(most: int) -> ExchangeDetail:
-        return await call.service.exchange_by_id(exchange_id, max_body=most)
+        return await call.service.library.exchange(found, number, max_body=most)
 
     return await exchange_within(fetch, bodies=include_body)
 
 
-@tool("Search live traffic", Hints(reads=True))
+@tool("Search live traffic", Hints(reads=True), aliases={"text": "query"})
 async def proxy_search_traffic(
     call: Call,
     query: Annotated[str, Field(min_length=1, description="Text to find in URL, headers or decoded bodies")],
     limit: arg.Limit = 20,
     cursor: arg.Cursor = None,
-) -> Traffic:
-    """Find live traffic by a text in URL, headers or decoded bodies, newest first. `coverage` says what was searched
-    and what could not be.
+    session_id: Annotated[str | None, arg.hidden()] = None,
+    format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
+    max_tokens: arg.MaxTokens = None,
+) -> Exchanges:
+    """Find live traffic by a text in URL, headers or decoded bodies, newest first. coverage says what could not be
+    searched.
     """
-    return await _traffic(call, Filter(text=query), limit, 0, cursor)
+    return await list_exchanges(
+        call,
+        Filter(text=query),
+        session_id=session_id,
+        limit=limit,
+        cursor=cursor,
+        form=format,
+        max_tokens=max_tokens,
+    )
 
 
 @tool("Clear the view of live traffic", Hints(repeats=True))
@@ -80,13 +127,40 @@ async def proxy_clear_traffic(call: Call) -> Cleared:
     return await call.service.clear_traffic()
 
 
-async def _traffic(call: Call, wanted: Filter, limit: int, offset: int, cursor: str | None) -> Traffic:
-    session_id = ""
+async def list_exchanges(
+    call: Call,
+    wanted: Filter,
+    *,
+    session_id: str | None,
+    sort: Literal["asc", "desc"] = "desc",
+    limit: int = 50,
+    offset: int = 0,
+    cursor: str | None = None,
+    form: Form = "columns",
+    max_tokens: int | None = None,
+) -> Exchanges:
+    """List exchanges of a session; of the live one, without what was cleared from its view, where none is named."""
+    library, live = call.service.library, session_id is None
+    if session_id is None:
+        if not await library.count():
+            return nothing("proxy_start")
+        session_id = await call.service.live_session()
+        wanted = call.service.in_view(session_id, wanted)
+    found = await library.resolve(session_id)
 
     async def fetch(most: int) -> QueryPage:
-        nonlocal session_id
-        session_id, page = await call.service.traffic(wanted, limit=most, offset=offset, cursor=cursor)
-        return page
+        return await library.query(found, wanted, sort=sort, limit=most, cursor=cursor, offset=offset)
 
-    page = await page_within(fetch, limit)
-    return Traffic(session_id=session_id, **msgspec.structs.asdict(page))
+    answer = await exchanges_within(
+        fetch,
+        await library.summary(found),
+        called=await library.called(found),
+        limit=limit,
+        form=form,
+        max_tokens=max_tokens,
+        first=offset if cursor is None else None,
+        veil=call.veil,
+    )
+    if live and not answer.matched and isinstance(answer, ExchangeTable):
+        return msgspec.structs.replace(answer, next="proxy_list_sessions")
+    return answer

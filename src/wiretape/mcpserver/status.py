@@ -1,0 +1,96 @@
+"""What is going on: in a few words for a model, and with all that users of proxy-mcp read."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from wiretape.daemon.service import Service
+from wiretape.daemon.values import DaemonStatus
+from wiretape.mcpserver.results import FullStatus, ShortStatus
+from wiretape.model import SessionSummary
+
+
+async def short_status(service: Service) -> ShortStatus:
+    """Return what is going on in about sixty tokens."""
+    status = await service.status()
+    recorded = status.session_id
+    return ShortStatus(
+        running=status.running,
+        recording=status.recording,
+        url=status.url,
+        session=await service.library.called(recorded) if recorded is not None else None,
+        session_id=recorded,
+        exchanges=status.exchanges,
+        ca_cert=status.ca_cert,
+        warnings=status.warnings,
+    )
+
+
+async def full_status(service: Service) -> FullStatus:
+    """Return everything that is known, with the keys of proxy-mcp."""
+    status = await service.status()
+    session = await service.library.summary(status.session_id) if status.session_id is not None else None
+    return FullStatus(
+        running=status.running,
+        port=status.port,
+        url=status.url,
+        cert_fingerprint=status.cert_fingerprint,
+        global_upstream=None,
+        host_upstreams={},
+        rule_count=0,
+        traffic_count=await service.view_size(),
+        transparent_proxy={"running": False, "port": None, "trafficCount": 0},
+        persistence=await persistence(service, status, session),
+        proxy=status.proxy,
+        session_id=status.session_id,
+        recording=status.recording,
+        in_flight=status.in_flight,
+        connections=status.connections,
+        exchanges=status.exchanges,
+        dropped=status.dropped,
+        unreported=status.unreported,
+        recorder_pids=status.recorder_pids,
+        recorder_restarts=status.recorder_restarts,
+        ca_cert=status.ca_cert,
+        root=status.root,
+        mcp=status.mcp,
+        socket=status.socket,
+        pid=status.pid,
+        bridges=status.bridges,
+        version=status.version,
+        started_at=status.started_at,
+        background=status.background,
+        disk_free=status.disk_free,
+        disk_total=status.disk_total,
+        warnings=status.warnings,
+    )
+
+
+async def persistence(service: Service, status: DaemonStatus, session: SessionSummary | None) -> dict[str, Any]:
+    """Return what proxy-mcp says of the recording; ``maxDiskMb`` and ``lastFlushAt`` are null where there is none."""
+    settings = service.recording_settings
+    cap = settings.max_disk if settings is not None else None
+    folder = service.root / "sessions" / session.session_id if session is not None else None
+    return {
+        "enabled": status.recording,
+        "sessionId": status.session_id,
+        "captureProfile": settings.profile if settings is not None else service.profile,
+        "storageDir": str(folder or service.root / "sessions"),
+        "bytesWritten": session.bytes if session is not None else 0,
+        "droppedWrites": status.dropped,
+        "lastFlushAt": await asyncio.to_thread(_last_write, folder) if folder is not None else None,
+        "maxDiskMb": None if cap is None else cap / (1024 * 1024),
+        "recoveryState": session.recovery_state if session is not None else "clean",
+        "lastError": status.warnings[-1] if status.dropped and status.warnings else None,
+    }
+
+
+def _last_write(folder: Path) -> int | None:
+    """Return when something was last written to a session's log, in ms since the epoch."""
+    try:
+        times = [entry.stat().st_mtime_ns for entry in (folder / "log").iterdir()]
+    except OSError:
+        return None
+    return max(times, default=0) // 1_000_000 or None
