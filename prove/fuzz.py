@@ -174,7 +174,7 @@ class Case:
                     self._drain(opened.raw_body(item.seq, side))
             given = sum(1 for _ in opened.iterate())
         if trusted:
-            self._same("the index has", page.matched, exchanges)
+            self._same("the index has", page.total, exchanges)
             self._same("iterating gives", given, exchanges)
 
     def _refused(self, session: Path) -> None:

@@ -117,13 +117,41 @@ class ExchangeSummary(Value, frozen=True):
 
 
 class QueryPage(Value, frozen=True):
-    """One page of a query. ``next_cursor`` is None on the last page."""
+    """One page of a query. ``next_cursor`` is None on the last page.
 
-    matched: int
+    ``matched`` says how many match in all; above 10,000 they are not counted unless that is asked for, and there is
+    ``matched_at_least`` in its place.
+    """
+
+    matched: int | UnsetType
     returned: int
     items: list[ExchangeSummary]
     next_cursor: str | None
     coverage: Coverage
+    matched_at_least: int | UnsetType = UNSET
+
+    @property
+    def total(self) -> int:
+        """How many match, as far as they were counted."""
+        return next(count for count in (self.matched, self.matched_at_least, self.returned) if isinstance(count, int))
+
+
+class Groups(Lean, frozen=True):
+    """Matches counted by something they have in common, the largest groups first."""
+
+    by: str
+    matched: int
+    groups: Table
+    coverage: Coverage | UnsetType = UNSET
+
+
+class MarkSet(Lean, frozen=True):
+    """A labelled point in a recording: what follows exchange ``after_seq`` is since the mark; ``at`` is ISO 8601."""
+
+    mark: str
+    session: str
+    after_seq: int
+    at: str
 
 
 class Filter(Value, frozen=True):
@@ -133,6 +161,8 @@ class Filter(Value, frozen=True):
     ``from_ts`` and ``to_ts`` are inclusive milliseconds since the epoch, ``from_seq`` is inclusive too; ``host``
     matches the host or its end after a dot (``example.com`` takes ``api.example.com``), ``host_contains`` any part.
     ``sources`` are the ways a client can come that FORMAT.md names for OPENED: ``explicit``, ``connect`` ...
+    ``expression`` is a filter in the language of docs/filters.md; ``since`` and ``until`` are moments: an ISO time, a
+    time of day, ms since the epoch, ``-5m``, a seq, or a mark's label. All other values are literal.
     """
 
     method: str | None = None
@@ -147,6 +177,9 @@ class Filter(Value, frozen=True):
     text: str | None = None
     seqs: list[int] | None = None
     sources: list[str] | None = None
+    expression: str | None = None
+    since: str | None = None
+    until: str | None = None
 
 
 class BodyPart(Value, frozen=True):

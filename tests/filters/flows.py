@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from wiretape.filters.exchange import Side, Verdict
-
-
-@dataclass(frozen=True)
-class Text:
-    """A body in memory."""
-
-    data: bytes
-    missing: bool = False
-
-    def forms(self) -> Iterator[bytes]:
-        """Yield the body."""
-        yield self.data
-
-    def whole(self, most: int) -> bytes | None:
-        """Return the body unless a part is missing."""
-        return None if self.missing or len(self.data) > most else self.data
+from wiretape.filters.exchange import SIDES, Side, Verdict
+from wiretape.filters.patterns import Pattern
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +52,23 @@ class Flow:
         fields = self.request_headers if side == "request" else self.response_headers
         return "\n".join(f"{name}: {value}" for name, value in fields)
 
-    def body(self, side: Side) -> Text:
-        """Return a body."""
-        return Text(self.request if side == "request" else self._answer(), self.cut)
+    def _body(self, side: Side) -> bytes:
+        return self.request if side == "request" else self._answer()
+
+    def body_has(self, side: Side, pattern: Pattern) -> Verdict:
+        """Return whether a body has a pattern."""
+        return True if pattern.in_bytes(self._body(side)) else None if self.cut else False
+
+    def whole_body(self, side: Side, most: int) -> bytes | None:
+        """Return the body unless a part is missing."""
+        return None if self.cut or len(self._body(side)) > most else self._body(side)
+
+    def has_text(self, pattern: Pattern) -> Verdict:
+        """Return whether the text is anywhere."""
+        heads = [self.header_lines(side) or "" for side in SIDES]
+        return any(pattern.in_text(text) for text in (self.url, *heads)) or any(
+            pattern.in_bytes(self._body(side)) for side in SIDES
+        )
 
     def address(self, end: Literal["client", "server"]) -> str | None:
         """Return the address of an end."""

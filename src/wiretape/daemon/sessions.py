@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from wiretape.daemon.values import Deleted
 from wiretape.errors import WiretapeError
@@ -72,16 +72,15 @@ class Library:
         ref: str,
         wanted: Filter,
         *,
-        sort: Literal["asc", "desc"] = "desc",
+        sort: str = "desc",
         limit: int = 50,
         cursor: str | None = None,
         offset: int = 0,
+        count: bool = False,
     ) -> QueryPage:
         """Return one page of the exchanges that ``wanted`` takes."""
         session = await self.session(ref)
-        return await self._asked(
-            session, lambda asked: asked.query(wanted, sort=sort, limit=limit, cursor=cursor, offset=offset)
-        )
+        return await self._asked(session, lambda asked: asked.query(wanted, sort, limit, cursor, offset, count=count))
 
     async def exchange(self, ref: str, seq: int, *, max_body: int) -> ExchangeDetail:
         """Return one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""

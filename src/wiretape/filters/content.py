@@ -112,15 +112,7 @@ class BodyOperator(PatternOperator):
 
     def matches(self, exchange: Exchange) -> Verdict:
         """Return whether a body has it; None where it is not found and a part could not be searched."""
-        return _either(in_body(self.pattern, exchange, side) for side in self.sides)
-
-
-def in_body(pattern: Pattern, exchange: Exchange, side: Side) -> Verdict:
-    """Return whether a body has a pattern; None where it is not found and a part could not be searched."""
-    body = exchange.body(side)
-    if any(pattern.in_bytes(form) for form in body.forms()):
-        return True
-    return None if body.missing else False
+        return _either(exchange.body_has(side, self.pattern) for side in self.sides)
 
 
 class AnyBody(BodyOperator):
@@ -160,12 +152,7 @@ class Text(Operator):
 
     def matches(self, exchange: Exchange) -> Verdict:
         """Return whether the exchange has the text."""
-        if self.pattern.in_text(exchange.url):
-            return True
-        heads = Header(self.pattern).matches(exchange)
-        if heads:
-            return True
-        return _either(iter((heads, AnyBody(self.pattern).matches(exchange))))
+        return exchange.has_text(self.pattern)
 
 
 class WebSocket(Bare):
@@ -242,8 +229,7 @@ class Json(Operator):
         return _either(self._in(exchange, side) for side in SIDES)
 
     def _in(self, exchange: Exchange, side: Side) -> Verdict:
-        body = exchange.body(side)
-        data = body.whole(_JSON_MOST)
+        data = exchange.whole_body(side, _JSON_MOST)
         if data is None:
             return None
         if data.lstrip()[:1] not in {b"{", b"["}:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, Protocol
+
+from wiretape.filters.patterns import Pattern
 
 Side = Literal["request", "response"]
 SIDES: tuple[Side, Side] = ("request", "response")
 
 Verdict = bool | None
 """Whether an exchange is meant; None where what is recorded does not decide it."""
-
-
-class Body(Protocol):
-    """The text of one body, content coding removed. Read ``forms`` first; ``missing`` is true of what was read."""
-
-    def forms(self) -> Iterator[bytes]:
-        """Yield stretches of the body that are searched one by one, in each charset that it may be in."""
-        ...
-
-    def whole(self, most: int) -> bytes | None:
-        """Return all of the body, None where it is larger than ``most`` bytes or not there whole."""
-        ...
-
-    @property
-    def missing(self) -> bool:
-        """Whether a part of the body could not be searched."""
-        ...
 
 
 class Exchange(Protocol):
@@ -91,8 +75,16 @@ class Exchange(Protocol):
         """
         ...
 
-    def body(self, side: Side) -> Body:
-        """Return a body to search in."""
+    def body_has(self, side: Side, pattern: Pattern) -> Verdict:
+        """Return whether a decoded body has a pattern; None where it does not as far as it could be searched."""
+        ...
+
+    def whole_body(self, side: Side, most: int) -> bytes | None:
+        """Return all of a body, content coding removed; None where it is larger than ``most`` or not there whole."""
+        ...
+
+    def has_text(self, pattern: Pattern) -> Verdict:
+        """Return whether URL, heads or bodies have a literal text."""
         ...
 
     def address(self, end: Literal["client", "server"]) -> str | None:

@@ -307,6 +307,23 @@ class Seq(Operator):
 
 
 @dataclass(frozen=True, slots=True)
+class SeqByStream(Operator):
+    """Numbers beyond, or up to, the last of each stream; marks of recordings by several recorders ask for it.
+
+    Attributes:
+        last: of each stream the last number; stream w of W gives w + 1, w + 1 + W ... (FORMAT.md).
+        after: those beyond are meant.
+    """
+
+    last: tuple[int, ...]
+    after: bool
+
+    def matches(self, exchange: Exchange) -> Verdict:
+        """Return whether the number is meant."""
+        return (exchange.seq > self.last[(exchange.seq - 1) % len(self.last)]) is self.after
+
+
+@dataclass(frozen=True, slots=True)
 class Time(Operator):
     """When it began, in milliseconds since the epoch; asked for by plain parameters."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
+from msgspec import UNSET
 
 from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
@@ -20,6 +21,7 @@ from wiretape.model import (
     ExchangeDetail,
     ExchangeSummary,
     Filter,
+    Groups,
     QueryPage,
     RecoveredSession,
     SessionSummary,
@@ -31,10 +33,13 @@ from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
-from wiretape.session.query import filters as q
 from wiretape.session.query.coverage import Reach, coverage, read_reach, recovery_state, unread_note
-from wiretape.session.query.search import TextSearch
-from wiretape.session.query.selection import Selection
+from wiretape.session.query.grouping import check_by, grouped
+from wiretape.session.query.moments import Mark, read_marks
+from wiretape.session.query.ordering import Cursor, check_page, decode_cursor, encode_cursor, query_checksum, read_order
+from wiretape.session.query.recorded import summary
+from wiretape.session.query.selection import COUNTED, Place, Selection
+from wiretape.session.query.wanted import tree_of
 from wiretape.session.recovery.on_open import Settler
 from wiretape.session.recovery.recover import recover_session, verify_report
 
@@ -216,45 +221,51 @@ class Session:
         limit: int = 50,
         cursor: str | None = None,
         offset: int = 0,
+        *,
+        count: bool = False,
     ) -> QueryPage:
         """Return one page of the exchanges that a filter takes.
 
         Args:
             wanted: the filter; None takes all.
-            sort: ``desc`` is newest first.
+            sort: ``desc`` is newest first; or a column, as ``ordering.read_order`` takes it.
             limit: exchanges on the page, 1 to 10,000.
             cursor: ``next_cursor`` of the page before, with the same other arguments; exchanges that have arrived since
                 the first page are not in the later ones.
             offset: exchanges to leave out first.
+            count: count all matches, however many they are.
 
         Raises:
             UsageError: an argument means nothing. NotFoundError, StorageError: as ``follow``.
         """
         wanted = wanted or Filter()
-        q.check_page(sort, limit, offset)
-        condition = q.where(wanted)
-        what = q.fingerprint(self.session_id, wanted, sort)
-        begun = q.decode_cursor(cursor, what) if cursor else None
-        reach = self.follow()
-        through = begun.through if begun else reach.through_seq
-        finder = TextSearch(wanted.text) if wanted.text is not None else None
-        found = Selection(self._index, self._tape_of, condition, sort, through, begun.after if begun else None, finder)
-        if finder is None:
-            whole = wanted == Filter()
-            matched = begun.matched if begun else reach.log.exchanges if whole else found.count()
+        check_page(limit, offset)
+        what = query_checksum(self.session_id, wanted, sort)
+        begun = decode_cursor(cursor, what) if cursor else None
+        now = begun.now if begun else _now()
+        found, reach = self._selection(wanted, sort, now, begun)
+        most = None if count else COUNTED + 1
+        matched = begun.matched if begun and (begun.counted or not count) else None
+        if found.takes_all and matched is None:
+            matched = reach.log.exchanges
+        if found.decided:
+            matched = found.count(most) if matched is None else matched
             rows = found.rows(limit + 1, offset)
         else:
-            rows, matched = found.matching(limit + 1, offset, begun.matched if begun else None)
-        items = [q.summary(self.session_id, row) for row in rows[:limit]]
-        more = len(rows) > limit
-        next_cursor = q.encode_cursor(q.Cursor(items[-1].seq, through, matched, what)) if more else None
-        notes = finder.notes() if finder else []
+            rows, matched = found.matching(limit + 1, offset, matched, most)
+        counted = begun.counted if begun and not count else found.takes_all or most is None or matched < most
+        items = [summary(self.session_id, row) for row in rows[:limit]]
+        next_cursor = None
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            next_cursor = encode_cursor(Cursor(last[0], found.through, matched, counted, what, now, last[-1]))
         return QueryPage(
-            matched=matched,
+            matched=matched if counted else UNSET,
+            matched_at_least=UNSET if counted else COUNTED,
             returned=len(items),
             items=items,
             next_cursor=next_cursor,
-            coverage=coverage(reach, empty=not items, notes=notes),
+            coverage=coverage(reach, empty=not items, notes=found.unsearched.notes()),
         )
 
     def iterate(
@@ -267,14 +278,55 @@ class Session:
         Raises:
             UsageError, NotFoundError, StorageError: as ``query``.
         """
-        wanted = wanted or Filter()
-        q.check_page(sort, 1, 0)
-        condition = q.where(wanted)
-        reach = self.follow()
-        finder = TextSearch(wanted.text) if wanted.text is not None else None
-        found = Selection(self._index, self._tape_of, condition, sort, reach.through_seq, None, finder)
+        found, _ = self._selection(wanted or Filter(), sort, _now(), None)
         for row in found.every():
             yield self._detail(row[0], MAX_INLINE if bodies else 0)
+
+    def summaries(self, wanted: Filter | None = None, sort: str = "asc") -> Iterator[ExchangeSummary]:
+        """Yield a line for every exchange that a filter takes, in bounded memory; otherwise as ``iterate``.
+
+        Raises:
+            UsageError, NotFoundError, StorageError: as ``query``.
+        """
+        found, _ = self._selection(wanted or Filter(), sort, _now(), None)
+        for row in found.every():
+            yield summary(self.session_id, row)
+
+    def group(self, wanted: Filter | None = None, by: str = "host", limit: int = 50) -> Groups:
+        """Count the exchanges that a filter takes by what they have in common, the largest groups first.
+
+        Args:
+            wanted: the filter; None takes all.
+            by: one of ``grouping.BY``.
+            limit: groups to give; ``left`` says what the others hold.
+
+        Raises:
+            UsageError, NotFoundError, StorageError: as ``query``.
+        """
+        check_by(by)
+        check_page(limit, 0)
+        found, reach = self._selection(wanted or Filter(), "asc", _now(), None)
+        answer = grouped(found, by, limit)
+        notes = found.unsearched.notes()
+        return msgspec.structs.replace(answer, coverage=coverage(reach, empty=not answer.matched, notes=notes))
+
+    def marks(self) -> list[Mark]:
+        """Return the labelled points of the recording, the oldest first.
+
+        Raises:
+            NotFoundError, StorageError: as ``follow``.
+        """
+        self.follow()
+        return read_marks(self._index)
+
+    def _selection(self, wanted: Filter, sort: str, now: int, begun: Cursor | None) -> tuple[Selection, Reach]:
+        """Prepare what a query reads; ``begun`` says where to go on."""
+        order = read_order(sort)
+        tree = tree_of(wanted, now, self.marks)
+        reach = self.follow()
+        through = begun.through if begun else reach.through_seq
+        after = Place(begun.after, begun.value) if begun else None
+        return Selection(self._index, self._tape_of, tree, order, through, after), reach
 
     def newest(self, count: int) -> list[ExchangeSummary]:
         """Return the newest ``count`` exchanges, newest first."""
@@ -352,6 +404,10 @@ class Session:
         self._check()
         self._index.close()
         return recover_session(self.folder, self.session_id, dry_run=dry_run, progress=progress)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def summary_of(manifest: Manifest, size: int, *, pinned: bool) -> SessionSummary:

@@ -9,6 +9,7 @@ from wiretape.session.index.connections import Connections
 from wiretape.session.index.endpoints import Endpoints
 from wiretape.session.index.exchanges import Exchanges
 from wiretape.session.index.headers import Headers
+from wiretape.session.index.marks import Marks
 from wiretape.session.index.messages import Messages
 from wiretape.session.index.projection import Projection
 from wiretape.session.index.refusals import Refusals
@@ -21,4 +22,5 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     Endpoints(),
     Headers(),
     Messages(),
+    Marks(),
 )

@@ -10,15 +10,10 @@ from wiretape.heads import field_values, fields
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.session.bodies import WireBody
 from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
+from wiretape.session.query.account import DAMAGED, UNDECODABLE, UNREADABLE, UNRECORDED
 
 LIMIT: Final = 64 * 1024 * 1024
 """Decoded bytes of one body that a search looks at: above any text, and a decompression bomb ends here."""
-
-UNDECODABLE: Final = "content coding could not be removed"
-DAMAGED: Final = "lost to damage"
-UNRECORDED: Final = "not recorded whole"
-UNREADABLE: Final = "frame unreadable"
-RUNNING: Final = "still running"
 
 
 class TextSearch:
@@ -105,13 +100,6 @@ class TextSearch:
 
     def _skipped(self, reason: str) -> None:
         self.not_searched[reason] = self.not_searched.get(reason, 0) + 1
-
-    def notes(self) -> list[str]:
-        """Say what was not searched, one sentence for each reason."""
-        return [
-            f"{count} {'body was' if count == 1 else 'bodies were'} not searched to the end: {reason}."
-            for reason, count in sorted(self.not_searched.items())
-        ]
 
 
 class Finder:

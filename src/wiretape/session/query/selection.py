@@ -1,16 +1,35 @@
-"""The exchanges that one query takes, page by page."""
+"""The exchanges that one query takes, page by page, in the order that is asked for.
+
+Where a condition on an indexed column takes few rows, those are read by its index and compared with the others. Where
+none does, matches are dense, and reading in the list's own order finds a page at once.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from wiretape.filters.content import BodyOperator, Text
+from wiretape.filters.patterns import Pattern
+from wiretape.filters.tree import And, Node, all_of, walk
 from wiretape.log.assembly import ExchangeTape
 from wiretape.session.index.database import Index
-from wiretape.session.query import filters as q
+from wiretape.session.query.account import Unsearched
+from wiretape.session.query.ordering import Order
 from wiretape.session.query.raw_scan import SeqSet, scan_for
+from wiretape.session.query.recorded import COLUMNS, RecordedExchange
 from wiretape.session.query.search import TextSearch
+from wiretape.session.query.sql import Compiler, Condition, indexed_columns
 
+Row = tuple[Any, ...]
+
+COUNTED: Final = 10_000
+"""Matches up to which they are counted without being asked to."""
+_WINDOW: Final = 20_000
+"""Exchanges at a list's beginning among which dense matches are looked for first."""
 _READ: Final = (
     "SELECT name, position FROM segments JOIN places ON segment = id AND projection = 'exchanges'"
     " ORDER BY stream, number"
@@ -20,85 +39,283 @@ _SCAN_FROM: Final = 500
 """Exchanges from which on a text is looked for in the log as a whole."""
 _SCAN_TO: Final = 100_000_000
 """And the number up to which: what is found there is noted in a bit for each."""
+_SCANS: Final = 4
+"""Texts of one filter that the log is searched for as a whole."""
+_SHORTEST: Final = 3
+_BATCH: Final = 5_000
+AGGREGATES: Final = (
+    "count(*), sum(ifnull(status, 0) >= 400 OR state = 'failed'), total(response_size), total(duration),"
+    " max(ifnull(duration, 0)), max(seq)"
+)
+"""Of a group: exchanges, errors, bytes of responses, durations together and the longest (ns), the newest seq."""
+
+
+class Place(NamedTuple):
+    """Where a page begins: behind the exchange ``seq``, which has ``value`` in the column sorted by."""
+
+    seq: int
+    value: Any
+
+
+class Plan(NamedTuple):
+    """How rows are found.
+
+    Attributes:
+        where: the conditions, all but ``driver``.
+        driver: the condition whose index finds few rows.
+        dense: one that an index serves, for matches that lie together far from the list's beginning.
+        low, high: what the conditions say of the number; the first is not in it, the other is.
+        taken: how many the index takes, as far as ``COUNTED`` + 1, where that is known.
+        residual: what the index cannot decide.
+    """
+
+    where: Condition
+    driver: Condition | None
+    dense: Condition | None
+    low: int
+    high: int
+    taken: int | None
+    residual: Node | None
 
 
 class Selection:
-    """The exchanges of one query, read page by page in the order of their numbers."""
+    """The exchanges of one query, read page by page."""
 
     def __init__(
         self,
         index: Index,
         tape: Callable[[int], ExchangeTape],
-        condition: q.Where,
-        sort: str,
+        tree: Node | None,
+        order: Order,
         through: int,
-        after: int | None,
-        finder: TextSearch | None,
+        after: Place | None = None,
     ) -> None:
-        """Begin behind ``after`` (None: at the first), end with the seq ``through``; ``tape`` reads one exchange."""
+        """Begin behind ``after`` (None: at the first); no seq is above ``through``; ``tape`` reads one exchange."""
+        self.unsearched = Unsearched()
         self._index = index
         self._tape = tape
-        self._condition = condition
-        self._through = through
-        self._descending = sort == "desc"
+        self._order = order
+        self.through = through
+        self.takes_all = tree is None
         self._after = after
-        self._finder = finder
+        self._parts = tree.parts if isinstance(tree, And) else (tree,) if tree is not None else ()
+        self._plan: Plan | None = None
 
-    def count(self) -> int:
-        """Count all, leaving the text out of account."""
-        row = self._index.one(
-            f"SELECT count(*) FROM exchanges WHERE ({self._condition.sql}) AND seq <= ?",  # noqa: S608 - values are bound
-            [*self._condition.params, self._through],
-        )
-        assert row is not None
-        return int(row[0])
+    # -- the plan -----------------------------------------------------------------------------------------------
 
-    def rows(self, limit: int, offset: int = 0) -> list[tuple[Any, ...]]:
-        """Return the next rows and go on behind them."""
-        # One bound on each side: of two on the same side SQLite searches by the first and reads all up to the other.
-        low, high = 0, self._through
-        if self._after is not None:
-            low, high = (low, min(high, self._after - 1)) if self._descending else (self._after, high)
-        rows = self._index.rows(
-            f"SELECT {q.SUMMARY_COLUMNS} FROM exchanges WHERE ({self._condition.sql}) AND seq > ? AND seq <= ? "  # noqa: S608 - values are bound
-            f"ORDER BY seq {'DESC' if self._descending else 'ASC'} LIMIT ? OFFSET ?",
-            [*self._condition.params, low, high, limit, offset],
+    def run(self, use: Callable[[sqlite3.Connection, Plan], list[Row]]) -> list[Row]:
+        """Run ``use`` with the database and the plan, as ``Index.run`` does; functions of SQL are there then."""
+        return self._index.run(lambda db: use(db, self._planned(db)))
+
+    def _planned(self, db: sqlite3.Connection) -> Plan:
+        # The compiler gives the database what the conditions call, so it is made anew for each connection.
+        compiler = Compiler(db)
+        conditions = [compiler.condition(part) for part in self._parts]
+        if self._plan is None:
+            self._plan = self._choose(db, conditions)
+        return self._plan
+
+    def _choose(self, db: sqlite3.Connection, conditions: list[Condition]) -> Plan:
+        undecided = [part for part, one in zip(self._parts, conditions, strict=True) if not one.exact]
+        low = max([0, *(one.bounds[0] for one in conditions if one.bounds)])
+        high = min([self.through, *(one.bounds[1] for one in conditions if one.bounds)])
+        asked = [one for one in conditions if one.sql != "1" and one.bounds is None]
+        indexed = indexed_columns(db)
+        best, few, dense = None, COUNTED + 1, None
+        for one in asked:
+            if one.column not in indexed:
+                continue
+            # The plus keeps SQLite from going by the number instead of by the column.
+            found = db.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM exchanges WHERE {one.sql} AND +seq > ? AND +seq <= ?"  # noqa: S608 - values are bound
+                f" LIMIT {COUNTED + 1})",
+                [*one.params, low, high],
+            ).fetchone()[0]
+            dense = dense or one
+            if found < few:
+                best, few = one, found
+        counted = len(asked) == 1 and asked[0].column in indexed
+        rest = [one for one in asked if one is not best]
+        where = Condition(
+            " AND ".join(one.sql for one in rest) or "1", tuple(value for one in rest for value in one.params)
         )
+        residual = all_of(*undecided) if undecided else None
+        return Plan(where, best, dense, low, high, few if counted else None, residual)
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def rows(self, limit: int, offset: int = 0) -> list[Row]:
+        """Return the next rows that the index takes, and go on behind them; some may not be meant."""
+        rows = self.run(lambda db, plan: self._rows(db, plan, limit, offset))
         if rows:
-            self._after = rows[-1][0]
+            self._after = Place(rows[-1][0], rows[-1][-1])
         return rows
 
-    def every(self) -> Iterator[tuple[Any, ...]]:
-        """Yield all rows, those with the text if one is looked for."""
-        finder = self._finder
-        plain = self._scanned() if finder is not None else None
-        while rows := self.rows(_PAGE):
+    def _rows(self, db: sqlite3.Connection, plan: Plan, limit: int, offset: int) -> list[Row]:
+        if self._order.column == "seq":
+            return self._page(db, plan, "1", limit, offset)
+        # Two parts: rows with a value, then those without. One condition for both could not use the column's index.
+        column, rows = self._order.column, []
+        if self._after is None or self._after.value is not None:
+            rows = self._page(db, plan, f"{column} IS NOT NULL", limit, offset)
+            if len(rows) == limit:
+                return rows
+            if offset:
+                offset = max(0, offset - self._size(db, plan, f"{column} IS NOT NULL")) if not rows else 0
+        return rows + self._page(db, plan, f"{column} IS NULL", limit - len(rows), offset, valued=False)
+
+    def _page(
+        self, db: sqlite3.Connection, plan: Plan, also: str, limit: int, offset: int, *, valued: bool = True
+    ) -> list[Row]:
+        column, descending = self._order.column, self._order.descending
+        by_seq = column == "seq" or not valued
+        low, high, tests, params = plan.low, plan.high, [also], []
+        after = self._after
+        if after is not None and by_seq and (column == "seq" or after.value is None):
+            low, high = (low, min(high, after.seq - 1)) if descending else (max(low, after.seq), high)
+        elif after is not None and not by_seq:
+            tests.append(f"({column}, seq) {'<' if descending else '>'} (?, ?)")
+            params += [after.value, after.seq]
+        way = "DESC" if descending else "ASC"
+        order = f"seq {way}" if by_seq else f"{column} {way}, seq {way}"
+
+        def select(source: str, values: list[Any], low: int, high: int) -> list[Row]:
+            where = f"{source} AND {' AND '.join(tests)} AND seq > ? AND seq <= ?"
+            sql = f"SELECT {COLUMNS}, {column} FROM {where} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - values are bound
+            return db.execute(sql, [*values, *params, low, high, limit, offset]).fetchall()
+
+        if plan.driver is not None:
+            return select(*_driven(plan, plan.driver), low, high)
+        if not by_seq:
+            by = indexed_columns(db).get(column)
+            return select(*_plain(plan, f'INDEXED BY "{by}"' if by is not None else ""), low, high)
+        if plan.dense is None or high - low <= _WINDOW:
+            return select(*_plain(plan, "NOT INDEXED"), low, high)
+        near = (max(low, high - _WINDOW), high) if descending else (low, min(high, low + _WINDOW))
+        rows = select(*_plain(plan, "NOT INDEXED"), *near)
+        return rows if len(rows) == limit else select(*_driven(plan, plan.dense), low, high)
+
+    def _size(self, db: sqlite3.Connection, plan: Plan, also: str, most: int | None = None) -> int:
+        source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+        limit = "" if most is None else f" LIMIT {most}"
+        seq = "seq" if plan.driver is None and plan.dense is None else "+seq"
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {source} AND {also} AND {seq} > ? AND {seq} <= ?{limit})"  # noqa: S608 - values are bound
+        return int(db.execute(sql, [*values, plan.low, plan.high]).fetchone()[0])
+
+    # -- matches ------------------------------------------------------------------------------------------------
+
+    def every(self) -> Iterator[Row]:
+        """Yield all rows that are meant."""
+        rows = self.rows(_PAGE)
+        plan = self._plan
+        assert plan is not None
+        if plan.residual is None:
+            while rows:
+                yield from rows
+                rows = self.rows(_PAGE)
+            return
+        plain = self._scanned(plan.residual)
+        while rows:
             for row in rows:
-                if finder is None or self._matches(finder, plain, row):
+                if self._is_meant(plan.residual, row, plain):
                     yield row
+            rows = self.rows(_PAGE)
 
-    def _matches(self, finder: TextSearch, plain: SeqSet | None, row: tuple[Any, ...]) -> bool:
-        seq, url, special = row[0], row[3], row[-1]
-        if plain is not None and (seq in plain or not special):
-            return seq in plain or finder.in_url(url)
-        return finder.matches(self._tape(seq), url)
+    def _is_meant(self, residual: Node, row: Row, plain: dict[Pattern, SeqSet]) -> bool:
+        exchange = RecordedExchange(row, self._tape, plain)
+        verdict = residual.matches(exchange)
+        if verdict is None:
+            self.unsearched.add(exchange.seq, exchange.reasons)
+        return bool(verdict)
 
-    def _scanned(self) -> SeqSet | None:
-        """Search the log as a whole where that is less work than reading the exchanges one by one."""
-        if self._finder is None or self._through > _SCAN_TO or self.count() < _SCAN_FROM:
-            return None
-        read = self._index.rows(_READ)
-        highest = self._through
-        return scan_for(self._index.log_dir, [(row[0], row[1]) for row in read], self._finder.needles, highest)
+    def _scanned(self, residual: Node) -> dict[Pattern, SeqSet]:
+        """Search the log as a whole for plain texts, where that is less work than reading exchanges one by one."""
+        wanted = list(dict.fromkeys(pattern for pattern in map(_scannable, walk(residual)) if pattern is not None))
+        if not 0 < len(wanted) <= _SCANS or self.through > _SCAN_TO or self.count(_SCAN_FROM) < _SCAN_FROM:
+            return {}
+        read = [(row[0], row[1]) for row in self._index.rows(_READ)]
+        return {
+            pattern: scan_for(self._index.log_dir, read, TextSearch(pattern.needle).needles, self.through)
+            for pattern in wanted
+        }
 
-    def matching(self, limit: int, offset: int, matched: int | None) -> tuple[list[tuple[Any, ...]], int]:
-        """Return the rows of one page and how many match in all; every one is looked at unless ``matched`` is known."""
-        page: list[tuple[Any, ...]] = []
+    def count(self, most: int | None = None) -> int:
+        """Count what the index takes, up to ``most``."""
+
+        def use(db: sqlite3.Connection, plan: Plan) -> list[Row]:
+            if plan.taken is not None and (plan.taken <= COUNTED or (most is not None and most <= plan.taken)):
+                return [(plan.taken if most is None else min(plan.taken, most),)]
+            return [(self._size(db, plan, "1", most),)]
+
+        return int(self.run(use)[0][0])
+
+    def matching(self, limit: int, offset: int, matched: int | None, most: int | None) -> tuple[list[Row], int]:
+        """Return the rows of one page and how many are meant in all, as far as ``most``.
+
+        Args:
+            limit: rows at most.
+            offset: matches to leave out first.
+            matched: how many are meant, where that is known.
+            most: where to stop counting; None: never.
+        """
+        page: list[Row] = []
         count = 0
         for row in self.every():
             count += 1
             if count > offset and len(page) < limit:
                 page.append(row)
-            if matched is not None and len(page) == limit:
+            if len(page) == limit and (matched is not None or (most is not None and count >= most)):
                 break
         return page, count if matched is None else matched
+
+    def groups(self, value: str) -> Iterator[Row]:
+        """Yield ``AGGREGATES`` of what is meant for each ``value``, which is SQL; a value may come several times."""
+        if self.decided:
+            yield from self.run(lambda db, plan: self._groups(db, plan, value))
+            return
+        batch: list[int] = []
+        for row in self.every():
+            batch.append(row[0])
+            if len(batch) == _BATCH:
+                yield from self._groups_of(batch, value)
+                batch.clear()
+        yield from self._groups_of(batch, value)
+
+    def _groups(self, db: sqlite3.Connection, plan: Plan, value: str) -> list[Row]:
+        source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+        sql = f"SELECT {value} AS value, {AGGREGATES} FROM {source} AND seq > ? AND seq <= ? GROUP BY 1"  # noqa: S608 - values are bound
+        return db.execute(sql, [*values, plan.low, plan.high]).fetchall()
+
+    def _groups_of(self, seqs: list[int], value: str) -> list[Row]:
+        encoded = msgspec.json.encode(seqs).decode()
+        sql = (
+            f"SELECT {value} AS value, {AGGREGATES} FROM exchanges"  # noqa: S608 - constants
+            " WHERE seq IN (SELECT value FROM json_each(?)) GROUP BY 1"
+        )
+        return self._index.rows(sql, (encoded,))
+
+    @property
+    def decided(self) -> bool:
+        """Whether the index alone decides what is meant."""
+        self.run(lambda _, __: [])
+        assert self._plan is not None
+        return self._plan.residual is None
+
+
+def _driven(plan: Plan, driver: Condition) -> tuple[str, list[Any]]:
+    """Return what stands behind FROM where an index finds the rows, and its parameters."""
+    sql = f"exchanges NOT INDEXED WHERE seq IN (SELECT seq FROM exchanges WHERE {driver.sql}) AND ({plan.where.sql})"  # noqa: S608 - values are bound
+    return sql, [*driver.params, *plan.where.params]
+
+
+def _plain(plan: Plan, hint: str) -> tuple[str, list[Any]]:
+    """Return what stands behind FROM where rows are read in the list's order, and its parameters."""
+    return f"exchanges {hint} WHERE ({plan.where.sql})", list(plan.where.params)
+
+
+def _scannable(node: Node) -> Pattern | None:
+    """Return the pattern of a node whose text stands as it is in frames of exchanges without coded bodies."""
+    if not isinstance(node, BodyOperator | Text):
+        return None
+    needle = node.pattern.needle
+    return node.pattern if isinstance(node, Text) or (needle.isascii() and len(needle) >= _SHORTEST) else None

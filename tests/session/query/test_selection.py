@@ -188,8 +188,8 @@ def test_p11_bodies_that_were_not_searched_are_counted_by_reason(root: Path) -> 
     with Catalogue(root).open("last") as session:
         page = session.query(Filter(text="needle"))
     assert page.coverage.notes == [
-        "2 bodies were not searched to the end: content coding could not be removed.",
-        "2 bodies were not searched to the end: not recorded whole.",
+        "2 bodies were not searched to the end: content coding could not be removed (seq 1, 2).",
+        "2 bodies were not searched to the end: not recorded whole (seq 3, 4).",
     ]
 
 
