@@ -38,7 +38,7 @@ from wiretape.session.query.grouping import check_by, grouped
 from wiretape.session.query.moments import Mark, read_marks
 from wiretape.session.query.ordering import Cursor, check_page, decode_cursor, encode_cursor, query_checksum, read_order
 from wiretape.session.query.recorded import summary
-from wiretape.session.query.selection import COUNTED, Place, Selection
+from wiretape.session.query.selection import COUNTED, Chosen, Place, Selection
 from wiretape.session.query.wanted import tree_of
 from wiretape.session.recovery.on_open import Settler
 from wiretape.session.recovery.recover import recover_session, verify_report
@@ -291,6 +291,15 @@ class Session:
         found, _ = self._selection(wanted or Filter(), sort, _now(), None)
         for row in found.every():
             yield summary(self.session_id, row)
+
+    def chosen(self, wanted: Filter) -> Chosen:
+        """Return the numbers of the exchanges that a filter takes, in their order, and what could not be decided.
+
+        Raises:
+            UsageError, NotFoundError, StorageError: as ``query``.
+        """
+        found, _ = self._selection(wanted, "asc", _now(), None)
+        return Chosen(found.seqs(), found.unsearched.notes())
 
     def group(self, wanted: Filter | None = None, by: str = "host", limit: int = 50) -> Groups:
         """Count the exchanges that a filter takes by what they have in common, the largest groups first.

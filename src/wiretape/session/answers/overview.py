@@ -63,8 +63,9 @@ def overview(
         UsageError: the filter means nothing. NotFoundError, StorageError: as ``Session.follow``.
     """
     reach = session.follow()
-    found = tally(session.index, wanted, by_path=group == "path")
-    lacking = missing(reach)
+    chosen = session.chosen(wanted) if wanted is not None and wanted != Filter() else None
+    found = tally(session.index, chosen.seqs if chosen is not None else None, by_path=group == "path")
+    lacking = " ".join([missing(reach), *(chosen.notes if chosen is not None else [])]).strip()
     if top is None:
         top = min(_ENDPOINTS, max(_ENDPOINTS_OF_FEW, found.exchanges // 3))
     one_host = len({host for _, host in found.endpoints if host}) < 2

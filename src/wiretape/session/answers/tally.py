@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from wiretape.model import Filter
 from wiretape.session.index.database import Index
 from wiretape.session.index.endpoints import ERRONEOUS, STATE_NAMES, bucket_ns, is_error, state_of, status_of
-from wiretape.session.query.filters import where
 from wiretape.views.operations import folded, split_url
 
 EXACT: Final = 20_000
@@ -26,6 +24,7 @@ _ROWS: Final = (
     " (SELECT endpoint FROM endpoint_of AS o WHERE o.seq = exchanges.seq),"
     " (SELECT outcome FROM problems AS p WHERE p.seq = exchanges.seq) FROM exchanges"
 )
+_CHOSEN: Final = "WHERE seq IN (SELECT value FROM json_each(?))"
 
 
 class Sum(msgspec.Struct):
@@ -106,20 +105,19 @@ def names(index: Index) -> dict[int, Key]:
     return found
 
 
-def tally(index: Index, wanted: Filter | None = None, *, by_path: bool = False) -> Tally:
-    """Count the exchanges that a filter takes.
+def tally(index: Index, seqs: Sequence[int] | None = None, *, by_path: bool = False) -> Tally:
+    """Count exchanges.
 
     Args:
         index: of the session, followed.
-        wanted: the filter; None takes all.
+        seqs: those to count; None: all.
         by_path: tell paths apart, not templates.
     """
-    whole = wanted is None or wanted == Filter()
-    if whole and not by_path:
+    if seqs is None and not by_path:
         (ended,) = index.one("SELECT ifnull(sum(n), 0) FROM endpoint_counts") or (0,)
         if ended > EXACT:
             return _of_counts(index)
-    return _of_rows(index, wanted or Filter(), by_path=by_path)
+    return _of_rows(index, seqs, by_path=by_path)
 
 
 def _of_counts(index: Index) -> Tally:
@@ -143,10 +141,13 @@ def _of_counts(index: Index) -> Tally:
     return found
 
 
-def _of_rows(index: Index, wanted: Filter, *, by_path: bool) -> Tally:
+def _of_rows(index: Index, seqs: Sequence[int] | None, *, by_path: bool) -> Tally:
     found, known = Tally(), names(index)
-    condition = where(wanted)
-    rows = index.rows(f"{_ROWS} WHERE ({condition.sql}) ORDER BY seq", condition.params)
+    if seqs is None:
+        rows = index.rows(f"{_ROWS} ORDER BY seq")
+    else:
+        chosen = msgspec.json.encode(list(seqs)).decode()
+        rows = index.rows(f"{_ROWS} {_CHOSEN} ORDER BY seq", [chosen])
     every: list[tuple[int, int, Key]] = []
     for seq, _, method, host, state, status, duration, size, url, endpoint, problem in rows:
         key = known.get(endpoint or 0, known[0])

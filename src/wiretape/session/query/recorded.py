@@ -27,7 +27,8 @@ MAX_URL: Final = 16 * 1024
 """Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
-    " special OR damaged OR state IN ('inFlight', 'interrupted'), source"
+    " special OR damaged OR state IN ('inFlight', 'interrupted'), source,"
+    " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq)"
 )
 
 
@@ -65,12 +66,13 @@ class RecordedExchange:
             plain: for patterns that the whole log was searched for, who has their plain text in a frame.
         """
         (self.seq, self.timestamp, self.method, self.host, self.url, self.status, self.state, duration, sent, received,
-         self.response_type, self.failure, damaged, special, self.source) = row[:15]  # fmt: skip
+         self.response_type, self.failure, damaged, special, self.source, problem) = row[:16]  # fmt: skip
         self.damaged = bool(damaged)
         self.milliseconds: float | None = None if duration is None else duration / 1e6
         self.reasons: list[str] = []
         self._sizes = {"request": sent, "response": received}
         self._special = bool(special)
+        self._problem = bool(problem)
         self._plain = plain
         self._read = tape
         self._tape: ExchangeTape | None = None
@@ -149,8 +151,8 @@ class RecordedExchange:
         return {"inFlight": [account.RUNNING], "interrupted": [account.UNRECORDED]}.get(self.state, [])
 
     def says_error(self) -> Verdict:
-        """Return whether a response of 2xx says that something went wrong."""
-        return None
+        """Return whether a response of 2xx says that something went wrong; the index knows it of what has ended."""
+        return self._problem
 
 
 class _Body:

@@ -6,7 +6,9 @@ none does, matches are dense, and reading in the list's own order finds a page a
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -57,6 +59,18 @@ class Place(NamedTuple):
     value: Any
 
 
+class Chosen(NamedTuple):
+    """The exchanges that a filter takes.
+
+    Attributes:
+        seqs: their numbers, in order.
+        notes: what could not be decided, a sentence for each reason.
+    """
+
+    seqs: array[int]
+    notes: list[str]
+
+
 class Plan(NamedTuple):
     """How rows are found.
 
@@ -105,7 +119,16 @@ class Selection:
 
     def run(self, use: Callable[[sqlite3.Connection, Plan], list[Row]]) -> list[Row]:
         """Run ``use`` with the database and the plan, as ``Index.run`` does; functions of SQL are there then."""
-        return self._index.run(lambda db: use(db, self._planned(db)))
+        return self._index.run(lambda db: self._in_one_moment(db, use))
+
+    def _in_one_moment(self, db: sqlite3.Connection, use: Callable[[sqlite3.Connection, Plan], list[Row]]) -> list[Row]:
+        # A transaction: an index that the plan goes by must not be dropped by another process meanwhile.
+        db.execute("BEGIN")
+        try:
+            return use(db, self._planned(db))
+        finally:
+            with contextlib.suppress(sqlite3.Error):  # what failed may have ended it
+                db.execute("COMMIT")
 
     def _planned(self, db: sqlite3.Connection) -> Plan:
         # The compiler gives the database what the conditions call, so it is made anew for each connection.
@@ -123,9 +146,9 @@ class Selection:
         indexed = indexed_columns(db)
         best, few, dense = None, COUNTED + 1, None
         for one in asked:
-            if one.column not in indexed:
+            if one.column not in indexed and one.column != "seq":
                 continue
-            # The plus keeps SQLite from going by the number instead of by the column.
+            # The plus keeps SQLite from going by the bounds instead of by the column.
             found = db.execute(
                 f"SELECT count(*) FROM (SELECT 1 FROM exchanges WHERE {one.sql} AND +seq > ? AND +seq <= ?"  # noqa: S608 - values are bound
                 f" LIMIT {COUNTED + 1})",
@@ -134,7 +157,7 @@ class Selection:
             dense = dense or one
             if found < few:
                 best, few = one, found
-        counted = len(asked) == 1 and asked[0].column in indexed
+        counted = len(asked) == 1 and (asked[0].column in indexed or asked[0].column == "seq")
         rest = [one for one in asked if one is not best]
         where = Condition(
             " AND ".join(one.sql for one in rest) or "1", tuple(value for one in rest for value in one.params)
@@ -268,6 +291,12 @@ class Selection:
                 break
         return page, count if matched is None else matched
 
+    def seqs(self) -> array[int]:
+        """Return the numbers of all that are meant; they are in order if the list is by number."""
+        if not self.decided:
+            return array("q", (row[0] for row in self.every()))
+        return array("q", (row[0] for row in self.run(_all_seqs)))
+
     def groups(self, value: str) -> Iterator[Row]:
         """Yield ``AGGREGATES`` of what is meant for each ``value``, which is SQL; a value may come several times."""
         if self.decided:
@@ -311,6 +340,12 @@ def _driven(plan: Plan, driver: Condition) -> tuple[str, list[Any]]:
 def _plain(plan: Plan, hint: str) -> tuple[str, list[Any]]:
     """Return what stands behind FROM where rows are read in the list's order, and its parameters."""
     return f"exchanges {hint} WHERE ({plan.where.sql})", list(plan.where.params)
+
+
+def _all_seqs(db: sqlite3.Connection, plan: Plan) -> list[Row]:
+    source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+    sql = f"SELECT seq FROM {source} AND seq > ? AND seq <= ? ORDER BY seq"  # noqa: S608 - values are bound
+    return db.execute(sql, [*values, plan.low, plan.high]).fetchall()
 
 
 def _scannable(node: Node) -> Pattern | None:

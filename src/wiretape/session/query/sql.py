@@ -24,6 +24,11 @@ _HIGHEST: Final = 2**63 - 1
 _NS_PER_MS: Final = 1_000_000
 _MANY: Final = 10_000
 """Distinct values of a column beyond which they are not listed."""
+_ERRONEOUS: Final = (
+    "(seq IN (SELECT seq FROM problems) OR"
+    " seq IN (SELECT seq FROM exchanges WHERE state IN ('inFlight', 'interrupted') AND status >= 400))"
+)
+_SOURCES: Final = "source IN (SELECT value FROM json_each(?))"
 _DISTINCT: Final = (
     "WITH RECURSIVE found(value) AS (SELECT min({0}) FROM exchanges UNION ALL"
     " SELECT (SELECT min({0}) FROM exchanges WHERE {0} > value) FROM found WHERE value IS NOT NULL)"
@@ -91,13 +96,17 @@ class Compiler:
             case operators.Url(pattern):
                 return self._url(pattern)
             case operators.Erroneous():
-                return self._erroneous()
+                return Condition(_ERRONEOUS, column="seq")
+            case operators.Source(sources):
+                return Condition(_SOURCES, (msgspec.json.encode(sources).decode(),))
+            case operators.Replayed():
+                return Condition("source = 'replay'")
             case content.WebSocket():
                 return Condition("(status = 101 OR url LIKE 'ws%')", exact=False)
             case operators.Method() | operators.Domain() | operators.Host() | operators.ResponseType():
                 return self._by_values(node)
-            case operators.Asset() | operators.Source() | operators.Replayed():
-                return self._by_values(node)
+            case operators.Asset():
+                return self._discrete("content_type", operators.is_asset)
         return _of_state(node) or _of_number(node) or OPEN
 
     def _by_values(self, node: Node) -> Condition:
@@ -110,11 +119,7 @@ class Compiler:
                 return self._discrete("content_type", pattern.in_text, pattern)
             case operators.Host(host):
                 return self._discrete("host", lambda found: found == host or found.endswith("." + host))
-            case operators.Asset():
-                return self._discrete("content_type", operators.is_asset)
-            case operators.Source(sources):
-                return self._discrete("source", lambda found: found in sources)
-        return self._discrete("source", lambda found: found == "replay")
+        return OPEN
 
     def _discrete(self, column: str, test: Callable[[str], bool], pattern: Pattern | None = None) -> Condition:
         """Compare a column with those of its values that a test takes."""
@@ -153,11 +158,6 @@ class Compiler:
                 return like
             return Condition(f"({like.sql} AND found_in({self._pattern(pattern)}, url))", like.params)
         return Condition(f"found_in({self._pattern(pattern)}, url)")
-
-    def _erroneous(self) -> Condition:
-        plain = "status >= 400 OR state = 'failed'"
-        suspect = "(status BETWEEN 200 AND 299 AND (content_type LIKE '%json%' OR content_type LIKE '%grpc%'))"
-        return Condition(f"({plain} OR {suspect})", exact=False)
 
 
 def _of_state(node: Node) -> Condition | None:
@@ -233,7 +233,7 @@ def _range(column: str, one: Range, scale: int = 1) -> Condition:
 def _numbers(ranges: Sequence[Range]) -> Condition:
     if all(one.low is not None and one.low == one.high for one in ranges):
         encoded = msgspec.json.encode([one.low for one in ranges]).decode()
-        return Condition("seq IN (SELECT value FROM json_each(?))", (encoded,))
+        return Condition("seq IN (SELECT value FROM json_each(?))", (encoded,), column="seq")
     if len(ranges) > 1:
         return _ranges("seq", ranges)
     one = ranges[0]
