@@ -61,7 +61,7 @@ class Part:
         if seqs is None and self.wanted != Filter():
             page = self.session.query(self.wanted, sort="asc", limit=MOST)
             seqs = [item.seq for item in page.items]
-            self.more = max(0, page.matched - len(seqs))
+            self.more = max(0, page.total - len(seqs))
         if seqs is not None:
             chosen = msgspec.json.encode(seqs).decode()
             rows = self.session.index.rows(f"{_ROWS} {_CHOSEN} ORDER BY seq", [chosen])
