@@ -324,8 +324,10 @@ class Service:
         """Return how many exchanges the view has."""
         if self._last_session is None:
             return 0
-        page = await self.library.query(self._last_session, self.in_view(self._last_session, Filter()), limit=1)
-        return page.matched
+        page = await self.library.query(
+            self._last_session, self.in_view(self._last_session, Filter()), limit=1, count=True
+        )
+        return page.total
 
     async def clear_traffic(self) -> Cleared:
         """Leave out of the view what is there now. The log keeps everything.
@@ -334,9 +336,9 @@ class Service:
             NotFoundError: nothing was recorded yet.
         """
         session_id = await self.live_session()
-        hidden = await self.library.query(session_id, self.in_view(session_id, Filter()), limit=1)
+        hidden = await self.library.query(session_id, self.in_view(session_id, Filter()), limit=1, count=True)
         self._lowest[session_id] = hidden.coverage.through_seq + 1
-        return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=hidden.matched)
+        return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=hidden.total)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from wiretape.mcpserver.lean import lean
 from wiretape.model import Coverage, ExchangeSummary, Lean, QueryPage, SessionSummary
@@ -46,7 +47,8 @@ class ExchangeTable(Lean, frozen=True, kw_only=True):
     origin: str | None = None
     columns: list[str]
     rows: list[list[Any]]
-    matched: int
+    matched: int | UnsetType
+    matched_at_least: int | UnsetType = UNSET
     returned: int
     next_cursor: str | None = None
     left: dict[str, int] = msgspec.field(default_factory=dict)
@@ -61,7 +63,8 @@ class ExchangeObjects(Lean, frozen=True, kw_only=True):
 
     session_id: str
     items: list[ExchangeSummary]
-    matched: int
+    matched: int | UnsetType
+    matched_at_least: int | UnsetType = UNSET
     returned: int
     next_cursor: str | None = None
     left: dict[str, int] = msgspec.field(default_factory=dict)
@@ -165,10 +168,11 @@ def _bare(coverage: Coverage | None) -> Coverage | None:
 
 
 def _told(page: QueryPage, session: SessionSummary, called: str, form: Form, first: int | None) -> Exchanges:
-    left = page.matched - page.returned - first if first is not None else 0
+    left = page.total - page.returned - first if first is not None else 0
     whole = is_complete(page.coverage)
     said: dict[str, Any] = {
         "matched": page.matched,
+        "matched_at_least": page.matched_at_least,
         "returned": page.returned,
         "next_cursor": page.next_cursor,
         "left": {"exchanges": left} if left > 0 and page.next_cursor is not None else {},

@@ -161,6 +161,6 @@ async def list_exchanges(
         first=offset if cursor is None else None,
         veil=call.veil,
     )
-    if live and not answer.matched and isinstance(answer, ExchangeTable):
+    if live and answer.matched == 0 and isinstance(answer, ExchangeTable):
         return msgspec.structs.replace(answer, next="proxy_list_sessions")
     return answer
