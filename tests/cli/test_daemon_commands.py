@@ -66,7 +66,7 @@ def test_status_and_stop_speak_to_the_daemon_of_the_root(daemon: Daemon, root: P
     assert status["status"] == "running"
     assert status["pid"] == daemon.process.pid
     assert status["sessionId"] == daemon.ready["sessionId"]
-    assert b"running" in wiretape("status", "--root", root).stdout
+    assert b"A daemon runs (pid " in wiretape("status", "--root", root).stdout
     assert wiretape_json("stop", "--root", root) == {"status": "success", "stopped": True}
     assert daemon.process.wait(30) == 0
     assert wiretape_json("status", "--root", root)["status"] == "stopped"

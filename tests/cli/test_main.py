@@ -194,3 +194,40 @@ def test_an_output_that_takes_no_more_is_a_sentence_and_status_1(root: Path, tmp
     assert done.returncode == 1
     assert done.stderr.startswith(b"wiretape: standard output cannot be written: File too large")
     assert b"Exception" not in done.stderr
+
+
+def test_the_name_alone_says_what_is_going_on_and_helps(root: Path) -> None:
+    done = wiretape("--root", root)
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "Nothing is being recorded."
+    assert lines[1] == "Nothing is recorded yet."
+    assert lines[2].startswith("Try: wiretape run -- CMD")
+    assert lines[4].startswith("Usage: wiretape")
+    assert "\\n" not in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["quer"], "No such command 'quer'. Did you mean 'query'?"),
+        (["ls"], "No such command 'ls'. Did you mean 'sessions'?"),
+        (["zzzz"], "No such command 'zzzz'."),
+        (["query", "last", "--zinc"], "No such option '--zinc'."),
+        (["query", "last", "--limt", "5"], "No such option '--limt'. Did you mean '--limit'?"),
+        (["completion"], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
+        (["exchange", "last", "abc"], "'abc' is not a whole number."),
+    ],
+)
+def test_wrong_usage_is_one_sentence_with_a_suggestion_where_one_is_near(words: list[str], said: str) -> None:
+    done = wiretape(*words)
+    assert done.returncode == 2
+    first = done.stderr.decode().splitlines()[0]
+    assert first.endswith(said), first
+    assert "\\n" not in first
+
+
+def test_help_is_a_command_too() -> None:
+    assert b"Usage: wiretape query" in wiretape("help", "query").stdout
+    assert b"Commands:" in wiretape("help").stdout
+    assert wiretape("help", "nope").returncode == 2

@@ -113,8 +113,17 @@ def test_doctor_has_colours_on_a_terminal_and_none_for_who_wants_none(
     assert "\x1b[" not in on_terminal("doctor", "--root", hostile)[1]
 
 
-def test_tables_are_drawn_for_a_terminal(hostile: Path) -> None:
+def test_lists_are_a_line_each_on_a_terminal(hostile: Path) -> None:
     status, shown = on_terminal("sessions", "--root", hostile)
     assert status == 0
-    assert "evil" in shown
-    assert "─" in shown
+    heading, row = shown.splitlines()
+    assert "exchanges" in heading
+    assert row.startswith("evil")
+    assert "today" in row
+
+
+def test_colours_can_be_asked_for_and_refused(hostile: Path) -> None:
+    assert "\x1b[" in on_terminal("query", "last", "--root", hostile)[1]
+    assert "\x1b[" not in on_terminal("query", "last", "--root", hostile, "--color", "never")[1]
+    assert b"\x1b[" not in wiretape("sessions", "--root", hostile).stdout
+    assert b"\x1b[" in wiretape("doctor", "--root", hostile, "--color", "always").stdout

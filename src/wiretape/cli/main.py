@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
-from wiretape.cli.output import OUTPUT, print_json, visible, writing_output
+from wiretape.cli.output import OUTPUT, print_json, visible, write_line, writing_output
 from wiretape.errors import StorageError, WiretapeError
 
 INTERRUPTED = 130
@@ -52,6 +53,43 @@ MODULES = {"import": "importing"}
 """Commands whose names cannot be those of modules."""
 
 
+SAME: Final = {
+    "ls": "sessions",
+    "list": "sessions",
+    "start": "serve",
+    "record": "serve",
+    "proxy": "serve",
+    "exec": "run",
+    "get": "exchange",
+    "find": "grep",
+    "search": "grep",
+    "compare": "diff",
+    "overview": "show",
+    "summary": "show",
+    "origin": "trace",
+    "curl": "export",
+    "har": "export",
+    "rm": "delete",
+    "remove": "delete",
+    "check": "verify",
+    "repair": "recover",
+    "tail": "query",
+    "log": "query",
+    "logs": "query",
+    "replay": "send",
+    "kill": "stop",
+    "cert": "ca",
+}
+"""What other programs call a command."""
+
+
+def near_command(name: str) -> list[str]:
+    """Return the commands that were probably meant, the likeliest first."""
+    known = SAME.get(name.lower())
+    near = difflib.get_close_matches(name.lower(), COMMANDS, 2, 0.6)
+    return list(dict.fromkeys([*([known] if known in COMMANDS else []), *near]))[:2]
+
+
 class ReaderGone(Exception):  # noqa: N818 - it is no error
     """Whoever read stdout has gone. Not an OSError, which click would turn into status 1."""
 
@@ -65,11 +103,24 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import the module of ``cmd_name`` and give its command."""
+        if cmd_name == "help":
+            return _help
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"wiretape.cli.commands.{MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an unknown one is answered with those that are near it, or do what it says elsewhere."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            meant = near_command(name)
+            suggestion = f" Did you mean {' or '.join(repr(one) for one in meant)}?" if meant else ""
+            raise click.UsageError(f"No such command {name[:80]!r}.{suggestion}", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for."""
@@ -94,17 +145,51 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 @click.command(
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`wiretape COMMAND --help` shows a command's options and examples.",
 )
 @click.option("--root", metavar="DIR", help="Folder for sessions and CA. [default: $WIRETAPE_ROOT, else user data]")
 @click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colour the output. [default: on terminals, unless NO_COLOR is set]",
+)
+@click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
 @click.pass_context
-def wiretape(ctx: click.Context, root: str | None) -> None:
+def wiretape(ctx: click.Context, root: str | None, color: str) -> None:
     """The flight recorder for HTTP: every exchange on disk before its last byte is answered."""
-    ctx.obj = {"root": root}
+    ctx.obj = {"root": root, "color": color}
+    if ctx.invoked_subcommand is None:
+        _print_situation(ctx, root)
+
+
+def _print_situation(ctx: click.Context, root: str | None) -> None:
+    """Print what is going on, and the help: what somebody needs who types the name alone."""
+    from wiretape.cli.situation import three_lines  # noqa: PLC0415
+    from wiretape.config import resolve_root  # noqa: PLC0415
+
+    for line in three_lines(resolve_root(root)):
+        write_line(visible(line))
+    write_line()
+    write_line(ctx.get_help())
+
+
+@click.command("help")
+@click.argument("name", required=False)
+@click.pass_context
+def _help(ctx: click.Context, name: str | None) -> None:
+    """Print the help of a command, or of all."""
+    parent = ctx.find_root()
+    found = wiretape if name is None else wiretape.get_command(parent, name)
+    if found is None:
+        wiretape.resolve_command(parent, [name or ""])
+        return
+    with click.Context(found, info_name=name, parent=None if name is None else parent) as own:
+        write_line(found.get_help(own) if name is not None else parent.get_help())
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -126,10 +211,13 @@ def run(arguments: list[str]) -> int:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())  # the help of a command that was named alone
+        return error.exit_code
     except click.ClickException as error:
         ctx: click.Context | None = getattr(error, "ctx", None)
         usage_help = f"`{ctx.command_path} --help` shows what it takes" if ctx else ""
-        return _report(arguments, "usage", error.format_message(), usage_help, error.exit_code)
+        return _report(arguments, "usage", usage_message(error), usage_help, error.exit_code)
     except WiretapeError as error:
         return _report(arguments, error.code, error.message, error.hint, error.exit_status)
     except (ReaderGone, BrokenPipeError):
@@ -143,6 +231,15 @@ def run(arguments: list[str]) -> int:
         message = f"this is a bug in wiretape: {type(error).__name__}: {error}"
         return _report(arguments, "bug", message, f"{TRACEBACK_VARIABLE}=1 shows where; please report it", 1)
     return status if isinstance(status, int) else 0
+
+
+def usage_message(error: click.ClickException) -> str:
+    """Return what click found wrong as one sentence, with a suggestion only where it is near."""
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption):
+        near = difflib.get_close_matches(error.option_name, error.possibilities or (), 1, 0.75)
+        message = f"No such option {error.option_name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+    return message.replace("is not a valid integer range.", "is not a whole number.")
 
 
 def _map_os_error(error: OSError) -> WiretapeError:

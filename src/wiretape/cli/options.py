@@ -24,14 +24,27 @@ def _root(ctx: click.Context, _param: click.Parameter, value: str | None) -> Pat
     return resolve_root(before if value is None else value)
 
 
+def _color(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        found = ctx.find_root()
+        found.obj = {**(found.obj or {}), "color": value}
+
+
 def root_option(function: F) -> F:
-    """Add ``--root DIR``; the command gets an absolute ``root: Path``."""
+    """Add what every command takes: ``--root DIR``, of which it gets an absolute ``root: Path``, and ``--color``."""
+    coloured = click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        callback=_color,
+        expose_value=False,
+        help="Colour the output. [default: on terminals, unless NO_COLOR is set]",
+    )(function)
     return click.option(
         "--root",
         metavar="DIR",
         callback=_root,
         help="Folder for sessions and CA. [default: $WIRETAPE_ROOT, else user data]",
-    )(function)
+    )(coloured)
 
 
 def json_option(function: F) -> F:

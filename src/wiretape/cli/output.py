@@ -8,7 +8,8 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TextIO
 
 from wiretape.errors import StorageError
 from wiretape.json_lines import one_line
@@ -21,6 +22,7 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PIECE: Final = 64 * 1024
 OUTPUT: Final = "output"
 """The code of an error that says that stdout cannot be written."""
+_WEIGHTS: Final = frozenset({"bold", "dim"})
 _NARROWEST: Final = 6
 """Characters that a column of a table needs to be read at all."""
 
@@ -98,11 +100,43 @@ def writing_output() -> Iterator[None]:
 
 
 def styled(text: str, colour: str) -> str:
-    """Return a text in a colour, for a terminal that wants colours (NO_COLOR, see no-color.org)."""
+    """Return a text in a colour, or ``bold`` or ``dim``, where colours are wanted (NO_COLOR, see no-color.org)."""
     import click  # noqa: PLC0415
 
-    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
-    return text if plain else click.style(text, fg=colour)
+    if not wants_colour(sys.stdout):
+        return text
+    return click.style(text, **{colour: True}) if colour in _WEIGHTS else click.style(text, fg=colour)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Return whether what goes to a stream is coloured: ``--color``, else NO_COLOR, else on terminals alone."""
+    import click  # noqa: PLC0415
+
+    context = click.get_current_context(silent=True)
+    asked = (context.find_root().obj or {}).get("color", "auto") if context is not None else "auto"
+    if asked != "auto":
+        return bool(asked == "always")
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal on stdout, 80 where that is not known."""
+    import shutil  # noqa: PLC0415
+
+    return max(20, shutil.get_terminal_size((80, 24)).columns)
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def write_text(text: str) -> None:
@@ -187,9 +221,13 @@ def time_text(milliseconds: int | None) -> str:
     """Write a time, given in milliseconds since the epoch, in local time for people."""
     if milliseconds is None:
         return "-"
-    from datetime import datetime  # noqa: PLC0415
+    moment = local_time(milliseconds)
+    return f"@{milliseconds}" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%S")
 
+
+def local_time(milliseconds: int) -> datetime | None:
+    """Return a time in the local zone; None where no calendar has it."""
     try:
-        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(milliseconds / 1000).astimezone()
     except (OverflowError, OSError, ValueError):
-        return f"@{milliseconds}"
+        return None

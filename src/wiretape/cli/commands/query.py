@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from wiretape.cli.exchange_lines import print_exchanges
 from wiretape.cli.options import filter_options, json_option, make_filter, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_table, print_value, size_text, time_text
+from wiretape.cli.output import note, print_value
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
-    from wiretape.model import Coverage, ExchangeSummary, QueryPage
+    from wiretape.model import Coverage, QueryPage
 
 EXAMPLES = """\b
 Examples:
@@ -21,51 +22,34 @@ Examples:
   wiretape query last --text 'card declined' --json | jq '.items[].url'
 """
 
-COLUMNS = [
-    ("seq", "right"),
-    ("time", "left"),
-    ("method", "left"),
-    ("status", "right"),
-    ("state", "left"),
-    ("ms", "right"),
-    ("up", "right"),
-    ("down", "right"),
-    ("url", "left"),
-]
-
-
-def _row(item: ExchangeSummary) -> list[str]:
-    return [
-        str(item.seq),
-        time_text(item.timestamp),
-        item.method,
-        "-" if item.status_code is None else str(item.status_code),
-        item.state,
-        "-" if item.duration is None else f"{item.duration:.1f}",
-        size_text(item.request_body_size),
-        size_text(item.response_body_size),
-        item.url,
-    ]
-
 
 def describe_coverage(coverage: Coverage) -> str:
     """Say in words what an answer was made from, and what it cannot contain (P11)."""
-    parts = [f"through seq {coverage.through_seq}"]
-    for count, word in (
-        (coverage.in_flight, "in flight"),
-        (coverage.dropped, "dropped, not recorded"),
-        (coverage.damaged, "damaged"),
-    ):
-        if count:
-            parts.append(f"{count} {word}")
-    return "; ".join([", ".join(parts), *coverage.notes])
+    missing = [
+        f"{count} {word}"
+        for count, word in (
+            (coverage.dropped, "passed unrecorded"),
+            (coverage.damaged, "damaged"),
+            (coverage.in_flight, "still running"),
+        )
+        if count
+    ]
+    said = f"searched up to exchange {coverage.through_seq}, {', '.join(missing)}" if missing else _WHOLE
+    return "; ".join([said, *coverage.notes])
 
 
-def _print_page(page: QueryPage) -> None:
-    print_table(COLUMNS, map(_row, page.items), empty="No exchange matches.")
-    note(f"{page.returned} of {page.matched} matching; {describe_coverage(page.coverage)}")
+_WHOLE = "everything recorded so far was searched"
+
+
+def _print_page(page: QueryPage, *, full: bool) -> None:
+    if page.coverage.through_seq or page.items:
+        empty = "No exchange matches."
+    else:
+        empty = "The session is empty: no client has sent anything through its proxy."
+    print_exchanges(page.items, empty=empty, full=full)
+    note(f"{page.returned} of {page.matched} shown; {describe_coverage(page.coverage)}.".replace("..", "."))
     if page.next_cursor is not None:
-        note(f"more: --cursor {page.next_cursor}")
+        note(f"More: --cursor {page.next_cursor}")
 
 
 WAIT = 5.0
@@ -80,6 +64,7 @@ WAIT = 5.0
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most exchanges to give.")
 @click.option("--cursor", metavar="C", help="Go on where an earlier page ended.")
+@click.option("--full", is_flag=True, help="Do not shorten URLs to the terminal's width.")
 @root_option
 @json_option
 def command(
@@ -88,6 +73,7 @@ def command(
     sort: Literal["asc", "desc"],
     limit: int,
     cursor: str | None,
+    full: bool,
     root: Path,
     as_json: bool,
     **filters: Any,
@@ -104,4 +90,4 @@ def command(
     if as_json:
         print_value(page)
     else:
-        _print_page(page)
+        _print_page(page, full=full)

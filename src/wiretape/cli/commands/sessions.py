@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_json, print_table, size_text, time_text
+from wiretape.cli.output import note, print_json, print_table, size_text, terminal_width, time_text, write_line
+from wiretape.cli.session_lines import session_lines
 
 if TYPE_CHECKING:
     from wiretape.model import SessionSummary
@@ -51,7 +54,8 @@ def _row(session: SessionSummary) -> list[str]:
 @json_option
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many; all without it.")
 @click.option("--cursor", metavar="C", help="nextCursor of the answer before: go on after it.")
-def command(*, root: Path, as_json: bool, limit: int | None, cursor: str | None) -> None:
+@click.option("--full", is_flag=True, help="Do not shorten names to the terminal's width.")
+def command(*, root: Path, as_json: bool, limit: int | None, cursor: str | None, full: bool) -> None:
     """List the sessions, newest first."""
     catalogue = open_catalogue(root)
     sessions = catalogue.list(cursor, limit + 1 if limit is not None else None)
@@ -66,7 +70,11 @@ def command(*, root: Path, as_json: bool, limit: int | None, cursor: str | None)
         return
     if more is not None:
         note(f"More follow: --cursor {more}")
-    print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")
+    if sys.stdout.isatty() and sessions:
+        for line in session_lines(sessions, width=None if full else terminal_width(), now=datetime.now().astimezone()):
+            write_line(line)
+    else:
+        print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")
     for session in sessions:
         if session.note is not None:
             note(f"{session.session_id}: {session.note}")
