@@ -117,6 +117,7 @@ class RecorderSettings(Setting, frozen=True):
         stream: the log stream that it alone writes, of ``streams``.
         upstream: how servers are trusted.
         api: where the daemon's API listens: what leads there is refused, so that no recording has its token (P14).
+        source: what the log says of how clients came (``replay``); empty: how each did come.
     """
 
     root: Path
@@ -125,6 +126,7 @@ class RecorderSettings(Setting, frozen=True):
     streams: int = 1
     upstream: UpstreamSettings = UpstreamSettings()
     api: Address | None = None
+    source: str = ""
 
 
 class RecordTarget(Setting, frozen=True):

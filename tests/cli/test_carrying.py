@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from harness.clients import needs
 from harness.logs import Recording, new_session
+from harness.origin import Origin
 from tests.cli.support import wiretape, wiretape_json
+from wiretape.cli.demo.certificates import OriginCA
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +58,53 @@ def test_one_exchange_as_curl_is_printed(shop: Path) -> None:
     first, second = done.stdout.decode().splitlines()
     assert first == "PASSWORD='hunter2!x'  # seq 1 request.body"
     assert second.startswith("curl https://shop.example/login --json ")
+
+
+@pytest.fixture(scope="module")
+def over_tls(tmp_path_factory: pytest.TempPathFactory, origin_ca: OriginCA) -> Iterator[tuple[Path, Path]]:
+    """A root with the session ``tls`` of two requests over TLS, and the CA of their server, which still runs."""
+    root = tmp_path_factory.mktemp("tls") / "root"
+    ca = origin_ca.pem
+    with Origin(tls=origin_ca.issue().server_context()) as origin:
+        urls = [origin.url("/text/50"), origin.url("/status/404")]
+        words = [needs("curl"), "-sS", "-o", os.devnull, "-o", os.devnull, *urls]
+        done = wiretape("run", "--root", root, "--session", "tls", "--upstream-ca", ca, "--", *words)
+        assert done.returncode == 0, done.stderr
+        yield root, ca
+
+
+def test_handshakes_have_the_fingerprints_of_the_recorded_hello(over_tls: tuple[Path, Path]) -> None:
+    root, _ = over_tls
+    found = wiretape_json("handshakes", "tls", "--root", root)
+    assert (found["total"], found["withTlsMetadata"], found["withoutTlsMetadata"]) == (2, 2, 0)
+    assert "unavailableReason" not in found
+    newest, oldest = found["items"]
+    assert newest["seq"] > oldest["seq"]
+    assert re.fullmatch("[0-9a-f]{32}", newest["ja3"])
+    assert re.fullmatch(r"t13[di]\d{4}(h2|h1|00)_[0-9a-f]{12}_[0-9a-f]{12}", newest["ja4"])
+    assert newest["ja4"] == oldest["ja4"]
+    assert newest["hostname"] == newest["sni"] == "localhost"
+    assert wiretape_json("handshakes", "tls", "--status", "404", "--root", root)["total"] == 1
+    done = wiretape("handshakes", "tls", "--root", root)
+    assert newest["ja4"].encode() in done.stdout
+
+
+def test_a_session_without_tls_says_so(shop: Path) -> None:
+    found = wiretape_json("handshakes", "shop", "--root", shop)
+    assert found["withTlsMetadata"] == 0
+    assert found["unavailableReason"].startswith("No exchange came over TLS")
+    assert found["items"][0]["hasTls"] is False
+
+
+def test_send_goes_over_tls_and_is_recorded(over_tls: tuple[Path, Path]) -> None:
+    root, ca = over_tls
+    planned = wiretape_json("send", "tls:1", "--header", "X-One: 1", "--root", root)
+    assert planned["changes"] == [["request.header.X-One", None, "1"]]
+    assert "result" not in planned
+    found = wiretape_json("send", "tls:1", "--header", "X-One: 1", "--execute", "--upstream-ca", ca, "--root", root)
+    assert found["verdict"] == "200 as recorded, the same answer"
+    again = wiretape_json("exchange", found["result"]["exchange"].rpartition(":")[0], "1", "--root", root)
+    assert ["X-One", "1"] in again["request"]["headers"]
+    failed = wiretape("send", "tls:1", "--execute", "--root", root)
+    assert failed.returncode == 1
+    assert b"self-signed certificate" in failed.stdout

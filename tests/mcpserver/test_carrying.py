@@ -107,3 +107,60 @@ def test_a_file_goes_below_the_folder_that_the_client_was_started_in(carried: Pa
         files=(tmp_path,),
     )
     assert refused["code"] == "exists"
+
+
+def har(path: Path, *entries: dict[str, Any]) -> Path:
+    path.write_text(json.dumps({"log": {"version": "1.2", "entries": list(entries)}}))
+    return path
+
+
+def har_entry(url: str, **rest: Any) -> dict[str, Any]:
+    request = {"method": "get", "url": url, "httpVersion": "HTTP/1.1", "headers": [], "bodySize": 0}
+    headers = [{"name": "X-Two", "value": "a"}, {"name": "x-two", "value": "b"}]
+    content = {"size": 2, "mimeType": "text/plain", "text": "aGk=", "encoding": "base64"}
+    response = {"status": 200, "statusText": "OK", "httpVersion": "HTTP/1.1", "headers": headers, "content": content}
+    made = {"startedDateTime": "2026-11-27T10:00:00.000Z", "time": 12.5, "request": request, "response": response}
+    return made | rest
+
+
+def test_a_har_becomes_a_session_and_every_entry_is_accounted_for(root: Path, tmp_path: Path) -> None:
+    unnamed = har_entry("no url at all")
+    answerless = har_entry("https://a.example/2", response={"status": 0}, startedDateTime="2026-11-27T10:00:05.000Z")
+    path = har(tmp_path / "big.har", har_entry("https://a.example/1"), unnamed, answerless)
+    found = call(root, "proxy_import_har", {"har_file": str(path)})
+    assert found["session"]["name"] == "har-import-big"
+    assert (found["session"]["status"], found["session"]["profile"]) == ("stopped", "full")
+    summary = found["importSummary"]
+    assert (summary["totalEntries"], summary["importedEntries"], summary["skippedEntries"]) == (3, 2, 1)
+    assert summary["errorCount"] == 1
+    assert summary["lastTimestamp"] - summary["firstTimestamp"] == 5000
+    assert "no url at all" in summary["warnings"][0]
+    session = found["session"]["sessionId"]
+    first = call(root, "proxy_get_session_exchange", {"session_id": session, "seq": 1})
+    assert "request" in first, first
+    assert first["request"]["method"] == "GET"
+    assert ["X-Two", "a"] in first["response"]["headers"]
+    assert ["x-two", "b"] in first["response"]["headers"]
+    assert first["response"]["body"] == "hi"
+
+
+def test_a_strict_import_leaves_nothing_and_a_har_that_is_none_says_so(root: Path, tmp_path: Path) -> None:
+    path = har(tmp_path / "x.har", har_entry("https://a.example/1"), har_entry("nothing"))
+    assert call(root, "proxy_import_har", {"har_file": str(path), "strict": True})["isError"]
+    assert call(root, "proxy_list_sessions", {})["total"] == 0
+    (tmp_path / "cut.har").write_bytes(path.read_bytes()[:-200])
+    cut = call(root, "proxy_import_har", {"har_file": str(tmp_path / "cut.har"), "session_name": "cut"})
+    assert cut["importSummary"]["importedEntries"] == 1
+    (tmp_path / "none.har").write_text("%PDF-1.7")
+    for name in ("none.har", "missing.har"):
+        found = call(root, "proxy_import_har", {"har_file": str(tmp_path / name)})
+        assert found["isError"]
+        assert name in found["message"]
+    large = call(root, "proxy_import_har", {"har_file": str(path), "max_disk_mb": 0.0001})
+    assert large["code"] == "too-large"
+
+
+def test_handshakes_of_an_import_are_said_not_to_be_there(carried: Path) -> None:
+    found = call(carried, "proxy_get_session_handshakes", {"session_id": "shop", "url_contains": "items"})
+    assert (found["total"], found["withTlsMetadata"], found["withoutTlsMetadata"]) == (1, 0, 1)
+    assert found["unavailableReason"].startswith("No exchange came over TLS")

@@ -179,3 +179,16 @@ def test_p18_handles_are_the_same_for_every_daemon_of_a_root(planted_root: tuple
 
     assert InProcess(root).run(ask) == InProcess(root).run(ask)
     assert (root / "secrets.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_p18_what_wiretape_says_itself_is_no_secret(planted_root: tuple[Path, str]) -> None:
+    root, session = planted_root
+
+    async def ask(client: Client) -> list[Any]:
+        listed = await client.call_tool("proxy_list_sessions", {})
+        refused = await client.call_tool("proxy_get_session_exchange", {"session_id": "checkout-of-monday", "seq": 1})
+        return [listed.structured_content, refused.content[0]]
+
+    listed, refused = InProcess(root).run(ask)
+    assert listed["sessions"][0]["sessionId"] == session
+    assert "'checkout-of-monday'" in refused.text

@@ -58,6 +58,7 @@ class Capture:
         on_gone: called with the id of a session whose folder was deleted while it is recorded; it is to call
             ``record`` with another one.
         on_note: called with a sentence about the recording that somebody should read.
+        source: what the log says of how clients came (``replay``); empty: how each did come.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Capture:
         loop: str = "uvloop",
         on_gone: Callable[[str], Awaitable[None]] | None = None,
         on_note: Callable[[str], None] = lambda _: None,
+        source: str = "",
     ) -> None:
         self._listener = listener
         host, port = listener.getsockname()[:2]
@@ -80,7 +82,12 @@ class Capture:
         self._on_note = on_note
         self._replacing: set[asyncio.Task[None]] = set()
         self._settings = RecorderSettings(
-            root=root, listen_fd=listener.fileno(), streams=upstream.workers, upstream=upstream, api=api
+            root=root,
+            listen_fd=listener.fileno(),
+            streams=upstream.workers,
+            upstream=upstream,
+            api=api,
+            source=source,
         )
         self._workers = [_Worker() for _ in range(upstream.workers)]
         self._keepers: list[asyncio.Task[None]] = []

@@ -30,6 +30,7 @@ from wiretape.formats.values import (
 BEGINNING: Final = 64 * 1024
 """Bytes in which a file shows that it is a HAR."""
 _MARKS: Final = re.compile(rb'"(?:log|entries|startedDateTime)"\s*:')
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _NO_TRAFFIC: Final = re.compile(
     r"\s*(?:data|blob|about|file|filesystem|javascript|view-source|devtools|chrome|(?:chrome|moz|safari-web)-extension):",
     re.IGNORECASE,
@@ -89,7 +90,7 @@ class _Reader:
             ident="",
             wall_ms=wall,
             duration_ms=duration,
-            method=token(request["method"]),
+            method=_method(token(request["method"])),
             url=in_line(self._plain(request["url"])).strip(" \t"),
             request=sent,
             status=status,
@@ -254,6 +255,11 @@ class _Reader:
         magic = _MAGIC.get(next(iter(codings)))
         coded = magic is not None and next(body.pieces(), b"").startswith(magic)
         return coded and _size(message.get("bodySize")) in {None, body.size}
+
+
+def _method(name: str) -> str:
+    """Return a method as it is registered, where a program has written it otherwise."""
+    return name.upper() if name.upper() in _METHODS else name
 
 
 def _object(value: Any) -> dict[str, Any]:

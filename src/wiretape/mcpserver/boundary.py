@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any, Final
 
 from wiretape.daemon.service import Service
@@ -57,7 +58,12 @@ class Boundary:
 
     async def text(self, text: str) -> str:
         """Return the text of a resource likewise."""
-        return text if self._reveal else await asyncio.to_thread(self._service.secrecy.veil.text, text)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text if self._reveal else await asyncio.to_thread(self._service.secrecy.veil.text, text)
+        hidden = await self.outgoing(value)
+        return text if hidden == value else json.dumps(hidden, ensure_ascii=False)
 
 
 def _session_of(text: str) -> str | None:

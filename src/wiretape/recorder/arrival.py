@@ -77,9 +77,8 @@ class Arrival:
             self._sock.close()
 
     def _connection(self, source: str, origin: Route | None = None) -> H1ServerConnection:
-        return H1ServerConnection(
-            self._context, Client(self._number, self._name, source, self._accepted_at), origin=origin
-        )
+        client = Client(self._number, self._name, self._context.source or source, self._accepted_at)
+        return H1ServerConnection(self._context, client, origin=origin)
 
     async def _serve(self, connection: H1ServerConnection) -> None:
         await self._context.loop.connect_accepted_socket(lambda: connection, self._sock)

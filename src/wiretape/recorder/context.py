@@ -38,6 +38,7 @@ class Context:
         decider: who decides about exchanges, where there are rules.
         clients: the connections there are.
         ourselves: where wiretape itself listens: what leads there is refused.
+        source: what the log says of how clients came; empty: how each did come.
         exchanges: how many have begun.
         stopping: the recorder is about to end.
     """
@@ -50,5 +51,6 @@ class Context:
     decider: Decider | None = None
     clients: set[Connected] = field(default_factory=set)
     ourselves: Ourselves = field(default_factory=Ourselves)
+    source: str = ""
     exchanges: int = 0
     stopping: bool = False

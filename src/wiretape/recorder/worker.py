@@ -166,7 +166,9 @@ class Worker:
         strict = settings.upstream.strict_http
         dialer = Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect, strict_http=strict)
         pool = Pool(self._loop, dialer, timeouts)
-        self._context = Context(self._loop, pool, ServerContexts(authority), numbers, ourselves=ourselves)
+        self._context = Context(
+            self._loop, pool, ServerContexts(authority), numbers, ourselves=ourselves, source=settings.source
+        )
         self._listener = Listener(self._context, listening)
 
     def _record(self, target: RecordTarget, request: Request) -> None:

@@ -18,6 +18,8 @@ _OWN_KEYS: Final = frozenset({"session"})
 _DEEP: Final = 64
 _OURS: Final = frozenset({"env", "kinds", "places"})
 """Objects of our own answers that tell something of secrets by their names, and hold none."""
+_SAID: Final = frozenset({"hint", "next", "message", "note", "notes", "execute", "warnings", "code", "status"})
+"""Keys under which our own sentences stand: what is known is hidden there, nothing looks like a secret."""
 _SHORTEST: Final = 4
 _PAIR: Final = 3
 """A name and its value, or what it is in two exchanges."""
@@ -76,7 +78,9 @@ class Masking:
                 value = {**value, "value": self._by_name(value["value"], named, depth)}
             ours = name in _OURS
             return {
-                key: self._by_name(one, "" if ours or (depth == 0 and key in _OWN_KEYS) else key, depth + 1)
+                key: one
+                if key in _SAID and depth == 0
+                else self._by_name(one, "" if ours or (depth == 0 and key in _OWN_KEYS) else key, depth + 1)
                 for key, one in value.items()
             }
         if isinstance(value, list | tuple):

@@ -28,6 +28,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         understanding.proxy_compare,
         carrying.proxy_find_secrets,
         carrying.proxy_export,
+        carrying.proxy_send,
         sessions.proxy_session_recover,
     ),
     "legacy": (
@@ -40,5 +41,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_get_session,
         sessions.proxy_delete_session,
         carrying.proxy_export_har,
+        carrying.proxy_get_session_handshakes,
+        carrying.proxy_import_har,
     ),
 }

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import Field
 
-from wiretape.errors import UsageError
+from wiretape.daemon.resend import resend
+from wiretape.errors import NotFoundError, UsageError
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.output_files import output_path
 from wiretape.mcpserver.tool import Call, Hints, tool
-from wiretape.model import Filter, Lean
+from wiretape.model import ExchangeDetail, Filter, Lean, SessionSummary
 from wiretape.new_file import new_file
 from wiretape.session.answers.curl import curl_command
 from wiretape.session.answers.export import Exported, export_file
 from wiretape.session.answers.export_formats import SUFFIXES, Export
+from wiretape.session.answers.handshakes import Handshakes, handshakes
+from wiretape.session.answers.resend import Changes, Outgoing, Planned, check_target, outcome, plan, veiled
 from wiretape.session.answers.secrets import SecretsFound, find_secrets
 from wiretape.session.ids import split_address
+from wiretape.session.importing.importer import import_recording
 from wiretape.session.session import Session
 
 
@@ -139,4 +145,146 @@ async def proxy_export_har(
     return HarExported(session_id=session, output_file=found.file or "", entries=found.exchanges or 0, export=found)
 
 
-TOOLS = (proxy_find_secrets, proxy_export, proxy_export_har)
+@tool("TLS handshakes of a session", Hints(reads=True))
+async def proxy_get_session_handshakes(
+    call: Call,
+    session_id: arg.SessionId,
+    limit: arg.Limit = 200,
+    offset: arg.Offset = 0,
+    sort: arg.Sort = "desc",
+    hostname_contains: arg.HostContains = None,
+    url_contains: arg.UrlContains = None,
+) -> Handshakes:
+    """List the TLS handshakes of a session's clients with JA3 and JA4, newest first, and those that failed."""
+    wanted = Filter(host_contains=hostname_contains, url_contains=url_contains)
+    return await call.service.library.ask(
+        session_id,
+        lambda session: handshakes(session, wanted, veil=call.veil, sort=sort, limit=limit, offset=offset),
+    )
+
+
+class ImportSummary(Lean, frozen=True, kw_only=True):
+    """What came in of a HAR."""
+
+    source_file: str
+    total_entries: int
+    imported_entries: int
+    skipped_entries: int
+    error_count: int
+    first_timestamp: int | None = None
+    last_timestamp: int | None = None
+    warnings: list[str] = msgspec.field(default_factory=list)
+
+
+class HarImported(Lean, frozen=True, kw_only=True):
+    """A session that was made of a HAR."""
+
+    session: SessionSummary
+    import_summary: ImportSummary
+
+
+@tool("Import a HAR", Hints())
+async def proxy_import_har(
+    call: Call,
+    har_file: Annotated[str, Field(min_length=1, description="Path of the file")],
+    session_name: arg.SessionName = None,
+    storage_dir: arg.StorageDir = None,
+    max_disk_mb: Annotated[float, Field(gt=0, le=2**40, description="A larger file is refused")] = 1024,
+    strict: Annotated[bool, Field(description="Fail at the first problem, and leave nothing")] = False,
+) -> HarImported:
+    """Make a session of a HAR file, damaged or not; its name is har-import-<file> unless given. What could not be read
+    is counted and said in warnings.
+    """
+    service = call.service
+    arg.refuse_storage_dir(storage_dir, service.root)
+    path, size = await asyncio.to_thread(_found, har_file, call.settings.files)
+    if size > arg.max_bytes(max_disk_mb):
+        raise UsageError(
+            f"{har_file[:200]!r} has {size / 2**20:,.0f} MB, more than max_disk_mb allows ({max_disk_mb:g})",
+            hint="give a larger max_disk_mb",
+            code="too-large",
+        )
+    name = session_name or f"har-import-{path.stem}".replace(":", "-")[:128]
+    report = await asyncio.to_thread(
+        import_recording, service.root, path, name=name, strict=strict, progress=call.progress
+    )
+    first, last = await service.library.ask(report.session_id, _times)
+    return HarImported(
+        session=await service.library.summary(report.session_id),
+        import_summary=ImportSummary(
+            source_file=str(path),
+            total_entries=report.imported + report.skipped,
+            imported_entries=report.imported,
+            skipped_entries=report.skipped,
+            error_count=report.damaged,
+            first_timestamp=first,
+            last_timestamp=last,
+            warnings=report.warnings,
+        ),
+    )
+
+
+def _found(har_file: str, folders: tuple[Path, ...]) -> tuple[Path, int]:
+    """Return a HAR's path and size; one that is not absolute is taken to be in the client's folder.
+
+    Raises:
+        NotFoundError: there is no such file.
+    """
+    path = Path(har_file).expanduser()
+    if not path.is_absolute() and folders:
+        path = folders[0] / path
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}", hint="give the whole path of a HAR")
+    return path, path.stat().st_size
+
+
+def _times(session: Session) -> tuple[int | None, int | None]:
+    session.follow()
+    row = session.index.one("SELECT min(ts), max(ts) FROM exchanges", [])
+    return (row[0], row[1]) if row is not None else (None, None)
+
+
+@tool("Send a request again", Hints(destroys=True, open_world=True))
+async def proxy_send(
+    call: Call,
+    exchange: Annotated[str, Field(description='The recorded exchange, such as "bad:31"')],
+    set: Annotated[  # noqa: A002 - the argument's name is fixed
+        dict[str, Any] | None, Field(description="JSON pointers in the body and their new values")
+    ] = None,
+    headers: Annotated[dict[str, str | None] | None, Field(description="New values; null removes a header")] = None,
+    url: Annotated[str | None, Field(description="Another URL")] = None,
+    target: Annotated[str | None, Field(description="Another server; path and query stay")] = None,
+    execute: Annotated[bool, Field(description="true sends it; else only a plan")] = False,
+) -> Planned:
+    """Send one recorded request again, with changes; a dry run unless execute. It is recorded as source replay and
+    compared with the original. Secrets go only to hosts where the recording shows them.
+    """
+    address = split_address(exchange)
+    ref = address.session or "last"
+    name = await _name(call, ref)
+    changes = Changes(values=set or {}, headers=headers or {}, url=url, target=target)
+    secrecy = call.service.secrecy
+
+    def prepare(session: Session) -> tuple[Outgoing, Planned, ExchangeDetail]:
+        secrecy.learn(session)
+        outgoing, planned = plan(session, name, address.seq, changes)
+        check_target(session, outgoing, secrecy.veil.known.spans_in, call.settings.allow_targets)
+        return outgoing, planned, session.exchange(address.seq)
+
+    outgoing, planned, before = await call.service.library.ask(ref, prepare)
+    if not execute:
+        return veiled(msgspec.structs.replace(planned, sent=None, execute="call again with execute=true"), call.veil)
+    made = await resend(call.service.root, outgoing, call.service.upstream, api=call.service.api)
+    after = await call.service.library.exchange(made.session_id, 1, max_body=1 << 20)
+    found = msgspec.structs.replace(outcome(planned, before, after, made.name), writes=False, warnings=[])
+    return veiled(msgspec.structs.replace(found, next=f"proxy_compare a={exchange} b={made.name}:1"), call.veil)
+
+
+TOOLS = (
+    proxy_find_secrets,
+    proxy_export,
+    proxy_export_har,
+    proxy_get_session_handshakes,
+    proxy_import_har,
+    proxy_send,
+)

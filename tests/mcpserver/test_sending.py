@@ -1,0 +1,126 @@
+"""``proxy_send``: one recorded request again, with changes, and where it may go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client import Client
+
+from harness.logs import Recording, new_session
+from tests.mcpserver.conftest import InProcess
+from tests.session.answers.shop import State, running, walk
+from wiretape.session.catalogue import Catalogue
+
+
+@dataclass
+class Shop:
+    """A shop that runs, and a recorded walk through it."""
+
+    base: str
+    state: State
+    root: Path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The walk is the session ``walk``."""
+    root = tmp_path_factory.mktemp("sending") / "root"
+    with running() as (base, state):
+        recording = Recording(new_session(root, "walk"))
+        walk(base, recording)
+        seq = recording.open("http://other.example/x")
+        recording.done(seq)
+        recording.close()
+        yield Shop(base, state, root)
+
+
+def call(shop: Shop, arguments: dict[str, Any], **wishes: Any) -> Any:
+    async def ask(client: Client) -> Any:
+        return await client.call_tool("proxy_send", arguments)
+
+    answer = InProcess(shop.root).run(ask, **wishes)
+    return json.loads(answer.content[0].text) | {"isError": bool(answer.is_error)}
+
+
+def test_a_plan_says_what_would_change_and_sends_nothing(shop: Shop) -> None:
+    before = len(shop.state.received)
+    found = call(shop, {"exchange": "walk:5", "set": {"/productId": "p_0008"}})
+    assert found["plan"].startswith(f"POST {shop.base}/cart/c_")
+    assert found["changes"] == [["/productId", "p_0007", "p_0008"]]
+    assert found["writes"] is True
+    assert any("one session only" in warning for warning in found["warnings"])
+    assert found["execute"] == "call again with execute=true"
+    assert len(shop.state.received) == before
+
+
+def test_sent_it_is_recorded_as_a_replay_and_compared(shop: Shop) -> None:
+    found = call(shop, {"exchange": "walk:5", "set": {"/productId": "p_0009"}, "execute": True})
+    assert found["sent"] == "walk:5"
+    assert found["result"]["status"] == [200, 200]
+    assert found["result"]["differs"] == [["/data/items/0/productId", "p_0007", "p_0009"]]
+    assert found["verdict"] == "200 as recorded, another body"
+    name, _, seq = found["result"]["exchange"].rpartition(":")
+    assert name.startswith("replay-")
+    method, _, headers, body = shop.state.received[-1]
+    assert (method, json.loads(body)["productId"]) == ("POST", "p_0009")
+    assert headers["Content-Length"] == str(len(body))
+    with Catalogue(shop.root).open(name) as session:
+        source = session.index.one("SELECT source FROM exchanges", []) if session.follow() else None
+        assert session.exchange(int(seq)).state == "complete"
+    assert source == ("replay",)
+
+
+def test_a_change_that_matters_is_the_verdict(shop: Shop) -> None:
+    found = call(shop, {"exchange": "walk:2", "headers": {"Authorization": None}, "execute": True})
+    assert found["verdict"] == "the change turned 200 into 401"
+    assert found["result"]["response"] == {"title": "Unauthorized"}
+    recorded = found["changes"][0]
+    assert recorded[0] == "request.header.Authorization"
+    assert recorded[1].startswith("Bearer {{jwt:")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:9", "http://other.example", "https://evil.example:444"])
+def test_p18_recorded_secrets_go_to_no_other_host_over_mcp(shop: Shop, target: str) -> None:
+    found = call(shop, {"exchange": "walk:5", "target": target, "execute": True})
+    assert (found["isError"], found["code"]) == (True, "target")
+    assert "--allow-target" in found["hint"]
+
+
+def test_p18_a_handle_goes_to_no_other_host_either(shop: Shop) -> None:
+    told = call(shop, {"exchange": "walk:2", "headers": {"Authorization": None}})
+    handle = told["changes"][0][1].removeprefix("Bearer ")
+    arguments = {"exchange": "walk:8", "headers": {"X-Note": f"see {handle}"}, "execute": True}
+    found = call(shop, arguments)
+    assert found["code"] == "target"
+    assert handle in found["message"]
+
+
+def test_who_started_the_server_may_allow_a_target(shop: Shop) -> None:
+    with running() as (base, state):
+        arguments = {"exchange": "walk:2", "target": base, "execute": True}
+        found = call(shop, arguments, allow_targets=("127.0.0.1",))
+    assert found["result"]["status"] == [200, 401]
+    assert state.received[0][1].startswith("/products?page=1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"exchange": "walk:5", "set": {"/no/where": 1}}, "no 'no' at /"),
+        ({"exchange": "walk:5", "set": {"productId": 1}}, "no JSON pointer"),
+        ({"exchange": "walk:2", "set": {"/a": 1}}, "no JSON"),
+        ({"exchange": "walk:2", "headers": {"X-A": "b\r\nInjected: c"}}, "end of a line"),
+        ({"exchange": "walk:2", "headers": {"a b": "c"}}, "no name of a header"),
+        ({"exchange": "walk:2", "target": "ftp://x"}, "names no HTTP server"),
+        ({"exchange": "walk:99"}, "Exchange 99"),
+    ],
+)
+def test_what_cannot_be_sent_is_a_clear_error(shop: Shop, arguments: dict[str, Any], said: str) -> None:
+    found = call(shop, arguments)
+    assert found["isError"]
+    assert said in found["message"]
