@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -311,10 +312,21 @@ def test_what_was_never_sent_is_left_out(file: Path, url: str) -> None:
     assert items[0].exchange
 
 
-def test_messages_of_a_websocket_are_counted(file: Path) -> None:
-    items = read(file, entry(request_url="wss://a/b", _webSocketMessages=[{"type": "send", "data": "x"}] * 3))
+def test_messages_of_a_websocket_come_with_their_times_and_bytes_and_what_is_none_is_counted(file: Path) -> None:
+    began = {"startedDateTime": "2026-11-27T10:00:00.000Z"}
+    second = datetime(2026, 11, 27, 10, 0, 1, tzinfo=UTC).timestamp()
+    messages: list[Any] = [
+        {"type": "send", "time": second, "opcode": 1, "data": "hi ü"},
+        {"type": "receive", "time": second + 0.5, "opcode": 2, "data": "AP8="},
+        {"type": "receive", "opcode": 2, "data": "no base64!"},
+        {"type": "other", "data": "x"},
+        5,
+    ]
+    items = read(file, entry(request_url="wss://a/b", _webSocketMessages=messages, **began))
     assert isinstance(items[0], ForeignExchange)
-    assert items[1] == LeftOut("messages of WebSockets are not imported", 3)
+    told = [(one.from_server, one.at_ms, one.opcode, b"".join(one.body.pieces())) for one in items[0].messages]
+    assert told == [(False, 1000.0, 1, "hi ü".encode()), (True, 1500.0, 2, b"\x00\xff")]
+    assert items[1] == LeftOut("messages of WebSockets could not be read", 3)
 
 
 @pytest.mark.parametrize("method", ["", "G ET", None, 5, "GET\r\nHost: evil"])

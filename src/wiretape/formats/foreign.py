@@ -47,6 +47,16 @@ class ForeignMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignFrame:
+    """One message of a WebSocket; ``at_ms`` counts from the exchange's beginning, ``opcode`` is RFC 6455's."""
+
+    from_server: bool
+    at_ms: float
+    opcode: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Milliseconds that the parts of an exchange took, None where there was none; ``connect`` is without ``tls``."""
 
@@ -63,7 +73,8 @@ class ForeignExchange:
     """One exchange. ``number`` and ``ident`` are what its own program called it; times are in milliseconds.
 
     Times are None where they are not known. ``harmed`` says what could not be read, empty where everything could;
-    ``server`` is the address that answered, empty where it is not known; ``error`` says why there is no response.
+    ``server`` is the address that answered, empty where it is not known; ``error`` says why there is no response;
+    ``messages`` are those of a WebSocket.
     """
 
     number: int
@@ -80,6 +91,7 @@ class ForeignExchange:
     timings: Timings = Timings()
     server: str = ""
     error: str = "the recording it was imported from has no response"
+    messages: tuple[ForeignFrame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote_plus
 
-from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, LeftOut, Timings, Unreadable
+from wiretape.formats.foreign import Body, ForeignExchange, ForeignFrame, ForeignMessage, LeftOut, Timings, Unreadable
 from wiretape.formats.har_scan import Entry, Scanner
 from wiretape.formats.har_text import Texts, base64_body, text_body
 from wiretape.formats.values import (
@@ -30,6 +30,7 @@ from wiretape.formats.values import (
 BEGINNING: Final = 64 * 1024
 """Bytes in which a file shows that it is a HAR."""
 _MARKS: Final = re.compile(rb'"(?:log|entries|startedDateTime)"\s*:')
+_MAX_OPCODE: Final = 15
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _NO_TRAFFIC: Final = re.compile(
     r"\s*(?:data|blob|about|file|filesystem|javascript|view-source|devtools|chrome|(?:chrome|moz|safari-web)-extension):",
@@ -85,6 +86,7 @@ class _Reader:
         wall, duration, timings = self._times()
         sent = self._message(request, *self._sent_body(request))
         answer = self._message(response, *self._answer_body(response, status)) if status is not None else None
+        messages, unread = self._messages(wall)
         yield ForeignExchange(
             number=position,
             ident="",
@@ -100,12 +102,37 @@ class _Reader:
             timings=timings,
             server=self._text(self._entry.get("serverIPAddress"))[:100],
             error=self._error(response),
+            messages=messages,
         )
         if status == 304 and _object(response.get("content")).get("text"):
             yield _CACHED
-        messages = self._entry.get("_webSocketMessages")
-        if isinstance(messages, list) and messages:
-            yield LeftOut("messages of WebSockets are not imported", len(messages))
+        if unread:
+            yield LeftOut("messages of WebSockets could not be read", unread)
+
+    def _messages(self, wall: int | None) -> tuple[tuple[ForeignFrame, ...], int]:
+        """Return the messages of a WebSocket as Chrome and mitmproxy write them, and how many are none."""
+        listed = self._entry.get("_webSocketMessages")
+        found: list[ForeignFrame] = []
+        if not isinstance(listed, list):
+            return (), 0
+        for one in listed:
+            try:
+                found.append(self._frame(_object(one), wall))
+            except (ValueError, KeyError, TypeError, OverflowError):
+                continue
+        return tuple(found), len(listed) - len(found)
+
+    def _frame(self, one: dict[str, Any], wall: int | None) -> ForeignFrame:
+        kind, data = one["type"], one["data"]
+        opcode = number(one.get("opcode", 1))
+        if kind not in {"send", "receive"} or not isinstance(data, str) or opcode > _MAX_OPCODE:
+            raise ValueError("no message")
+        body = text_body(self._texts, data, "utf-8", frozenset()) if opcode == 1 else base64_body(self._texts, data)
+        if body is None:
+            raise ValueError("no text")
+        at = milliseconds(one.get("time"))
+        elapsed = max(at * 1000 - wall, 0.0) if at is not None and wall is not None else 0.0
+        return ForeignFrame(from_server=kind == "receive", at_ms=min(elapsed, 1e12), opcode=opcode, body=body)
 
     def _plain(self, value: Any) -> str:
         """Return a text that is short enough to be held, as it is."""

@@ -22,9 +22,9 @@ def token(expires: float) -> str:
     return f"{part({'alg': 'HS256'})}.{part({'sub': 'u_1842', 'exp': expires})}.{'s' * 43}"
 
 
-def recorded(root: Path, headers: str, body: bytes = b"{}", **rest: str) -> None:
+def recorded(root: Path, headers: str, body: bytes = b"{}") -> None:
     recording = Recording(new_session(root))
-    seq = recording.open("https://a.example/x?y=1", method="POST", headers=headers, body=body, **rest)
+    seq = recording.open("https://a.example/x?y=1", method="POST", headers=headers, body=body)
     recording.done(seq, request=body)
     recording.close()
 

@@ -239,3 +239,26 @@ def test_whatever_stands_in_an_entry_costs_that_entry_at_most(root: Path, tmp_pa
         assert session.query().matched == report.imported
         assert session.verify(deep=True).state == "clean"
     shutil.rmtree(Catalogue(root).folder / report.session_id)
+
+
+def test_messages_of_a_websocket_are_in_the_log(root: Path, tmp_path: Path) -> None:
+    large = "x" * 400_000
+    messages = [
+        {"type": "send", "opcode": 1, "data": "hello", "time": 1_700_000_000.5},
+        {"type": "receive", "opcode": 1, "data": large, "time": 1_700_000_001.0},
+        {"type": "receive", "opcode": 1, "data": ""},
+    ]
+    began = "2023-11-14T22:13:20.000Z"
+    made = entry(request_url="wss://h/chat", response_status=101, _webSocketMessages=messages, startedDateTime=began)
+    report = bring_in(root, tmp_path, made)
+    assert (report.damaged, report.warnings) == (0, [])
+    with imported(root) as session:
+        session.follow()
+        rows = session.index.rows(
+            "SELECT side, number, max(size), sum(bytes), max(last), min(elapsed) FROM messages GROUP BY side, number"
+        )
+    assert rows == [
+        (0, 1, 5, 5, 1, 500_000_000),
+        (1, 1, 400_000, 400_000, 1, 1_000_000_000),
+        (1, 2, 0, 0, 1, 0),
+    ]

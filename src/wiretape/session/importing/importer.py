@@ -22,10 +22,20 @@ from google_crc32c import extend
 from google_crc32c import value as crc32c
 
 from wiretape.errors import DamagedError, NotFoundError, UsageError
-from wiretape.formats.foreign import Body, ForeignExchange, ForeignMessage, LeftOut, Unreadable
+from wiretape.formats.foreign import Body, ForeignExchange, ForeignFrame, ForeignMessage, LeftOut, Unreadable
 from wiretape.formats.har import read_har
 from wiretape.formats.proxy_mcp import RECORDS, read_records
-from wiretape.log.format import BodyChunk, Done, EndState, Event, FrameType, Opened, ResponseBegun
+from wiretape.log.format import (
+    BodyChunk,
+    Done,
+    EndState,
+    Event,
+    Flag,
+    FrameType,
+    MessageSeen,
+    Opened,
+    ResponseBegun,
+)
 from wiretape.log.locks import writer_alive
 from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.model import Value
@@ -282,6 +292,7 @@ class _Writer:
         if response is not None:
             begun = ResponseBegun(max(elapsed - max(_ns(took.receive), 0), 0), exchange.status or 0, len(head))
             response_crc = self._body(FrameType.RESPONSE_HEAD, seq, begun, head, response.body)
+        self._messages(seq, exchange.messages)
         done = Done(
             elapsed_ns=elapsed,
             state=EndState.COMPLETE if response is not None else EndState.FAILED,
@@ -300,9 +311,27 @@ class _Writer:
             wait_ns=_ns(took.wait),
             receive_ns=_ns(took.receive),
             server=exchange.server,
+            messages=len(exchange.messages),
             error="" if response is not None else exchange.error,
         )
         self._begun().append(FrameType.DONE, seq, done)
+
+    def _messages(self, seq: int, messages: tuple[ForeignFrame, ...]) -> None:
+        """Write the messages of a WebSocket, each in frames that end with one that says so."""
+        log = self._begun()
+        numbers = {False: 0, True: 0}
+        for message in messages:
+            numbers[message.from_server] += 1
+            side = Flag.RESPONSE if message.from_server else 0
+            position, size = 0, message.body.size
+            for piece in (*message.body.pieces(), b"") if not size else message.body.pieces():
+                after = position + len(piece)
+                seen = MessageSeen(
+                    round(message.at_ms * _NS), numbers[message.from_server], message.opcode, "", size, position
+                )
+                log.append(FrameType.MESSAGE, seq, seen, piece, side | (Flag.LAST if after >= size else 0))
+                log.flush()
+                position = after
 
     def _name(self, seq: int, exchange: ForeignExchange) -> None:
         self._names.append([seq, exchange.number, exchange.ident])
