@@ -153,6 +153,7 @@ class McpSettings(Setting, frozen=True):
         schemas: list the schemas of results too; they cost more tokens than all the rest.
         read_only: only tools that change nothing.
         reveal: show recorded secrets instead of handles.
+        folder: where the client was started.
         files: folders below which tools may write files, besides ``<root>/exports``.
         allow_targets: hosts that recorded secrets may be sent to, besides those where the recording shows them.
     """
@@ -161,6 +162,7 @@ class McpSettings(Setting, frozen=True):
     schemas: bool = False
     read_only: bool = False
     reveal: bool = False
+    folder: Path | None = None
     files: tuple[Path, ...] = ()
     allow_targets: tuple[str, ...] = ()
 

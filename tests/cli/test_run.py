@@ -16,7 +16,7 @@ from harness.origin import Origin
 from tests.cli.support import COMMAND, wiretape, wiretape_json
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
-from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES, PROXY_VARIABLES, Trust, environment
+from wiretape.daemon.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES, PROXY_VARIABLES, Trust, environment
 
 SESSION = re.compile(rb"^wiretape: session (\d{8}T\d{6}-[0-9a-f]{6})$", re.MULTILINE)
 
@@ -110,9 +110,30 @@ def test_sigterm_is_passed_on_and_the_session_is_closed_cleanly(root: Path, tmp_
 
 def test_a_command_that_does_not_exist_is_a_clear_error_and_leaves_no_session(root: Path) -> None:
     done = wiretape("run", "--root", root, "--", "no-such-program")
-    assert done.returncode == 1
+    assert done.returncode == 127
     assert b"no-such-program" in done.stderr
     assert not (root / "sessions").exists()
+
+
+def test_a_file_that_cannot_be_executed_gives_the_status_that_shells_give(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("no program")
+    done = wiretape("run", "--root", root, "--", tmp_path / "plain")
+    assert done.returncode == 126
+    assert b"cannot be executed" in done.stderr
+
+
+def test_at_the_end_it_says_what_was_recorded(root: Path, http_origin: Origin) -> None:
+    done = wiretape("run", "--root", root, "--", needs("curl"), "-sS", http_origin.url("/status/404"))
+    said = done.stderr.decode().splitlines()
+    assert said[1].startswith("wiretape: 1 exchange in session ")
+    assert said[2] == "wiretape: errors: 404 GET /status/{id} (seq 1)"
+    assert "`wiretape show last`" in said[3]
+    assert len(said) == 4
+
+
+def test_a_command_that_did_not_use_the_proxy_is_said_to_be_silent(root: Path) -> None:
+    done = wiretape("run", "--root", root, "--", "true")
+    assert b"0 exchanges: the command did not use the proxy" in done.stderr
 
 
 def test_the_two_dashes_can_be_left_out(root: Path) -> None:
@@ -125,4 +146,6 @@ def test_with_json_stdout_is_the_document_and_what_the_command_prints_goes_to_st
     document = json.loads(done.stdout)
     assert document["exitStatus"] == 3
     assert b"said\n" in done.stderr
+    assert (document["exchanges"], document["failed"]) == (0, 0)
+    assert document["warnings"]
     assert wiretape_json("query", document["sessionId"], "--root", root)["matched"] == 0

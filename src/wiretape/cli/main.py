@@ -18,6 +18,9 @@ from wiretape.errors import StorageError, WiretapeError
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells report it."""
 
+EXIT_STATUS: Final = {"no-command": 127, "not-executable": 126}
+"""Exit status of errors for which shells, env and timeout have one, by code."""
+
 TRACEBACK_VARIABLE = "WIRETAPE_TRACEBACK"
 
 COMMANDS = {
@@ -219,7 +222,8 @@ def run(arguments: list[str]) -> int:
         usage_help = f"`{ctx.command_path} --help` shows what it takes" if ctx else ""
         return _report(arguments, "usage", usage_message(error), usage_help, error.exit_code)
     except WiretapeError as error:
-        return _report(arguments, error.code, error.message, error.hint, error.exit_status)
+        status = EXIT_STATUS.get(error.code, error.exit_status)
+        return _report(arguments, error.code, error.message, error.hint, status)
     except (ReaderGone, BrokenPipeError):
         return _quiet_pipe()
     except OSError as error:

@@ -66,6 +66,7 @@ def wishes(offered: dict[str, Any], *, folder: Path | None = None) -> dict[str, 
         "schemas": offered["schemas"],
         "readOnly": offered["read_only"],
         "reveal": offered["reveal"],
+        "folder": None if folder is None else str(folder),
         "files": [str(path) for path in folders],
         "allowTargets": list(offered["allow_targets"]),
     }

@@ -13,6 +13,7 @@ from wiretape.mcpserver.schema import HIDDEN
 from wiretape.mcpserver.tool import Call
 from wiretape.session.ids import split_address
 
+_PEM: Final = "give the path of a PEM file"
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}|[1-9][xX]{2}", re.ASCII)
 """A status code, or a class of them."""
 
@@ -79,6 +80,24 @@ def refuse_storage_dir(storage_dir: str | None, root: Path) -> None:
             hint="leave storage_dir out: all sessions lie in one root, where recovery finds them",
             code="storage-dir",
         )
+
+
+def existing_file(name: str, path: str | None) -> Path | None:
+    """Return the file that an argument names.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if path is None:
+        return None
+    try:
+        file = Path(path).expanduser().absolute()
+        found = file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a folder that may not be read, a home of nobody
+        raise UsageError(f"{name}: {path[:80]!r} is no path of a file: {error}", hint=_PEM) from error
+    if not found:
+        raise UsageError(f"{name}: there is no file {str(file)[:400]}", hint=_PEM)
+    return file
 
 
 async def one_exchange(

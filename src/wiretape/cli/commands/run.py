@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import json_option, root_option
+from wiretape.cli.options import json_option, open_catalogue, root_option
+from wiretape.cli.output import note, print_json
+from wiretape.errors import WiretapeError
+
+if TYPE_CHECKING:
+    from wiretape.session.answers.run import RunSummary
+
+_NAMED = 3
+"""Kinds of errors that the summary names."""
 
 EXAMPLES = """\b
 Examples:
   wiretape run -- curl https://example.com/
   wiretape run --session nightly -- npm test
-  wiretape query "$(wiretape run -- ./script.sh 2>&1 >/dev/null | sed -n 's/^wiretape: session //p')"
+  wiretape run --session x -- ./script.sh; wiretape query x
 """
 
 
@@ -42,19 +52,65 @@ def command(
     """Run a command with proxy and CA variables set, recorded in a session of its own.
 
     The proxy is the command's alone, on a free port, and ends with it; other captures are not disturbed. The session's
-    id goes to stderr, the exit status is the command's. With --json, stdout gets {"sessionId", "exitStatus"} at the
-    end, and what the command prints goes to stderr.
+    id goes to stderr, at the end three lines of what was recorded; the exit status is the command's, 127 where there is
+    none, 126 where it cannot be executed. With --json, stdout gets {"sessionId", "exitStatus", "exchanges", "failed",
+    "errors", "warnings"} at the end, and what the command prints goes to stderr.
     """
-    from wiretape.cli.capture import RunOptions, run_recorded  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415
 
-    return run_recorded(
-        RunOptions(
-            root=root,
-            words=words,
-            name=session or Path(words[0]).name,
-            insecure_upstream=insecure_upstream,
-            upstream_ca=None if upstream_ca is None else upstream_ca.absolute(),
-            keep_no_proxy=keep_no_proxy,
-            as_json=as_json,
-        )
+    from wiretape.daemon.command import CommandOptions, program_of, run_command  # noqa: PLC0415
+
+    options = CommandOptions(
+        root=root,
+        words=words,
+        name=session or Path(words[0]).name,
+        insecure_upstream=insecure_upstream,
+        upstream_ca=None if upstream_ca is None else upstream_ca.absolute(),
+        keep_no_proxy=keep_no_proxy,
+        output=sys.stderr.fileno() if as_json else None,
     )
+    program = program_of(words)
+    ended = asyncio.run(run_command(options, program, lambda made: note(f"wiretape: session {made}")))
+    summary = _summary(root, ended.session_id)
+    if as_json:
+        told = {} if summary is None else to_told(summary)
+        print_json({"sessionId": ended.session_id, "exitStatus": ended.status, **told})
+    elif summary is not None:
+        for line in summary_lines(summary, ended.session_id):
+            note(line)
+    return ended.status
+
+
+def _summary(root: Path, session_id: str) -> RunSummary | None:
+    """Return what was recorded; the command's status counts, whatever keeps this from being read."""
+    from wiretape.secrets.veil import UNVEILED  # noqa: PLC0415
+    from wiretape.session.answers.run import run_summary  # noqa: PLC0415
+
+    try:
+        with open_catalogue(root).open(session_id) as opened:
+            return run_summary(opened, veil=UNVEILED, trust="--upstream-ca FILE names one that you trust")
+    except WiretapeError as error:
+        note(f"wiretape: what was recorded cannot be summed up: {error}")
+        return None
+
+
+def to_told(summary: RunSummary) -> dict[str, Any]:
+    """Return the summary's keys as JSON."""
+    from wiretape.model import to_json  # noqa: PLC0415
+
+    return dict(to_json(summary))
+
+
+def summary_lines(summary: RunSummary, session_id: str) -> list[str]:
+    """Return at most three lines of what a command caused, and a line for each warning."""
+    count = summary.exchanges
+    failed = f", {summary.failed} failed" if summary.failed else ""
+    lines = [f"wiretape: {count} exchange{'' if count == 1 else 's'}{failed} in session {session_id}"]
+    if summary.errors is not None:
+        rows = summary.errors.rows
+        shown = [" ".join(str(cell) for cell in (f"{row[2]}", f"{row[1]} (seq {row[0]})")) for row in rows[:_NAMED]]
+        more = f", {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+        lines.append(f"wiretape: errors: {', '.join(shown)}{more}")
+    if count:
+        lines.append("wiretape: `wiretape show last` has the whole picture, `wiretape query last` every exchange")
+    return [*lines, *(f"wiretape: {warning}" for warning in summary.warnings)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import carrying, lifecycle, sessions, traffic, understanding
+from wiretape.mcpserver.tools import carrying, lifecycle, running, sessions, traffic, understanding
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -19,6 +19,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         lifecycle.proxy_start,
         lifecycle.proxy_stop,
         lifecycle.proxy_status,
+        running.proxy_run,
         sessions.proxy_session_start,
         sessions.proxy_list_sessions,
         understanding.proxy_session_overview,

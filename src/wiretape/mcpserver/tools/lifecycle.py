@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import Field
 
 from wiretape.daemon.values import ProxyStarted, ProxyStopped
-from wiretape.errors import UsageError
-from wiretape.mcpserver.arguments import CaptureProfile, MaxDisk, SessionName, StorageDir, max_bytes, refuse_storage_dir
+from wiretape.mcpserver.arguments import (
+    CaptureProfile,
+    MaxDisk,
+    SessionName,
+    StorageDir,
+    existing_file,
+    max_bytes,
+    refuse_storage_dir,
+)
 from wiretape.mcpserver.results import PREVIEW, Certificate, FullStatus, ShortStatus
 from wiretape.mcpserver.status import full_status, short_status
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.settings import Address, SessionSettings, UpstreamSettings
-
-_CA_HINT: Final = "give the path of a PEM file"
 
 
 @tool("Start the proxy", Hints())
@@ -98,12 +102,5 @@ def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
         UsageError: the file of roots is not there.
     """
     given = call.service.upstream
-    try:
-        path = Path(ca).expanduser() if ca is not None else given.ca
-        found = path is None or path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be read, a home of nobody
-        shown = ca or str(given.ca)
-        raise UsageError(f"upstream_ca: {shown[:80]!r} is no path of a file: {error}", hint=_CA_HINT) from error
-    if not found:
-        raise UsageError(f"upstream_ca: there is no file {str(path)[:400]}", hint=_CA_HINT)
+    path = existing_file("upstream_ca", ca) or given.ca
     return msgspec.structs.replace(given, insecure=insecure or given.insecure, ca=path)

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
-from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES
+from wiretape.daemon.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES
 from wiretape.tls.roots import certificates_in, pem_certificates
 
 _FOLDER_VARIABLES: Final = ("SSL_CERT_DIR", "GIT_SSL_CAPATH")

@@ -12,8 +12,8 @@ from harness.clients import needs
 from harness.origin import Origin
 from tests.cli.support import wiretape, wiretape_json
 from wiretape.cli.demo.certificates import OriginCA
-from wiretape.cli.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES
-from wiretape.cli.trusted import trusted_before
+from wiretape.daemon.environment import BUNDLE_VARIABLES, EXTRA_VARIABLES
+from wiretape.daemon.trusted import trusted_before
 from wiretape.tls.roots import certificates_in, machine_roots
 
 
