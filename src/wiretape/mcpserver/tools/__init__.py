@@ -27,6 +27,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,
         understanding.proxy_compare,
+        understanding.proxy_trace_value,
         carrying.proxy_find_secrets,
         carrying.proxy_export,
         carrying.proxy_send,

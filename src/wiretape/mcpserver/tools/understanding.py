@@ -7,12 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter
 from wiretape.session.answers.compare import Comparison, compare
 from wiretape.session.answers.overview import Overview, overview
 from wiretape.session.answers.parts import part_of, session_of
+from wiretape.session.answers.trace import Direction, Trace, trace
+from wiretape.session.ids import split_address
 
 
 @tool("What is in a session", Hints(reads=True))
@@ -54,3 +57,27 @@ async def proxy_compare(
         return compare(parts[a], parts[b], veil=call.veil, noise_from=others, ignore=ignore or (), detail=detail)
 
     return await asyncio.to_thread(answer)
+
+
+@tool("Trace a value", Hints(reads=True))
+async def proxy_trace_value(
+    call: Call,
+    exchange: Annotated[str | None, Field(description="SESSION:SEQ, with at")] = None,
+    at: Annotated[
+        str | None, Field(description="request.header.NAME, request.cookie.NAME, response.body/POINTER, ...")
+    ] = None,
+    value: Annotated[str | None, Field(description="Instead: the value or its handle, with session_id")] = None,
+    session_id: Annotated[str | None, Field(description="Session; default last")] = None,
+    direction: Annotated[Direction, Field(description="What is asked for")] = "both",
+) -> Trace:
+    """Where a value comes from, which requests carry it, in any encoding. `near`: sums of earlier numbers, a hint."""
+    address = None if exchange is None else split_address(exchange)
+    if address is None and value is None:
+        raise UsageError(
+            "proxy_trace_value needs exchange and at, or value", hint='exchange "bad:31", at "X-Csrf-Token"'
+        )
+    session = (address.session if address is not None else None) or session_id or "last"
+    seq = None if address is None else address.seq
+    return await call.service.library.ask(
+        session, lambda one: trace(one, veil=call.veil, seq=seq, at=at, value=value, direction=direction)
+    )

@@ -14,6 +14,7 @@ from wiretape.session.answers.covered import missing
 from wiretape.session.answers.fields import (
     Fields,
     body_bytes,
+    place_of,
     request_fields,
     response_fields,
 )
@@ -352,8 +353,8 @@ class _Shown:
 
 def _named(one: Difference, *, with_part: bool) -> str:
     if not with_part:
-        return one.place
-    return f"{one.part}.body{one.place}" if one.place.startswith("/") else f"{one.part}.{one.place}"
+        return "url" if one.place.startswith("path.") else one.place
+    return place_of(one.part, one.place)
 
 
 def _values(one: Difference, veil: Veil) -> list[Any]:

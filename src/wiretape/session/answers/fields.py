@@ -37,20 +37,28 @@ class Fields(NamedTuple):
 
 def request_fields(message: Message) -> Fields:
     """Return the fields of a request: its path's parts as ``path.N``, query, headers, cookies one by one, body."""
+    values = head_fields(message)
+    return Fields(values, _body(values, message))
+
+
+def head_fields(message: Message) -> dict[str, Any]:
+    """Return the fields of a message that are not of its body."""
     values: dict[str, Any] = {}
-    path, query = split_url(message.url or "")
+    if message.url is None:
+        _headers(values, message, cookies="set-cookie")
+        return values
+    path, query = split_url(message.url)
     for number, part in enumerate(path.split("/")[1:], 1):
         values[f"path.{number}"] = unquote(part)
     for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=None)[:1000]:
         _put(values, f"query.{name}", value)
     _headers(values, message, cookies="cookie")
-    return Fields(values, _body(values, message))
+    return values
 
 
 def response_fields(message: Message) -> Fields:
     """Return the fields of a response: headers, cookies that it sets one by one, body."""
-    values: dict[str, Any] = {}
-    _headers(values, message, cookies="set-cookie")
+    values = head_fields(message)
     return Fields(values, _body(values, message))
 
 
@@ -198,3 +206,10 @@ def _multipart(values: dict[str, Any], message: Message, data: bytes) -> bool:
         except UnicodeDecodeError:
             _put(values, f"/{escaped(name)}", content)
     return len(parts) > _MAX_PARTS
+
+
+def place_of(part: str, place: str) -> str:
+    """Return how answers and arguments write a place: ``request.header.NAME``, ``response.body/POINTER``."""
+    if place.startswith("/"):
+        return f"{part}.body{place}"
+    return f"{part}.url" if place.startswith("path.") else f"{part}.{place}"

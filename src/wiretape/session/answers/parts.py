@@ -159,3 +159,11 @@ def problems_of(session: Session, seqs: Iterable[int]) -> dict[int, tuple[int, s
         "SELECT seq, outcome, message FROM problems WHERE seq IN (SELECT value FROM json_each(?))", (encoded,)
     )
     return {seq: (outcome, message) for seq, outcome, message in rows}
+
+
+def operation_of(session: Session, seq: int) -> str:
+    """Return what an exchange asked for; empty where its request is lost."""
+    row = session.index.one(
+        "SELECT method, template FROM endpoint_of JOIN endpoints ON id = endpoint WHERE seq = ?", (seq,)
+    )
+    return "" if row is None else f"{row[0]} {row[1]}"
