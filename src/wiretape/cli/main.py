@@ -34,6 +34,7 @@ COMMANDS = {
     "query": "List exchanges of a session, filtered.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "diff": "Compare two sessions or two exchanges.",
+    "explain": "Explain why an exchange went wrong.",
     "trace": "Find where a value comes from and goes to.",
     "cat": "Write every exchange as a line of JSON, for jq.",
     "secrets": "List what secrets are in a session, not their values.",

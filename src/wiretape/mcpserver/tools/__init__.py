@@ -26,6 +26,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         traffic.proxy_list_traffic,
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,
+        understanding.proxy_explain_exchange,
         understanding.proxy_compare,
         understanding.proxy_trace_value,
         carrying.proxy_find_secrets,

@@ -12,6 +12,7 @@ from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter
 from wiretape.session.answers.compare import Comparison, compare
+from wiretape.session.answers.explain import Explanation, explain
 from wiretape.session.answers.overview import Overview, overview
 from wiretape.session.answers.parts import part_of, session_of
 from wiretape.session.answers.trace import Direction, Trace, trace
@@ -32,6 +33,20 @@ async def proxy_session_overview(
     wanted = Filter(host_contains=hostname_contains)
     return await call.service.library.ask(
         session_id, lambda session: overview(session, wanted, veil=call.veil, top=top, group=group)
+    )
+
+
+@tool("Why it went wrong", Hints(reads=True))
+async def proxy_explain_exchange(
+    call: Call, exchange: Annotated[str, Field(description='SESSION:SEQ, such as "bad:31"')]
+) -> Explanation:
+    """Why an exchange failed: the parsed error, the values it blames and their origin (`near`: sums of earlier numbers,
+    a hint), and the same operation with another outcome.
+    """
+    library, address = call.service.library, split_address(exchange)
+    return await library.ask(
+        address.session or "last",
+        lambda session: explain(session, address.seq, veil=call.veil, catalogue=library.catalogue),
     )
 
 

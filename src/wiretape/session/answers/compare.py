@@ -291,7 +291,7 @@ class _Judge:
         rows = []
         if listed:
             for kind, seq, one in self._list[:_SHOWN_OF_ALL]:
-                rows.append([kind, seq, _named(one, with_part=True), *_values(one, veil)])
+                rows.append([kind, seq, named(one, with_part=True), *_values(one, veil)])
         return Ignored(
             rules=len(self._rules),
             values=len(self._list),
@@ -348,10 +348,20 @@ class _Shown:
         )
 
     def _row(self, one: Difference) -> Row:
-        return [_named(one, with_part=False), *_values(one, self._veil)]
+        return [named(one, with_part=False), *_values(one, self._veil)]
 
 
-def _named(one: Difference, *, with_part: bool) -> str:
+def request_differences(a: ExchangeDetail, b: ExchangeDetail) -> list[Difference]:
+    """Return what differs in the requests of two exchanges and means something."""
+    if a.request is None or b.request is None:
+        return []
+    found = _of_fields("request", request_fields(a.request).values, request_fields(b.request).values)
+    renames = Renames(found)
+    return [one for one in found if not kind_of(one.place, one.a, one.b) and not renames.explain(one.a, one.b)]
+
+
+def named(one: Difference, *, with_part: bool = False) -> str:
+    """Return the place of a difference as answers show it."""
     if not with_part:
         return "url" if one.place.startswith("path.") else one.place
     return place_of(one.part, one.place)
