@@ -35,6 +35,7 @@ COMMANDS = {
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "diff": "Compare two sessions or two exchanges.",
     "explain": "Explain why an exchange went wrong.",
+    "endpoints": "List endpoints, and how they drifted.",
     "trace": "Find where a value comes from and goes to.",
     "cat": "Write every exchange as a line of JSON, for jq.",
     "secrets": "List what secrets are in a session, not their values.",

@@ -48,7 +48,9 @@ def command(
     root: Path,
     as_json: bool,
 ) -> int:
-    """Compare A with B: sessions, or exchanges (SESSION:SEQ). Exits with 0 when they are the same, 1 when they differ.
+    """Compare A with B: sessions, exchanges (SESSION:SEQ), or what follows a mark (SESSION@MARK).
+
+    Exits with 0 when they are the same, 1 when they differ, 2 when they cannot be compared.
 
     Values that are new every time do not count: times, UUIDs, tokens, random ids, and ids that are renamed everywhere
     alike. The last line says how many there were; --noise lists them.

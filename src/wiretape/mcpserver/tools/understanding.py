@@ -23,14 +23,15 @@ from wiretape.session.ids import split_address
 async def proxy_session_overview(
     call: Call,
     session_id: arg.SessionId,
-    hostname_contains: arg.HostContains = None,
+    filter: Annotated[str | None, Field(description="~d api & ~c 5xx")] = None,  # noqa: A002 - the contract's name
+    since: Annotated[str | None, Field(description="ISO, -5m, seq or mark")] = None,
     top: Annotated[int | None, Field(ge=1, le=200, description="Endpoints to name")] = None,
     group: Annotated[Literal["template", "path"], Field(description="path: tell values in paths apart")] = "template",
 ) -> Overview:
     """Begin here: hosts, endpoints by path template with durations, errors with their messages (200+errors: the answer
     says so itself), slowest. `left` is what rows leave out.
     """
-    wanted = Filter(host_contains=hostname_contains)
+    wanted = Filter(expression=filter, since=since)
     return await call.service.library.ask(
         session_id, lambda session: overview(session, wanted, veil=call.veil, top=top, group=group)
     )
@@ -53,7 +54,7 @@ async def proxy_explain_exchange(
 @tool("Compare two runs", Hints(reads=True))
 async def proxy_compare(
     call: Call,
-    a: Annotated[str, Field(description="Session or SESSION:SEQ; the good one")],
+    a: Annotated[str, Field(description="SESSION, SESSION:SEQ or SESSION@MARK; the good one")],
     b: Annotated[str, Field(description="The other")],
     noise_from: Annotated[list[str] | None, Field(description="Runs like a: where they differ is noise")] = None,
     ignore: Annotated[list[str] | None, Field(description="Places that do not count: /data/*/stock")] = None,

@@ -59,12 +59,12 @@ class Part:
         """Return the exchanges in their order, ``MOST`` at most; ``more`` is how many there are besides."""
         seqs = list(self.seqs) if self.seqs is not None else None
         if seqs is None and self.wanted != Filter():
-            page = self.session.query(self.wanted, sort="asc", limit=MOST)
-            seqs = [item.seq for item in page.items]
-            self.more = max(0, page.total - len(seqs))
+            chosen = self.session.chosen(self.wanted).seqs
+            seqs = list(chosen[:MOST])
+            self.more = len(chosen) - len(seqs)
         if seqs is not None:
-            chosen = msgspec.json.encode(seqs).decode()
-            rows = self.session.index.rows(f"{_ROWS} {_CHOSEN} ORDER BY seq", [chosen])
+            encoded = msgspec.json.encode(seqs).decode()
+            rows = self.session.index.rows(f"{_ROWS} {_CHOSEN} ORDER BY seq", [encoded])
         else:
             rows = self.session.index.rows(f"{_ROWS} ORDER BY seq LIMIT ?", [MOST])
             counted = self.session.index.one("SELECT count(*) FROM exchanges")
@@ -84,7 +84,7 @@ def _item(
 
 
 def part_of(open_session: Callable[[str], Session], text: str, wanted: Filter | None = None) -> Part:
-    """Return what ``SESSION`` or ``SESSION:SEQ`` means.
+    """Return what ``SESSION``, ``SESSION@MARK`` (what follows a mark) or ``SESSION:SEQ`` means.
 
     Args:
         open_session: opens a session by what people call it.
@@ -97,13 +97,17 @@ def part_of(open_session: Callable[[str], Session], text: str, wanted: Filter | 
     session = open_session(session_of(text))
     if session_of(text) == text:
         return Part(session, text, wanted)
+    if "@" in text:
+        return Part(session, text, msgspec.structs.replace(wanted or Filter(), since=text.partition("@")[2]))
     seq = split_address(text).seq
     session.exchange(seq, bodies=False)  # says why there is none
     return Part(session, text, seqs=[seq])
 
 
 def session_of(text: str) -> str:
-    """Return what the session of ``SESSION`` or ``SESSION:SEQ`` is called."""
+    """Return what the session of a part is called. A name with ``@`` in it is reached by its id."""
+    if "@" in text:
+        return text.partition("@")[0]
     session, colon, number = text.rpartition(":")
     return session if colon and session and number.isdigit() else text
 

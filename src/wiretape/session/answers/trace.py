@@ -16,14 +16,13 @@ from wiretape.session.answers.fields import json_leaves, place_of, request_field
 from wiretape.session.answers.needles import ENCODINGS, Needles, Sighting, bare, sightings
 from wiretape.session.answers.noise import starred
 from wiretape.session.answers.parts import operation_of
-from wiretape.session.query.search import UNRECORDED
+from wiretape.session.query.account import UNRECORDED
 from wiretape.session.session import Session
 
 Direction = Literal["origin", "uses", "both"]
 MAX_BODY: Final = 1024 * 1024
 _LOOKED_INTO: Final = 500
 """Exchanges in which the places of a value are looked for; that they hold it somewhere is known of more."""
-_FOUND: Final = 10_000
 _CARRIED: Final = 12
 _NEAR: Final = 3
 _NEAR_BODIES: Final = 200
@@ -190,11 +189,9 @@ def _search(session: Session, needles: Needles) -> tuple[list[Sighting], list[st
         texts["eyJ"] = None  # claims of a JWT say what they hold only when decoded
     claims: set[int] = set()
     for text in texts:
-        page = session.query(Filter(text=text[:4_000]), sort="asc", limit=_FOUND)
-        (claims if text == "eyJ" else seqs).update(item.seq for item in page.items)
-        lacking += [
-            sentence for sentence in page.coverage.notes if "not searched" in sentence and UNRECORDED not in sentence
-        ]
+        chosen = session.chosen(Filter(text=text[:4_000]))
+        (claims if text == "eyJ" else seqs).update(chosen.seqs)
+        lacking += [sentence for sentence in chosen.notes if UNRECORDED not in sentence]
     first = sorted(seqs)[:_LOOKED_INTO]
     looked = sorted({*first, *sorted(claims - seqs)[:_LOOKED_INTO]})
     found: list[Sighting] = []
