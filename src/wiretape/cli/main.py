@@ -50,6 +50,7 @@ COMMANDS = {
     "prune": "Delete old sessions by age, number, size or name.",
     "pin": "Keep a session from being deleted.",
     "ca": "Print the CA certificate that clients must trust.",
+    "guide": "Print the cookbook: questions, and the commands that answer them.",
     "doctor": "Find out what is wrong with this installation.",
     "demo": "Kill a recording proxy under traffic and count the losses.",
     "completion": "Print the completion script for a shell.",

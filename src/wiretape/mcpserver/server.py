@@ -9,16 +9,20 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
-from mcp_types import CallToolResult, InputRequiredResult
+from mcp_types import CallToolResult, InputRequiredResult, Resource
 from pydantic import AnyUrl
 
 from wiretape import __version__
 from wiretape.daemon.service import Service
 from wiretape.errors import UsageError
 from wiretape.mcpserver.boundary import Boundary
+from wiretape.mcpserver.completion import add_completion
 from wiretape.mcpserver.instructions import instructions
+from wiretape.mcpserver.prompts import add_prompts
+from wiretape.mcpserver.resources import add_resources, session_resources
 from wiretape.mcpserver.tool import Spec, build, failure
 from wiretape.mcpserver.tools import ALL, TOOLSETS
+from wiretape.secrets.veil import UNVEILED
 from wiretape.settings import McpSettings
 
 
@@ -61,6 +65,12 @@ class WiretapeServer(MCPServer[dict[str, object]]):
     """
 
     boundary: Boundary | None = None
+    service: Service | None = None
+
+    async def list_resources(self) -> list[Resource]:
+        """List the resources, and those of the newest sessions."""
+        listed = await super().list_resources()
+        return listed if self.service is None else [*listed, *await session_resources(self.service)]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[dict[str, object], Any] | None = None
@@ -105,4 +115,9 @@ def make_server(service: Service, settings: McpSettings = McpSettings()) -> Wire
         subscriptions=False,
     )
     server.boundary = Boundary(service, settings)
+    server.service = service
+    veil = UNVEILED if settings.reveal else service.secrecy.veil
+    add_resources(server, service, veil)
+    add_prompts(server)
+    add_completion(server, service, veil)
     return server

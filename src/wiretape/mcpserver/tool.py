@@ -182,16 +182,21 @@ def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
         fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema(result) if settings.schemas else None),
         is_async=True,
         context_kwarg=None,
-        annotations=ToolAnnotations(
-            title=spec.title,
-            read_only_hint=spec.hints.reads,
-            destructive_hint=spec.hints.destroys,
-            idempotent_hint=spec.hints.reads or spec.hints.repeats,
-            open_world_hint=spec.hints.open_world,
-        ),
+        annotations=_annotations(spec.hints),
         service=service,
         settings=settings,
         aliases=spec.aliases,
+    )
+
+
+def _annotations(hints: Hints) -> ToolAnnotations:
+    """Return what differs from the protocol's defaults; what reads only can neither destroy nor repeat anything."""
+    if hints.reads:
+        return ToolAnnotations(read_only_hint=True, open_world_hint=None if hints.open_world else False)
+    return ToolAnnotations(
+        destructive_hint=None if hints.destroys else False,
+        idempotent_hint=True if hints.repeats else None,
+        open_world_hint=None if hints.open_world else False,
     )
 
 
