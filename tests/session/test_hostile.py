@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.logs import Recording, new_session
-from wiretape.errors import DamagedError
+from wiretape.errors import WiretapeError
 from wiretape.log.format import (
     BodyChunk,
     Done,
@@ -95,7 +95,7 @@ def test_a_log_that_lies_harms_nothing_else(
                 try:
                     for _ in session.raw_body(item.seq, side):
                         pass
-                except DamagedError:
+                except WiretapeError:
                     assert item.seq not in {1, 3}
         session.summary()
         session.verify()

@@ -37,6 +37,7 @@ COMMANDS = {
     "explain": "Explain why an exchange went wrong.",
     "endpoints": "List endpoints, and how they drifted.",
     "trace": "Find where a value comes from and goes to.",
+    "body": "Show one body, or a part of it: a path, its shape, a range.",
     "cat": "Write every exchange as a line of JSON, for jq.",
     "secrets": "List what secrets are in a session, not their values.",
     "handshakes": "List TLS handshakes and their fingerprints.",

@@ -59,6 +59,7 @@ Text = Annotated[str | None, Field(description="Text in URL, headers or decoded 
 IncludeBody = Annotated[bool, Field(description="Give the bodies")]
 ExchangeId = Annotated[str | None, Field(description="An exchangeId, or SESSION:SEQ")]
 Exchange = Annotated[str | None, Field(description='Which one: "bad:31", "last:31"')]
+HeadersWanted = Annotated[Literal["lean", "all"], Field(description="all: every header whole, TLS, addresses")]
 Format = Annotated[Literal["columns", "objects"], Field(description="objects: a row is an object, with exchangeId")]
 MaxTokens = Annotated[int | None, Field(ge=200, le=50_000, description="Most the answer may cost; default 2000")]
 

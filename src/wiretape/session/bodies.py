@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, WiretapeError
-from wiretape.heads import field_values, fields
+from wiretape.heads import field_values, fields, status_line
 from wiretape.log.assembly import REQUEST, ExchangeTape, Part, Side
-from wiretape.model import BodyPart
+from wiretape.model import PREVIEW_BYTES, BodyPart
 from wiretape.session.content import ContentError, as_text, content_codings, decode
 
 MAX_INLINE: Final = 16 * 1024 * 1024
 """Bytes of one decoded body that a detail carries; larger ones are for ``raw_body``, which streams."""
+NOT_RECORDED: Final = "not-recorded"
+"""The code of the error that says that a body was not recorded, or not to its end."""
+_HINT_FULL: Final = "record with the profile full to keep bodies whole"
 _MAX_FILL: Final = 1024 * 1024 * 1024
 _ZEROS: Final = bytes(64 * 1024)
 _MAX_RUNS: Final = 1_000
@@ -205,15 +208,21 @@ def stream_body(tape: ExchangeTape, side: Side, *, decoded: bool) -> Iterator[by
     Raises (while iterating):
         DamagedError: damage took a part of it; everything else has been given, with zeros in its place (decoded bodies
             end there).
-        WiretapeError: it does not decode.
+        WiretapeError: it does not decode; or with the code NOT_RECORDED, not all of it was recorded: what was has been
+            given.
     """
     body = WireBody(tape, side)
+    unrecorded = _not_recorded(tape, side)
+    if unrecorded is not None and not tape.has_body(side):
+        raise unrecorded
     head = tape.request_head if side == REQUEST else tape.response_head
     codings = content_codings(field_values(fields(head), "content-encoding")) if decoded and head else []
     try:
         yield from decode(body.until_gap() if codings else body.filled(), codings)
     except ContentError as error:
         if not body.gaps:
+            if unrecorded is not None:  # so it ends too early
+                raise unrecorded from None
             raise WiretapeError(
                 f"The {side} body of exchange {tape.seq} does not decode as {', '.join(codings)[:80]}: {error}",
                 hint="--raw gives it as it was on the wire",
@@ -225,3 +234,19 @@ def stream_body(tape: ExchangeTape, side: Side, *, decoded: bool) -> Iterator[by
             f"The {side} body of exchange {tape.seq} has lost its bytes {ranges} to damage",
             hint="`wiretape verify` names the damage; what is left was written",
         )
+    if unrecorded is not None:
+        raise unrecorded
+
+
+def _not_recorded(tape: ExchangeTape, side: Side) -> WiretapeError | None:
+    """Return the error that says how much of a body the recorder was not given, or None."""
+    size, recorded = tape.size(side), tape.recorded(side)
+    if size is None or recorded is None or recorded >= size:
+        return None
+    whose = f"the {side} body of exchange {tape.seq}"
+    if tape.response_head is not None and status_line(tape.response_head)[1] == "101":
+        why = "what follows an upgrade is passed on and counted"
+    else:
+        why = f"the profile preview keeps {PREVIEW_BYTES:,} bytes, and a full disk none"
+    told = f"Only the first {recorded:,} of {size:,} bytes" if recorded else f"None of the {size:,} bytes"
+    return WiretapeError(f"{told} of {whose} were recorded: {why}", hint=_HINT_FULL, code=NOT_RECORDED)

@@ -132,7 +132,7 @@ def _children(value: Any, segment: _Segment) -> Iterator[tuple[str, Any]]:
     if name == "*" and not (isinstance(value, dict) and "*" in value):
         found = _all(value)
     elif isinstance(value, dict):
-        found = iter([(_escaped(name), value[name])] if name in value else [])
+        found = iter([(escaped(name), value[name])] if name in value else [])
     elif isinstance(value, list) and re.fullmatch(r"-?\d{1,9}", name, re.ASCII):
         place = int(name) + (len(value) if name.startswith("-") else 0)
         found = iter([(str(place), value[place])] if 0 <= place < len(value) else [])
@@ -148,7 +148,7 @@ def _children(value: Any, segment: _Segment) -> Iterator[tuple[str, Any]]:
 
 def _all(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        return ((_escaped(key), inner) for key, inner in value.items())
+        return ((escaped(key), inner) for key, inner in value.items())
     return ((str(place), inner) for place, inner in enumerate(value)) if isinstance(value, list) else iter(())
 
 
@@ -171,7 +171,8 @@ def _plain(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
+    """Return a key as it stands in a JSON Pointer."""
     return str(key).replace("~", "~0").replace("/", "~1")
 
 

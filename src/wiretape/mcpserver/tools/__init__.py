@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import carrying, lifecycle, running, sessions, traffic, understanding
+from wiretape.mcpserver.tools import bodies, carrying, lifecycle, running, sessions, traffic, understanding
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -27,6 +27,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_query_session,
         sessions.proxy_get_session_exchange,
         understanding.proxy_explain_exchange,
+        bodies.proxy_read_body,
         understanding.proxy_compare,
         understanding.proxy_trace_value,
         carrying.proxy_find_secrets,

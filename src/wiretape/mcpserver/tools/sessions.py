@@ -10,12 +10,14 @@ from pydantic import Field
 from wiretape.daemon.values import Deleted, Recording
 from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
-from wiretape.mcpserver.budget import BUDGET, exchange_within, size_of
+from wiretape.mcpserver.budget import BUDGET, size_of
 from wiretape.mcpserver.listing import Exchanges
+from wiretape.mcpserver.one_exchange import shown
 from wiretape.mcpserver.results import PREVIEW, DeletePlan, OneSession, SessionList
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.mcpserver.tools.traffic import list_exchanges
-from wiretape.model import ExchangeDetail, Filter, RecoverReport
+from wiretape.model import Filter, RecoverReport
+from wiretape.session.answers.lean import LeanExchange
 from wiretape.settings import SessionSettings
 
 
@@ -136,18 +138,16 @@ async def proxy_get_session_exchange(
     exchange_id: Annotated[str | None, arg.hidden()] = None,
     exchange: arg.Exchange = None,
     include_body: arg.IncludeBody = True,
-) -> ExchangeDetail:
-    """Give one exchange whole: request, response, headers in their order and case, bodies decoded, timings, TLS.
-    Name it by exchange, or by session_id and seq.
+    headers: arg.HeadersWanted = "lean",
+    format: Annotated[Literal["lean", "objects"], arg.hidden()] = "lean",  # noqa: A002  the name is part of the contract
+) -> LeanExchange:
+    """Give one exchange, by exchange or by session_id and seq. Headers that say nothing are counted (headersLeft); big
+    JSON comes as shape and first element: proxy_read_body has the rest.
     """
     found, number = await arg.one_exchange(
         call, exchange=exchange, session_id=session_id, seq=seq, exchange_id=exchange_id
     )
-
-    async def fetch(most: int) -> ExchangeDetail:
-        return await call.service.library.exchange(found, number, max_body=most)
-
-    return await exchange_within(fetch, bodies=include_body)
+    return await shown(call, found, number, bodies=include_body, headers=headers, form=format)
 
 
 @tool("Recover sessions", Hints(repeats=True))

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from wiretape.daemon.values import Cleared
 from wiretape.mcpserver import arguments as arg
-from wiretape.mcpserver.budget import exchange_within
 from wiretape.mcpserver.listing import Exchanges, ExchangeTable, Form, exchanges_within, nothing
+from wiretape.mcpserver.one_exchange import shown
 from wiretape.mcpserver.tool import Call, Hints, tool
-from wiretape.model import ExchangeDetail, Filter, QueryPage
+from wiretape.model import Filter, QueryPage
+from wiretape.session.answers.lean import LeanExchange
 
 _SOURCES: Final = {"explicit": ["explicit", "connect"], "transparent": ["transparent"]}
 
@@ -83,16 +84,14 @@ async def proxy_get_exchange(
     exchange: Annotated[str | None, arg.hidden()] = None,
     session_id: Annotated[str | None, arg.hidden()] = None,
     seq: Annotated[int | None, arg.hidden()] = None,
-) -> ExchangeDetail:
-    """Give one exchange whole, as proxy_get_session_exchange does."""
+    headers: Annotated[Literal["lean", "all"], arg.hidden()] = "lean",
+    format: Annotated[Literal["lean", "objects"], arg.hidden()] = "lean",  # noqa: A002  the name is part of the contract
+) -> LeanExchange:
+    """Give one exchange, as proxy_get_session_exchange does."""
     found, number = await arg.one_exchange(
         call, exchange=exchange, session_id=session_id, seq=seq, exchange_id=exchange_id
     )
-
-    async def fetch(most: int) -> ExchangeDetail:
-        return await call.service.library.exchange(found, number, max_body=most)
-
-    return await exchange_within(fetch, bodies=include_body)
+    return await shown(call, found, number, bodies=include_body, headers=headers, form=format)
 
 
 @tool("Search live traffic", Hints(reads=True), aliases={"text": "query"})

@@ -1,0 +1,51 @@
+"""Tools: what was said, understood: bodies and their parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+import msgspec
+from pydantic import Field
+
+from wiretape.errors import UsageError
+from wiretape.mcpserver import arguments as arg
+from wiretape.mcpserver.output_files import output_path
+from wiretape.mcpserver.tool import Call, Hints, tool
+from wiretape.session.answers.body_file import body_file
+from wiretape.session.answers.read_body import LENGTH, BodyPart, Wanted, read_body
+from wiretape.views.choose import View
+
+_Asked = Literal[
+    "auto", "shape", "text", "json", "form", "multipart", "graphql", "protobuf", "grpc", "sse", "jwt", "msgpack",
+    "html", "image", "hex",
+]  # fmt: skip
+
+
+@tool("Read a body", Hints(reads=True))
+async def proxy_read_body(
+    call: Call,
+    exchange: arg.Exchange = None,
+    side: Annotated[Literal["request", "response"], Field(description="Whose body")] = "response",
+    path: Annotated[str | None, Field(description="Such as /data/*[id=p_1]/price, or a JSONPath")] = None,
+    grep: Annotated[str | None, Field(description="Text to find, or /regex/")] = None,
+    offset: Annotated[int | None, Field(ge=0, description="Where to begin")] = None,
+    length: Annotated[int, Field(ge=1, le=20_000, description="Characters to give")] = LENGTH,
+    view: Annotated[_Asked, Field(description="shape: keys and types")] = "auto",
+    output_file: Annotated[str | None, Field(description="Write it whole to this new file")] = None,
+    session_id: Annotated[str | None, arg.hidden()] = None,
+    seq: Annotated[int | None, arg.hidden()] = None,
+) -> BodyPart:
+    """Read one body, decoded, or a part of it. Big JSON comes as shape and first element; then ask with `path`.
+    `grep` says where a text is.
+    """
+    found, number = await arg.one_exchange(call, exchange=exchange, session_id=session_id, seq=seq)
+    library = call.service.library
+    if output_file is not None:
+        if call.settings.read_only:
+            raise UsageError("this server writes no files: it only reads", hint="leave output_file out")
+        target = output_path(call.service.root, call.settings, output_file, stem="body", suffix="")
+        written = await library.ask(found, lambda s: body_file(s, number, side, target))
+        return BodyPart(**msgspec.structs.asdict(written))
+    chosen = None if view in {"auto", "shape"} else cast("View", view)
+    wanted = Wanted(path=path, grep=grep, shape=view == "shape", view=chosen, offset=offset, length=length)
+    return await library.ask(found, lambda s: read_body(s, number, side, wanted, veil=call.veil))
