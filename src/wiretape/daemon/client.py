@@ -56,7 +56,7 @@ def connect(root: Path) -> socket.socket:
 
 
 def request(root: Path, message: Mapping[str, Any], *, timeout: float = 60.0) -> dict[str, Any]:
-    """Send one control request to the daemon of ``root`` and give its answer.
+    """Send one control request to the daemon of ``root`` and return its answer.
 
     Args:
         root: whose daemon.

@@ -122,7 +122,7 @@ class Library:
         return Deleted(session_id=session_id, name=summary.name, bytes=summary.bytes)
 
     async def session(self, ref: str) -> Session:
-        """Open a session, or give the one that is open."""
+        """Return a session, opened unless it is open."""
         session_id = await self.resolve(ref)
         async with self._lock:
             session = self._open.pop(session_id, None)

@@ -43,7 +43,7 @@ class LongObject:
         self._times = 0
 
     def read(self) -> bytes | None:
-        """Give it with names in place of its long strings; None when it is none, or too long all the same.
+        """Return it with names in place of its long strings; None when it is none, or too long all the same.
 
         Raises:
             OSError: the file cannot be read.
@@ -64,7 +64,7 @@ class LongObject:
         return None
 
     def _block(self, block: bytes) -> int:
-        """Take bytes; give how many: not half an escape at the end, nor what stands behind the object."""
+        """Take bytes; return how many: not half an escape at the end, nor what stands behind the object."""
         at = 0
         while at < len(block):
             if self._string is not None:
@@ -88,7 +88,7 @@ class LongObject:
         return at
 
     def _inside(self, block: bytes, at: int) -> int:
-        """Take what goes on with a string; give where it stops in the block."""
+        """Take what goes on with a string; return where it stops in the block."""
         inside = _INSIDE.match(block, at)
         end = inside.end() if inside else at
         if len(self._begun) <= LONG_STRING:

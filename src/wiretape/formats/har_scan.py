@@ -109,7 +109,7 @@ class Scanner:
             at = end
 
     def _after_damage(self, lost: int, at: int) -> Generator[Entry | Unreadable, None, int]:
-        """Look for an entry from ``at`` on and give it, and what is between it and ``lost``; return where it ends."""
+        """Look for an entry from ``at`` on and return it, and what is between it and ``lost``; return where it ends."""
         while found := self._search(_CANDIDATE, at):
             start = found[0]
             value, end = self._object(start)
@@ -225,7 +225,7 @@ class Scanner:
         self._place, self._end = (0, at), at + len(content)
 
     def _index(self, at: int) -> int:
-        """Give the character of the window that is the byte ``at`` of the file; it is loaded where it is not there."""
+        """Return the character of the window that is the byte ``at`` of the file; load it where it is not there."""
         index, place = self._place
         if not place <= at < self._end:
             self._load(at)

@@ -38,7 +38,7 @@ class Texts:
         self._ranges.clear()
 
     def add(self, offset: int, length: int) -> bytes:
-        """Take a range of the file, the inside of a JSON string; give the name that stands in its place."""
+        """Take a range of the file, the inside of a JSON string; return the name that stands in its place."""
         self._ranges.append((offset, length))
         return f"{self._name}:{len(self._ranges) - 1}".encode()
 

@@ -55,7 +55,7 @@ class Spool:
         self._file.truncate()
 
     def begin(self) -> bytes:
-        """Begin a string; give the name that stands in its place."""
+        """Begin a string; return the name that stands in its place."""
         self._parts.append((self._end, 0))
         return f"{self._name}:{len(self._parts) - 1}".encode()
 
@@ -149,7 +149,7 @@ class _LongLine:
         spooled.clear()
 
     def feed(self, block: bytes) -> bytes | None:
-        """Take bytes; give what stands behind the line's end, None before it."""
+        """Take bytes; return what stands behind the line's end, None before it."""
         at = 0
         while at < len(block):
             if self._escaped:

@@ -37,7 +37,7 @@ _FORMATS: Final = (
 
 
 class OpenApi:
-    """Takes exchanges; gives the document."""
+    """Takes exchanges and returns the document."""
 
     def __init__(self, title: str) -> None:
         self.skipped = 0

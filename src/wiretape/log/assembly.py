@@ -140,7 +140,7 @@ class Pieces:
         return True
 
     def put(self, position: int, segment: str, offset: int) -> bool:
-        """Note where a frame stands; gives whether there was room for it."""
+        """Note where a frame stands, and return whether there was room for it."""
         if len(self._numbers) >= 3 * MAX_PIECES:
             return False
         if not self._segments or self._segments[-1] != segment:
@@ -359,7 +359,7 @@ class _Running:
 
 
 class Assembler:
-    """Takes the frames of one stream in their order; gives exchanges."""
+    """Takes the frames of one stream in their order, and returns exchanges."""
 
     def __init__(self, log: LogFrames) -> None:
         """Begin.
@@ -381,7 +381,7 @@ class Assembler:
         return seq in self._running or seq in self._waiting
 
     def take(self, frame: Frame) -> ExchangeTape | None:
-        """Take one frame of an exchange; gives an exchange that is ready, if one is."""
+        """Take one frame of an exchange, and return an exchange that is ready, if one is."""
         seq = frame.seq
         running = self._running.get(seq) or self._waiting.get(seq)
         given = None

@@ -229,7 +229,7 @@ class Durability:
 
         Args:
             begun: number of the segment that the copies go to.
-            path: gives the path of a segment.
+            path: returns the path of a segment.
             copy: writes frames; False when it could not.
 
         Returns:

@@ -44,7 +44,7 @@ class Code:
         Args:
             missing: their indices.
             parity: at least as many parity blocks by their indices; all of one length.
-            read: gives a data block that is not missing.
+            read: returns a data block that is not missing.
 
         Raises:
             ValueError: there are too few parity blocks.

@@ -34,7 +34,7 @@ class Readable(Protocol):
     """A file opened for reading. Methods raise OSError as the kernel gives it."""
 
     def read_at(self, length: int, offset: int) -> bytes:
-        """Give up to ``length`` bytes from ``offset``; fewer at the end of the file."""
+        """Return up to ``length`` bytes from ``offset``; fewer at the end of the file."""
 
     def size(self) -> int:
         """Return the file's length now."""
@@ -59,10 +59,10 @@ class Files(Protocol):
         """Open a file that another process wrote, so that ``fdatasync`` saves its bytes; a link is not followed."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        """Append; gives how many bytes were taken, which may be fewer than given."""
+        """Append, and return how many bytes were taken, which may be fewer than given."""
 
     def write_all(self, fd: int, pieces: Sequence[bytes | memoryview]) -> int:
-        """Append at most 1,024 pieces, one after the other; gives how many bytes were taken, which may be fewer."""
+        """Append at most 1,024 pieces in their order, and return how many bytes were taken, which may be fewer."""
 
     def fdatasync(self, fd: int) -> None:
         """Return when the file's bytes are on the disk."""

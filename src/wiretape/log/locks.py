@@ -54,7 +54,7 @@ def writer_alive(log_dir: Path, stream: int | None = None, files: Files = REAL) 
 
 
 def take_lock(log_dir: Path, stream: int, note: dict[str, Any], files: Files = REAL) -> int:
-    """Lock a stream for writing and leave ``note`` (``pid``, ``bootId``, ``nonce``) for who asks; gives the descriptor.
+    """Lock a stream for writing, leave ``note`` (``pid``, ``bootId``, ``nonce``) for who asks, return the descriptor.
 
     Raises:
         BusyError: another process writes this stream; carries its pid.

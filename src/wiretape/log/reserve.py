@@ -63,7 +63,7 @@ class Reserve:
         return self.ready
 
     def enter(self, segment: Path) -> int:
-        """Make the reserve a segment, still empty, and give its descriptor.
+        """Make the reserve a segment, still empty, and return its descriptor.
 
         Raises:
             OSError: there is none, or it cannot be moved; FileExistsError when the segment is there.

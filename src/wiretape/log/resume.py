@@ -36,7 +36,7 @@ def resume_point(log_dir: Path, stream: int, streams: int, files: Files = REAL) 
 
 
 def _sealed_seq(ref: SegmentRef, seal: Frame, salt: int | None, files: Files) -> int:
-    """Give the seq that a seal says comes next, 0 where its bytes do not check: after a power cut they may be zeros."""
+    """Return the seq that a seal says comes next, 0 where its bytes do not check: a power cut may leave zeros."""
     try:
         record = read_frame(ref.path, seal.offset, salt or 0, files).record()
     except DamagedError:

@@ -73,7 +73,7 @@ class Seqs:
         return taken
 
     def take_first(self, count: int) -> list[int]:
-        """Remove the lowest that are listed, at most ``count``, and give them."""
+        """Remove the lowest that are listed, at most ``count``, and return them."""
         taken: list[int] = []
         ranges = self._folded()
         while ranges and len(taken) < count:

@@ -418,7 +418,7 @@ class Exchange:
                 self._upstream.resume()
 
     def answer(self, head: ResponseHead, pieces: Pieces) -> None:
-        """Give the client this response without asking a server."""
+        """Answer the client with this response without asking a server."""
         if self.state == ASKED:
             self.state = ENDING
             self._head, self._pieces = head, pieces

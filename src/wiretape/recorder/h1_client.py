@@ -384,7 +384,7 @@ class H1ClientConnection(asyncio.Protocol):
             note_handshake(stream, self.server.connection, self.handshake)
 
     def switch(self, listener: BytesFromServer) -> None:
-        """Give all bytes to ``listener``."""
+        """Hand all bytes to ``listener``."""
         self._raw = listener
         early, self._early = self._early, b""
         if early:

@@ -225,7 +225,7 @@ class H1ServerConnection(asyncio.Protocol):
             self._go_on()
 
     def switch(self, listener: BytesFromClient) -> None:
-        """Give all bytes to ``listener`` from now on, and those that have come."""
+        """Hand all bytes to ``listener`` from now on, and those that have come."""
         self._stream = None
         self._raw = listener
         self._holding = False
@@ -542,7 +542,7 @@ class H1ServerStream:
         self._connection.resume()
 
     def switch(self, listener: BytesFromClient) -> None:
-        """Give all bytes after the request to ``listener``."""
+        """Hand all bytes after the request to ``listener``."""
         self.listener = None
         self._connection.switch(listener)
 

@@ -196,7 +196,7 @@ class Downstream(Protocol):
         """Let it come again."""
 
     def switch(self, listener: BytesFromClient) -> None:
-        """Give to ``listener``, as they come, all bytes after the request."""
+        """Hand to ``listener``, as they come, all bytes after the request."""
 
     def respond_switched(self, head: ResponseHead) -> None:
         """Send the head after which another protocol is spoken."""
@@ -249,7 +249,7 @@ class Upstream(Protocol):
         """End the lease in the middle; the server may not take what it has for whole."""
 
     def switch(self, listener: BytesFromServer) -> None:
-        """Give all bytes to ``listener``; for a connection on which no request was sent."""
+        """Hand all bytes to ``listener``; for a connection on which no request was sent."""
 
     def close(self) -> None:
         """Send what is waiting to be sent, then end the connection; ``server_left`` follows."""
@@ -291,7 +291,7 @@ class Held(Protocol):
         """Go on."""
 
     def answer(self, head: ResponseHead, pieces: Pieces) -> None:
-        """Give the client this response without asking a server; only while the request is held.
+        """Answer the client with this response without asking a server; only while the request is held.
 
         A response that came cannot be replaced yet: the log would have to hold both.
         """

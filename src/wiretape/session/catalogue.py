@@ -259,7 +259,7 @@ class Catalogue:
     # -- removing -----------------------------------------------------------------------------------------------
 
     def delete(self, ref: str, force: bool = False) -> str:
-        """Delete a session with everything in it; give its id.
+        """Delete a session with everything in it; return its id.
 
         Args:
             force: also one that is being written; what its recorder writes from then on goes nowhere.

@@ -54,7 +54,7 @@ def read_manifest(folder: Path, session_id: str) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> bool:
-    """Replace the manifest; give whether it changed. The caller holds ``derived_lock``.
+    """Replace the manifest; return whether it changed. The caller holds ``derived_lock``.
 
     Raises:
         StorageError: the file system refused.

@@ -20,7 +20,7 @@ def is_pinned(folder: Path) -> bool:
 
 
 def set_pin(folder: Path, *, pinned: bool) -> bool:
-    """Pin a session or take its pin away; give whether that changed anything.
+    """Pin a session or take its pin away; return whether that changed anything.
 
     Raises:
         NotFoundError, StorageError: the file system refused.

@@ -271,7 +271,7 @@ class _Writer:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _body(self, kind: FrameType, seq: int, record: Any, head: bytes, body: Body) -> int:
-        """Write a head with the beginning of its body, the rest in chunks; give the body's CRC."""
+        """Write a head with the beginning of its body, the rest in chunks; return the body's CRC."""
         log = self._begun()
         pieces = body.pieces()
         first = next(pieces, b"")

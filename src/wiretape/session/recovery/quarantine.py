@@ -23,7 +23,7 @@ def copy_name(gap: Gap) -> str | None:
 
 
 def quarantine(folder: Path, gaps: list[Gap]) -> list[str]:
-    """Copy damaged ranges; give the names of the copies. What is there already is not written again.
+    """Copy damaged ranges; return the names of the copies. What is there already is not written again.
 
     Raises:
         StorageError, NotFoundError: the file system refused, or the folder is a link.

@@ -83,7 +83,7 @@ class Scrubber:
         ]
 
     def run(self, every: float) -> list[Gap]:
-        """Read what is due; give the damage that was not known. A session that nobody writes is then verified.
+        """Read what is due; return the damage that was not known. A session that nobody writes is then verified.
 
         Damage is in the index when this returns, so that every answer's coverage tells of it, and in the session's
         manifest and recovery report if nobody writes it.
