@@ -333,7 +333,8 @@ class RecoveredSession(Value, frozen=True):
     """What recovery found and did for one session.
 
     ``verified`` is false when the session was only opened: what the index had read before was not read again.
-    ``healed`` names damaged segments that have parity; what is left of the damage is in ``gaps``.
+    ``healed`` names damaged segments that have parity; what is left of the damage is in ``gaps``. ``ended``, ``by``,
+    ``after_end``, ``resume`` and ``interrupted_exchanges`` tell how the recording ended, where that was asked for.
     """
 
     session_id: str
@@ -346,6 +347,11 @@ class RecoveredSession(Value, frozen=True):
     recovery_state: RecoveryState
     verified: bool = True
     healed: list[HealedSegment] = []
+    ended: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
+    after_end: str | UnsetType = UNSET
+    resume: str | UnsetType = UNSET
+    interrupted_exchanges: Table | UnsetType = UNSET
 
 
 class SkippedSession(Value, frozen=True):

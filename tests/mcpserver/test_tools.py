@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from mcp.client import Client
 
-from harness.logs import closed_session
+from harness.logs import Recording, closed_session, new_session
 from tests.mcpserver.conftest import InProcess
+from wiretape.daemon.service import Service
 from wiretape.errors import UsageError
 from wiretape.mcpserver.server import chosen
+from wiretape.mcpserver.status import short_status
 from wiretape.mcpserver.tools import TOOLSETS
-from wiretape.settings import McpSettings
+from wiretape.secrets.veil import UNVEILED
+from wiretape.settings import McpSettings, UpstreamSettings
 
 CORE_TOKENS = 4_500
 
@@ -382,3 +387,37 @@ def test_a_session_is_recorded_whole_unless_a_preview_is_chosen_and_the_next_one
         assert "4 KB" in inherited["notes"][0]
 
     in_process.run(ask)
+
+
+def test_p13_a_recording_that_was_killed_is_accounted_for_without_another_question(in_process: InProcess) -> None:
+    recording = Recording(new_session(in_process.root, "crash"))
+    recording.exchange("http://a.test/whole")
+    recording.open("http://a.test/cut")
+    recording.kill()
+    (one,) = answered(in_process, "proxy_session_recover", session_id="crash").structured_content["recovered"]
+    assert one["ended"] == "restarted", "its log names another boot than this machine's"
+    assert (one["interrupted"], one["interruptedExchanges"]["rows"][0][:2]) == (1, [2, "GET /cut"])
+    described = answered(in_process, "proxy_get_session", session_id="crash").structured_content
+    assert described["ending"]["ended"] == "restarted"
+    assert tokens(described["ending"]) <= 1.3 * 117
+
+
+def test_what_the_background_recovered_is_told_once(in_process: InProcess) -> None:
+    recording = Recording(new_session(in_process.root, "crash"))
+    recording.open("http://a.test/cut")
+    recording.kill()
+    service = Service(in_process.root, UpstreamSettings())
+    background = service.maintenance.state
+    ids = [recording.session.session_id]
+    service.maintenance.state = msgspec.structs.replace(background, recovered=ids, recovered_total=1)
+
+    async def ask() -> tuple[Any, Any]:
+        try:
+            first, second = await short_status(service, UNVEILED), await short_status(service, UNVEILED)
+        finally:
+            await service.close()
+        return first, second
+
+    first, second = asyncio.run(ask())
+    assert [one.session for one in first.recovered] == ["crash"]
+    assert second.recovered == []

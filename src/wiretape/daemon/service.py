@@ -75,6 +75,7 @@ class Service:
         self._unwanted: set[str] = set()
         self._lowest: dict[str, int] = {}
         self.confirmations = Confirmations()
+        self._told_recoveries = 0
         self.profile: Profile = "full"
         self._notes: deque[str] = deque(maxlen=NOTES)
         self._lock = asyncio.Lock()
@@ -279,6 +280,13 @@ class Service:
         async with self._lock:
             await self.check_deletable(session_id)
             return await self.library.delete(session_id)
+
+    def untold_recoveries(self) -> list[str]:
+        """Return the sessions that the background recovered since this was last asked, newest first."""
+        state = self.maintenance.state
+        count = min(state.recovered_total - self._told_recoveries, len(state.recovered))
+        self._told_recoveries = state.recovered_total
+        return list(reversed(state.recovered))[: max(0, count)]
 
     async def check_deletable(self, session_id: str) -> None:
         """Refuse to delete the session that is being recorded.

@@ -9,6 +9,7 @@ import msgspec
 from wiretape.daemon.values import Background
 from wiretape.mcpserver.lean import Whole
 from wiretape.model import Coverage, Lean, SessionSummary, Value
+from wiretape.session.answers.ending import Ending
 
 PREVIEW: Final = 'Only the first 4 KB of each body are kept; capture_profile "full" keeps bodies whole.'
 """What is said of a recording that keeps no whole bodies."""
@@ -27,6 +28,7 @@ class OneSession(Value, frozen=True):
 
     session: SessionSummary
     coverage: Coverage
+    ending: Ending | None = None
 
 
 class DeletePlan(Value, frozen=True):
@@ -51,7 +53,7 @@ class ShortStatus(Lean, frozen=True, kw_only=True):
     exchanges: int
     ca_cert: str
     warnings: list[str] = msgspec.field(default_factory=list)
-    recovered: list[str] = msgspec.field(default_factory=list)
+    recovered: list[Ending] = msgspec.field(default_factory=list)
 
 
 class FullStatus(Whole, frozen=True):

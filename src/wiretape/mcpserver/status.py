@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from wiretape.daemon.service import Service
 from wiretape.daemon.values import DaemonStatus
+from wiretape.errors import WiretapeError
 from wiretape.mcpserver.results import FullStatus, ShortStatus
 from wiretape.model import SessionSummary
+from wiretape.secrets.veil import Veil
+from wiretape.session.answers.ending import Ending, ending
+
+_TOLD: Final = 3
+"""Recoveries that a short status tells of."""
 
 
-async def short_status(service: Service) -> ShortStatus:
+async def short_status(service: Service, veil: Veil) -> ShortStatus:
     """Return what is going on in about sixty tokens."""
     status = await service.status()
     recorded = status.session_id
@@ -25,7 +32,17 @@ async def short_status(service: Service) -> ShortStatus:
         exchanges=status.exchanges,
         ca_cert=status.ca_cert,
         warnings=status.warnings,
+        recovered=await _recovered(service, veil),
     )
+
+
+async def _recovered(service: Service, veil: Veil) -> list[Ending]:
+    """Return, once, what was recovered since it was last told, newest first."""
+    told = []
+    for session_id in service.untold_recoveries()[:_TOLD]:
+        with contextlib.suppress(WiretapeError):  # deleted meanwhile
+            told.append(await service.library.ask(session_id, lambda session: ending(session, veil=veil)))
+    return told
 
 
 async def full_status(service: Service) -> FullStatus:

@@ -50,6 +50,7 @@ def _row(one: RecoveredSession) -> list[str]:
 def _print_report(report: RecoverReport, *, dry_run: bool) -> None:
     print_table(COLUMNS, map(_row, report.recovered), empty="Nothing to recover.")
     for one in report.recovered:
+        _tell_ending(one)
         for segment in one.healed:
             told = f"cannot be healed: {segment.error}" if segment.error else f"healed, {segment.bytes} bytes"
             note(f"{one.session_id}: {segment.segment} {'would be ' if dry_run and not segment.error else ''}{told}")
@@ -75,11 +76,39 @@ def command(*, session: str | None, dry_run: bool, root: Path, as_json: bool) ->
     """
     with progress("recover", quiet=as_json) as report_progress:
         report = open_catalogue(root).recover(session, dry_run=dry_run, progress=report_progress)
+    if not dry_run:  # which writes nothing, and the index is what tells of single exchanges
+        report = _with_endings(root, report)
     if as_json:
         print_value(report)
     else:
         _print_report(report, dry_run=dry_run)
     return 1 if any(map(_lost, report.recovered)) or report.status != "success" else 0
+
+
+def _with_endings(root: Path, report: RecoverReport) -> RecoverReport:
+    """Add how each recording ended, where something happened."""
+    import msgspec  # noqa: PLC0415
+
+    from wiretape.secrets.veil import UNVEILED  # noqa: PLC0415
+    from wiretape.session.answers.ending import ending, with_ending  # noqa: PLC0415
+
+    told = []
+    for one in report.recovered:
+        if one.recovery_state != "clean" or one.interrupted:
+            with open_catalogue(root).open(one.session_id) as session:
+                told.append(with_ending(one, ending(session, veil=UNVEILED)))
+        else:
+            told.append(one)
+    return msgspec.structs.replace(report, recovered=told)
+
+
+def _tell_ending(one: RecoveredSession) -> None:
+    """Tell how a recording ended, and how far each interrupted exchange had come."""
+    if isinstance(one.by, str) and one.by:
+        note(f"{one.session_id}: {one.by}; {one.after_end}.")
+    if one.interrupted_exchanges:
+        for seq, operation, reached in one.interrupted_exchanges.rows:
+            note(f"  {seq}  {operation}: {reached}")
 
 
 def _lost(one: RecoveredSession) -> bool:

@@ -66,7 +66,7 @@ async def proxy_status(
     call: Call, verbose: Annotated[bool, Field(description="Also ports, disk, counts, upstreams")] = False
 ) -> ShortStatus | FullStatus:
     """Say whether the proxy runs and where, which session it records to, and what is wrong."""
-    return await full_status(call.service) if verbose else await short_status(call.service)
+    return await full_status(call.service) if verbose else await short_status(call.service, call.veil)
 
 
 @tool("CA certificate", Hints(reads=True))

@@ -16,7 +16,8 @@ from wiretape.mcpserver.one_exchange import shown
 from wiretape.mcpserver.results import PREVIEW, DeletePlan, OneSession, SessionList
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.mcpserver.tools.traffic import list_exchanges
-from wiretape.model import Filter, RecoverReport
+from wiretape.model import Filter, RecoveredSession, RecoverReport
+from wiretape.session.answers.ending import ending, with_ending
 from wiretape.session.answers.lean import LeanExchange
 from wiretape.settings import SessionSettings
 
@@ -72,9 +73,15 @@ async def proxy_list_sessions(call: Call, limit: arg.Limit = 50, cursor: arg.Cur
 
 @tool("One session", Hints(reads=True))
 async def proxy_get_session(call: Call, session_id: arg.SessionId) -> OneSession:
-    """Describe one session, and say what its log does not have: in flight, dropped, damaged (`coverage`)."""
+    """Describe one session, what its log does not have (coverage), and how it ended if it was cut off (ending)."""
     library = call.service.library
-    return OneSession(session=await library.summary(session_id), coverage=await library.coverage(session_id))
+    summary = await library.summary(session_id)
+    odd = summary.recovery_state != "clean" or summary.interrupted
+    return OneSession(
+        session=summary,
+        coverage=await library.coverage(session_id),
+        ending=await library.ask(session_id, lambda one: ending(one, veil=call.veil)) if odd else None,
+    )
 
 
 @tool(
@@ -159,7 +166,16 @@ async def proxy_session_recover(
     interrupted, lost, and each damaged range. The log is only read, never changed; running it again changes nothing.
     It is automatic when wiretape opens a session; call this to see the report. Live sessions are skipped.
     """
-    return await call.service.recover(session_id, progress=call.progress)
+    report = await call.service.recover(session_id, progress=call.progress)
+    return msgspec.structs.replace(report, recovered=[await _told(call, one) for one in report.recovered])
+
+
+async def _told(call: Call, one: RecoveredSession) -> RecoveredSession:
+    """Add how the recording ended where something happened; of a clean one there is nothing to tell."""
+    if one.recovery_state == "clean" and not one.interrupted:
+        return one
+    found = await call.service.library.ask(one.session_id, lambda session: ending(session, veil=call.veil))
+    return with_ending(one, found)
 
 
 @tool("Delete a session", Hints(destroys=True))
