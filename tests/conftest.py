@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.origin import Origin
+from tests.cli.support import PREFORK
 from wiretape.cli.demo.certificates import OriginCA
 
 OUTSIDE_VARIABLES = (
@@ -34,6 +35,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         patch.setenv("GIT_TERMINAL_PROMPT", "0")
         patch.setenv("LC_ALL", "C.UTF-8")
         yield
+    PREFORK.close()
 
 
 @pytest.fixture

@@ -9,21 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.prefork import Prefork
+
 COMMAND = [sys.executable, "-m", "wiretape"]
+PREFORK = Prefork()
 
 
 def wiretape(
     *arguments: str | Path, stdin: bytes = b"", env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run one command to its end, in pipes."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=90,
-        env=os.environ | (env or {}),
-    )
+    """Run one command to its end, its output in files; what Python reads at its start is what the tests' own read."""
+    return PREFORK.run([*map(str, arguments)], stdin=stdin, env=os.environ | (env or {}), timeout=90)
 
 
 def wiretape_json(*arguments: str | Path, status: int = 0) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
 import threading
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from harness.clients import needs
 from harness.origin import Origin
-from tests.cli.support import COMMAND, wiretape
+from tests.cli.support import PREFORK, wiretape
 
 EVIL = (
     b"HTTP/1.1 200 \x9b2JOK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
@@ -37,15 +36,8 @@ def on_terminal(*arguments: str | Path, stdout: bool = True) -> tuple[int, str]:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=side if stdout else subprocess.PIPE,
-            stderr=side,
-            check=False,
-            timeout=60,
-            env=os.environ | {"TERM": "xterm", "COLUMNS": "200"},
-        )
+        env = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+        done = PREFORK.run([*map(str, arguments)], env=env, timeout=60, terminal=side, stdout=stdout)
     finally:
         os.close(side)
         reader.join(60)
