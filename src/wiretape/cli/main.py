@@ -32,6 +32,8 @@ COMMANDS = {
     "sessions": "List the sessions.",
     "show": "Show what is in a session: endpoints, errors, slowest.",
     "query": "List exchanges of a session, filtered.",
+    "grep": "Find a text or an expression in URLs, headers and bodies.",
+    "sql": "Ask a session in SQL, read-only.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "diff": "Compare two sessions or two exchanges.",
     "explain": "Explain why an exchange went wrong.",

@@ -22,7 +22,7 @@ from wiretape.errors import DamagedError
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, Record, ResponseBegun
 from wiretape.log.items import Damage, Frame, sound_record
-from wiretape.log.scan import read_frame, segment_info
+from wiretape.log.scan import frame_in, read_block, read_frame, segment_info
 from wiretape.log.store import healed_names, segment_path
 
 Side = str
@@ -57,14 +57,21 @@ class Place(NamedTuple):
     kind: int
 
 
+_NEAR: Final = 1024 * 1024
+"""Bytes within which the next frame has to lie for a block to be read with it: who goes through a log reads it once."""
+_BLOCK: Final = 512 * 1024
+
+
 class LogFrames:
-    """Random access to the frames of a log; remembers each segment's salt."""
+    """Random access to the frames of a log; remembers each segment's salt, and the block that it read last."""
 
     def __init__(self, log_dir: Path, files: Files = REAL) -> None:
         self._dir = log_dir
         self._files = files
         self._salts: dict[str, int | None] = {}
         self._healed = healed_names(log_dir, files)
+        self._block = ("", 0, b"")
+        self._last = ("", 0)
 
     def frame(self, place: Place) -> Frame:
         """Read one frame.
@@ -78,7 +85,22 @@ class LogFrames:
             salt = self._salts[place.segment] = segment_info(path, self._files).salt
         if salt is None:
             raise DamagedError(f"{place.segment} has no sound frame", hint="run `wiretape verify` on the session")
-        return read_frame(path, place.offset, salt, self._files)
+        return self._nearby(path, place, salt) or read_frame(path, place.offset, salt, self._files)
+
+    def _nearby(self, path: Path, place: Place, salt: int) -> Frame | None:
+        """Return a frame from a block, where the one before lay a little in front of it."""
+        segment, base, block = self._block
+        last, self._last = self._last, (place.segment, place.offset)
+        at = place.offset - base
+        if segment == place.segment and 0 <= at < len(block):
+            found = frame_in(block, at, base, salt, place.segment)
+            if found is not None:
+                return found
+        if last[0] != place.segment or not 0 <= place.offset - last[1] <= _NEAR:
+            return None
+        block = read_block(path, place.offset, _BLOCK, self._files)
+        self._block = (place.segment, place.offset, block)
+        return frame_in(block, 0, place.offset, salt, place.segment)
 
 
 class Part(msgspec.Struct, frozen=True):

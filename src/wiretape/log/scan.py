@@ -48,6 +48,8 @@ __all__ = [
     "Frame",
     "SegmentInfo",
     "SegmentScan",
+    "frame_in",
+    "read_block",
     "read_frame",
     "scan_segment",
     "segment_info",
@@ -312,6 +314,33 @@ def read_frame(path: Path, offset: int, salt: int, files: Files = REAL) -> Frame
     """
     with _opened(path, files) as file:
         return _frame_at(file, path.name, offset, salt)
+
+
+def frame_in(block: bytes, at: int, base: int, salt: int, name: str) -> Frame | None:
+    """Return the frame that begins at ``at`` in a block that was read from ``base`` on.
+
+    None where it does not check, or goes on behind the block.
+    """
+    body = at + HEADER_SIZE
+    if body > len(block) or crc32c(block[at:body]) != _CRC_RESIDUE:
+        return None
+    magic, kind, flags, head_length, length, offset, seq, frame_salt, crc = HEADER.unpack_from(block, at)
+    if offset != base + at or frame_salt != salt or magic != MAGIC or head_length > length:
+        return None
+    payload = block[body : body + length]
+    if len(payload) != length or crc32c(payload) != crc:
+        return None
+    return Frame(kind, flags, seq, name, offset, head_length, payload)
+
+
+def read_block(path: Path, start: int, size: int, files: Files = REAL) -> bytes:
+    """Read bytes of a segment; fewer at its end.
+
+    Raises:
+        NotFoundError, StorageError: as ``scan_segment``.
+    """
+    with _opened(path, files) as file:
+        return read_at(file, size, start)
 
 
 def _frame_at(file: Readable, name: str, offset: int, salt: int) -> Frame:

@@ -384,6 +384,14 @@ class Session:
             raise self._lookup.missing(seq, read_reach(self._index, end=self._index.at_end()))
         return found
 
+    def tape(self, seq: int) -> ExchangeTape:
+        """Return the frames of an exchange; ``follow`` comes before.
+
+        Raises:
+            NotFoundError: there is no such exchange.
+        """
+        return self._find(seq)[1]
+
     def _tape_of(self, seq: int) -> ExchangeTape:
         return self._find(seq)[1]
 

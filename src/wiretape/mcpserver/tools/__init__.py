@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import bodies, carrying, lifecycle, running, sessions, traffic, understanding
+from wiretape.mcpserver.tools import bodies, carrying, lifecycle, running, searching, sessions, traffic, understanding
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -35,7 +35,9 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         carrying.proxy_send,
         sessions.proxy_session_recover,
     ),
+    "sql": (searching.proxy_sql,),
     "legacy": (
+        searching.proxy_search_session_bodies,
         lifecycle.proxy_get_ca_cert,
         traffic.proxy_get_exchange,
         traffic.proxy_search_traffic,

@@ -1,0 +1,169 @@
+"""What a search looks for: a text in every encoding in which it may stand somewhere, or a regular expression.
+
+One expression of RE2 has all forms, so everything is read once, and no expression takes more than linear time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, quote_plus
+
+from wiretape.errors import UsageError
+
+ENCODINGS: Final = ("plain", "percent", "base64", "json", "jwt-payload", "hex")
+"""In which a text is looked for."""
+MAX_PATTERN: Final = 8 * 1024
+_LEAST_ENCODED: Final = 4
+"""Bytes from which a text is looked for in base64 and hexadecimal: shorter ones stand in any of them by accident."""
+_MAX_MEMORY: Final = 32 * 1024 * 1024
+
+
+class Hit(NamedTuple):
+    """Where in some bytes something was found, and in which encoding."""
+
+    start: int
+    end: int
+    encoding: str
+
+
+class Needle:
+    """A compiled search.
+
+    Attributes:
+        text: what was asked for.
+        regex: whether it is a regular expression.
+        forms: the bytes that are looked for, by encoding, and whether their case counts; none of a regular expression.
+        by_bytes: whether what it finds in a field it also finds in bytes that hold more than the field.
+    """
+
+    def __init__(self, text: str, *, regex: bool = False, case_sensitive: bool = False) -> None:
+        """Compile it.
+
+        Raises:
+            UsageError: it is empty, too long, or no regular expression.
+        """
+        if not text or len(text) > MAX_PATTERN:
+            raise UsageError(f"a pattern has 1 to {MAX_PATTERN} characters, not {len(text)}", hint="shorten it")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise UsageError("the pattern is no valid text", hint="give it as UTF-8")
+        self.text = text
+        self.regex = regex
+        self._case_sensitive = case_sensitive
+        self.forms: dict[str, list[tuple[bytes, bool]]] = {}
+        self.by_bytes = not regex or not any(mark in text for mark in ("^", "$", "\\A", "\\z"))
+        if regex:
+            self._find = _compiled(f"(?m:{text})", case_sensitive=case_sensitive, shown=text)
+        else:
+            for name, form, exact in _forms(text):
+                self.forms.setdefault(name, []).append((form, exact or case_sensitive))
+            union = [_source(form, exact=exact) for forms in self.forms.values() for form, exact in forms]
+            self._find = _compiled("|".join(dict.fromkeys(union)), case_sensitive=True, shown=text)
+
+    @property
+    def key(self) -> list[str | bool]:
+        """What tells this search from others."""
+        return [self.text, self.regex, self._case_sensitive]
+
+    @property
+    def encodings(self) -> list[str]:
+        """In which encodings it is looked for; none are named of a regular expression."""
+        short = len(self.text.encode()) < _LEAST_ENCODED
+        return [] if self.regex else [name for name in ENCODINGS if not short or name in {"plain", "percent", "json"}]
+
+    def find(self, data: bytes, start: int = 0) -> Hit | None:
+        """Return the first place in ``data`` from ``start`` on."""
+        found = self._find.search(data, start) if start else self._find.search(data)
+        if found is None or found.end() == found.start():
+            return None
+        return Hit(found.start(), found.end(), self._encoding(data, found.start(), found.end()))
+
+    def all(self, data: bytes, most: int) -> Iterator[Hit]:
+        """Yield the first ``most`` places in ``data``."""
+        for count, found in enumerate(self._find.finditer(data)):
+            if count >= most:
+                return
+            if found.end() > found.start():
+                yield Hit(found.start(), found.end(), self._encoding(data, found.start(), found.end()))
+
+    def _encoding(self, data: bytes, start: int, end: int) -> str:
+        if self.regex:
+            return "plain"
+        matched = data[start:end]
+        for name, forms in self.forms.items():
+            for form, exact in forms:
+                if matched == form or (not exact and matched.lower() == form.lower()):
+                    return "jwt-payload" if name == "base64" and _in_token(data, start) else name
+        return "plain"
+
+
+def _forms(text: str) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield (encoding, bytes, whether case counts): the plain text first."""
+    data = text.encode()
+    yield "plain", data, False
+    for form in (quote(text, safe=""), quote_plus(text, safe=""), quote(text)):
+        if form.encode() != data:
+            yield "percent", form.encode(), False
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1].encode()
+        for form_ in (escaped, escaped.replace(b"/", b"\\/")):
+            if form_ != data:
+                yield "json", form_, False
+    if len(data) < _LEAST_ENCODED:
+        return
+    yield "hex", data.hex().encode(), False
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + data)
+        # The first characters also have bits of what stands before, the last ones of what follows.
+        first = (before * 8 + 5) // 6
+        last = (before + len(data)) * 8 // 6
+        middle = encoded[first:last]
+        for code in {middle, middle.translate(_URL_SAFE)}:
+            yield "base64", code, True
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_TOKEN_BYTES: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def _in_token(data: bytes, at: int) -> bool:
+    """Return whether what begins before ``at`` is a JWT, and ``at`` is in its second part."""
+    begin = at
+    while begin > 0 and at - begin < 16_384 and data[begin - 1] in _TOKEN_BYTES:
+        begin -= 1
+    if begin == 0 or data[begin - 1] != ord("."):
+        return False
+    end = begin - 1
+    begin = end
+    while begin > 0 and end - begin < 4_096 and data[begin - 1] in _TOKEN_BYTES:
+        begin -= 1
+    return data[begin : begin + 3] == b"eyJ"
+
+
+def _source(form: bytes, *, exact: bool) -> str:
+    import re2  # noqa: PLC0415 - 5 ms, and most commands search nothing
+
+    text = re2.escape(form.decode())
+    return text if exact else f"(?i:{text})"
+
+
+def _compiled(source: str, *, case_sensitive: bool, shown: str) -> Any:
+    import re2  # noqa: PLC0415
+
+    options = re2.Options()
+    options.case_sensitive = case_sensitive
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = _MAX_MEMORY
+    try:
+        return re2.compile(source.encode(), options)
+    except re2.error as error:
+        said = error.args[0] if error.args else ""
+        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        raise UsageError(
+            f"{shown[:80]!r} is no regular expression that can be searched: {why[:200]}",
+            hint="the syntax is RE2's: linear time, so no back-references and no look-around",
+            code="regex",
+        ) from None
