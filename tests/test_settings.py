@@ -79,3 +79,12 @@ def test_the_environment_chooses_loop_parity_and_priority() -> None:
     assert maintenance_from({"WIRETAPE_PARITY": "1"}).parity
     assert not maintenance_from({"WIRETAPE_PARITY": "0"}).parity
     assert maintenance_from({"WIRETAPE_BACKGROUND": "eager"}).eager
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "problems"),
+    [(None, 4 * 1024**3, 0), ("0", 0, 0), ("500MB", 500_000_000, 0), ("much", 4 * 1024**3, 1)],
+)
+def test_the_cap_of_the_index_of_substrings_is_a_size(text: str | None, size: int, problems: int) -> None:
+    found = maintenance_from({} if text is None else {"WIRETAPE_TEXT_INDEX": text})
+    assert (found.text_bytes, len(found.problems)) == (size, problems)

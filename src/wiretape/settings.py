@@ -30,6 +30,9 @@ SCRUB: Final = "WIRETAPE_SCRUB_HOURS"
 PARITY: Final = "WIRETAPE_PARITY"
 RETAIN_DAYS: Final = "WIRETAPE_RETAIN_DAYS"
 RETAIN_TOTAL: Final = "WIRETAPE_RETAIN_TOTAL"
+TEXT_INDEX: Final = "WIRETAPE_TEXT_INDEX"
+"""Bytes that an index of substrings of one session may take on disk, such as ``500MB``; ``0`` makes none."""
+TEXT_BYTES: Final = 4 * 1024**3
 """The environment's variables."""
 
 SESSION_GONE: Final = "session-gone"
@@ -96,6 +99,7 @@ class MaintenanceSettings(Setting, frozen=True):
         retain_total: the oldest are deleted while all together take more bytes; None never.
         parity: what is recorded from now on gets parity.
         scrub_seconds: how often every finished segment is read again; 0 never.
+        text_bytes: an index of substrings of one session may take so many bytes on disk; 0 makes none.
         eager: work at everybody's priority.
         problems: sentences about settings that could not be read, and are not followed.
     """
@@ -104,6 +108,7 @@ class MaintenanceSettings(Setting, frozen=True):
     retain_total: int | None = None
     parity: bool = False
     scrub_seconds: float = SCRUB_HOURS * 3600
+    text_bytes: int = TEXT_BYTES
     eager: bool = False
     problems: tuple[str, ...] = ()
 
@@ -235,9 +240,20 @@ def maintenance_from(environ: Mapping[str, str]) -> MaintenanceSettings:
         retain_total=retain_total,
         parity=environ.get(PARITY, "") not in {"", "0"},
         scrub_seconds=_scrub_seconds(environ.get(SCRUB), problems),
+        text_bytes=_text_bytes(environ.get(TEXT_INDEX), problems),
         eager=environ.get(BACKGROUND) == "eager",
         problems=tuple(problems),
     )
+
+
+def _text_bytes(size: str | None, problems: list[str]) -> int:
+    if not size or size == "0":
+        return TEXT_BYTES if not size else 0
+    try:
+        return parse_size(size)
+    except UsageError as error:
+        problems.append(f"indexes of substrings take {TEXT_BYTES} bytes at most: {error}")
+        return TEXT_BYTES
 
 
 def _scrub_seconds(hours: str | None, problems: list[str]) -> float:

@@ -22,6 +22,7 @@ from wiretape.maintenance.background import Commands, Follower, Pace, Work
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index
 from wiretape.session.pin import set_pin
+from wiretape.session.query.text_index import TEXT
 from wiretape.session.recovery.heal import unprotected, want_parity
 from wiretape.settings import MaintenanceSettings, to_wire
 
@@ -230,3 +231,18 @@ def test_a_damaged_segment_without_parity_is_read_once_and_not_at_every_look(
         work.protect()
     assert sorted(read) == sorted([segment(made), segment(sound)])
     assert unprotected(sound.path) == []
+
+
+def test_sessions_that_have_been_asked_get_an_index_of_substrings_below_the_cap(root: Path) -> None:
+    asked, other = closed_session(root), closed_session(root)
+    index = Index(asked.path, asked.session_id)
+    index.follow()
+    index.close()
+    work = Work(Catalogue(root), lambda _: None, MaintenanceSettings(scrub_seconds=0))
+    work.index_text()
+    made = (asked.path / TEXT).stat()
+    assert made.st_mode & 0o777 == 0o600
+    assert not (other.path / TEXT).exists()
+    (asked.path / TEXT).unlink()
+    work.index_text()
+    assert not (asked.path / TEXT).exists(), "a log that has not grown is not looked at again"

@@ -27,6 +27,7 @@ from wiretape.channel.messages import Lines, decode, encode
 from wiretape.errors import NotFoundError, WiretapeError
 from wiretape.model import Gap, RecoveredSession, SkippedSession
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.index.database import INDEX
 from wiretape.session.prune import PruneRules, prune
 from wiretape.session.recovery.heal import protect_session, unprotected, want_parity, wants_parity
 from wiretape.session.recovery.scrub import Scrubber
@@ -42,6 +43,7 @@ MUCH = 4 << 20
 
 FOLLOW_SHARE = 0.8
 SCRUB_SHARE = 0.2
+TEXT_SHARE = 0.5
 """Of the time that the process is given: the rest it rests, so that others get the index, or the disk."""
 
 GENTLE_FRAMES = 1024
@@ -55,6 +57,7 @@ REPORT_EVERY = 0.2
 
 LOOK_EVERY = 60.0
 PROTECT_EVERY = 5.0
+TEXT_EVERY = 5.0
 RETAIN_EVERY = 600.0
 ITEMS = 100
 """Names or sentences in one event at most."""
@@ -180,6 +183,9 @@ class Work:
         self._failed: set[tuple[str, str]] = set()
         self._damaged: set[tuple[str, str, int]] = set()
         self._recovered: list[str] = []
+        self._texts: dict[str, tuple[int, bool]] = {}
+        """How large the log of each session was whose index of substrings had come to its end, and whether there was
+        an index at all."""
         self._rules = PruneRules(older_than=settings.retain_seconds, max_total=settings.retain_total)
 
     def problem(self, sentence: str) -> None:
@@ -198,7 +204,7 @@ class Work:
         """Work until stdin ends, which raises ``_Ended``."""
         self.recover()
         self._doing("following")
-        scrub_at = retain_at = protect_at = 0.0
+        scrub_at = retain_at = protect_at = text_at = 0.0
         while True:
             self._turn(self._tick)
             if time.monotonic() >= retain_at:
@@ -207,6 +213,9 @@ class Work:
             if time.monotonic() >= protect_at:
                 self.protect()
                 protect_at = time.monotonic() + PROTECT_EVERY
+            if self._settings.text_bytes and time.monotonic() >= text_at:
+                self.index_text()
+                text_at = time.monotonic() + TEXT_EVERY
             if self._scrub_every and time.monotonic() >= scrub_at:
                 self.scrub()
                 scrub_at = time.monotonic() + min(LOOK_EVERY, self._scrub_every / 2)
@@ -284,6 +293,22 @@ class Work:
             damaged = set(protect_session(folder, session_id, segments=todo, pause=pace).damaged)
             self._damaged |= {(session_id, ref.name, ref.size) for ref in todo if ref.name in damaged}
 
+    # -- substrings ---------------------------------------------------------------------------------------------
+
+    def index_text(self) -> None:
+        """Bring the indexes of substrings on, the newest session first."""
+        self._each_session(self._index_text_of, "gets no index of substrings")
+
+    def _index_text_of(self, session_id: str) -> None:
+        here = (self._follower.log_size(session_id), (self._catalogue.folder / session_id / INDEX).exists())
+        if self._texts.get(session_id) == here:
+            return
+        pace = Pace(self._turn, TEXT_SHARE)
+        with Session(self._catalogue.folder / session_id, session_id) as session:
+            pace.begin()
+            session.index_text(self._settings.text_bytes, pace)
+        self._texts[session_id] = here
+
     # -- scrubbing ----------------------------------------------------------------------------------------------
 
     def scrub(self) -> None:
@@ -343,7 +368,7 @@ class Follower:
 
     def look(self, session_id: str) -> int:
         """Follow a session if its log has grown since the last look; return by how many bytes it had."""
-        here = (session_id, self._log_size(session_id))
+        here = (session_id, self.log_size(session_id))
         before, self._seen = self._seen, here
         if here == before or session_id == self._given_up:
             return 0
@@ -357,7 +382,8 @@ class Follower:
             self._given_up = session_id
         return here[1] - before[1] if before is not None and before[0] == session_id else here[1]
 
-    def _log_size(self, session_id: str) -> int:
+    def log_size(self, session_id: str) -> int:
+        """Return the bytes of a session's log."""
         size = 0
         with suppress(OSError), os.scandir(self._catalogue.folder / session_id / "log") as entries:
             for entry in entries:

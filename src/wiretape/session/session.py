@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -39,6 +41,7 @@ from wiretape.session.query.moments import Mark, read_marks
 from wiretape.session.query.ordering import Cursor, check_page, decode_cursor, encode_cursor, query_checksum, read_order
 from wiretape.session.query.recorded import summary
 from wiretape.session.query.selection import COUNTED, Chosen, Place, Selection
+from wiretape.session.query.text_index import TextIndex
 from wiretape.session.query.wanted import tree_of
 from wiretape.session.recovery.on_open import Settler
 from wiretape.session.recovery.recover import recover_session, verify_report
@@ -149,6 +152,23 @@ class Session:
         if self._index.outdated():
             self._index.follow(progress)
         return report
+
+    def index_text(self, most_bytes: int, pause: Callable[[], None]) -> None:
+        """Bring the index of substrings on, as far as there is one to be made; ``pause`` is called now and then.
+
+        A session without an index gets none of substrings: nobody has asked anything of it.
+
+        Raises:
+            NotFoundError, StorageError, LogVersionError: as ``follow``.
+        """
+        self._check()
+        if not self._index.exists() or self._index.outdated():
+            return
+        made = TextIndex(self._index, self.tape)
+        live = self.writer() is not None
+        with contextlib.suppress(sqlite3.Error):  # a full disk, or another process at it: it is made later
+            while not made.step(most_bytes, live=live):
+                pause()
 
     def summary(self) -> SessionSummary:
         """Describe the session in one line of a list. Where it has no index, none is made for that.

@@ -105,6 +105,7 @@ def _print_hits(job: Search, limit: int, *, count: bool) -> int:
         elif not count:
             whole = False
             break
+        job.brief = found >= limit
     coverage = job.coverage(empty=not found, whole=whole)
     if not found:
         note("Nothing matches.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,13 +16,16 @@ from wiretape.errors import DamagedError, UsageError
 from wiretape.heads import fields
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, LogFrames, Place
 from wiretape.log.format import FrameType
+from wiretape.log.items import Frame
 from wiretape.model import Coverage, Filter, Lean
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.ids import exchange_id
 from wiretape.session.query.coverage import coverage
-from wiretape.session.query.needles import Needle
+from wiretape.session.query.head_candidates import in_heads
+from wiretape.session.query.needles import Hit, Needle
 from wiretape.session.query.places import Found, Showing, found_in_body
-from wiretape.session.query.readable import Account, BodyText
+from wiretape.session.query.readable import BINARY, Account, BodyText, is_binary
+from wiretape.session.query.text_index import TextIndex
 from wiretape.session.session import Session
 
 Sides = Literal["request", "response", "both"]
@@ -29,14 +34,17 @@ MOST_PLACES: Final = 5
 """Places of one exchange that are told."""
 HIDDEN: Final = "Secrets are not searched by regular expression."
 _PAGE: Final = 500
+_WINDOW: Final = 8_192
+"""Numbers of exchanges that are looked up in the index at a time: hits come in order, the first after milliseconds."""
 _CURSOR: Final = "s1."
 _ROWS: Final = (
     "SELECT e.seq, e.url, e.special OR e.damaged OR e.done_in IS NULL OR e.opened_in IS NULL"
     " OR EXISTS (SELECT 1 FROM pieces AS p WHERE p.seq = e.seq),"
-    " o.name, e.opened_at, d.name, e.done_at, e.method, e.status, e.content_type"
+    " o.name, e.opened_at, d.name, e.done_at, e.method, e.status, e.content_type, e.response_size"
     " FROM exchanges AS e LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in"
 )
 _ALL: Final = f"{_ROWS} WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?"
+_AMONG: Final = "SELECT count(*) FROM exchanges WHERE seq BETWEEN ? AND ?"
 _THESE: Final = f"{_ROWS} WHERE e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq"  # noqa: S608 - constants
 
 
@@ -67,11 +75,13 @@ class SearchCoverage(Coverage, frozen=True, omit_defaults=True):
     Attributes:
         searched: exchanges that were looked at.
         not_searched: bodies and messages that were not, or not to their end, by reason; ``missing`` names exchanges.
+        indexed_through: exchanges up to this seq were looked up in the index of substrings, those behind it were read.
         complete: whether everything that was asked for was searched to its end.
         encodings: in which the text was looked for.
     """
 
     searched: int = 0
+    indexed_through: int = 0
     not_searched: dict[str, int] = msgspec.field(default_factory=dict)
     missing: dict[str, list[int]] = msgspec.field(default_factory=dict)
     complete: bool | UnsetType = UNSET
@@ -124,6 +134,9 @@ class Search:
     ) -> None:
         self.account = Account()
         self.searched = 0
+        self.brief = False
+        """Whether it is enough to know that an exchange matches: then its places are looked for only where in doubt."""
+        self._indexed = 0
         self.stopped = False
         """Whether there is more behind ``after`` that was not looked at, because ``most`` have been."""
         self._most = most
@@ -153,6 +166,7 @@ class Search:
         return SearchCoverage(
             **known,
             searched=self.searched,
+            indexed_through=self._indexed,
             not_searched=counts,
             missing=self.account.seqs,
             complete=bool(whole and not counts and not base.notes),
@@ -190,6 +204,8 @@ class Search:
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of the exchanges to look at, in order."""
         if self._wanted is None or self._wanted == Filter():
+            if self._most is None:
+                yield from self._by_index()
             after = self.after
             while rows := self._session.index.rows(_ALL, (after, self.through, _PAGE)):
                 yield from rows
@@ -204,31 +220,67 @@ class Search:
             if cursor is None:
                 return
 
+    def _by_index(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of the exchanges that can have it, as far as there is an index of substrings."""
+        known = TextIndex(self._session.index, self._session.tape).candidates(self._needle)
+        if known is None:
+            return
+        with contextlib.closing(known):
+            end = self._indexed = min(known.mark, self.through)
+            while self.after < end:
+                first, last = self.after + 1, min(self.after + _WINDOW, end)
+                seqs = known.between(first, last)
+                if self._heads:
+                    look = partial(in_heads, needle=self._needle, sides=self._sides, first=first, last=last)
+                    seqs |= self._session.index.run(look)
+                for seq, reason in known.unsearched(first, last):
+                    if seq not in seqs:
+                        self.account.skipped(reason, seq)
+                yield from self._session.index.rows(_THESE, (msgspec.json.encode(sorted(seqs)).decode(),))
+                among = self._session.index.one(_AMONG, (first, last))
+                self.searched += (among[0] if among else 0) - len(seqs)
+                self.after = last
+
     # -- one exchange -------------------------------------------------------------------------------------------
 
     def _look(self, row: tuple[Any, ...]) -> list[Found]:
         """Return where an exchange has it; most have it nowhere, which one look at their plain bytes tells."""
         seq, url, special = row[:3]
-        if not special and self._needle.by_bytes and self._type is None and not self._in_plain(row):
-            return []
+        if not special and self._needle.by_bytes and self._type is None:
+            there = self._in_plain(row)
+            if not there:
+                if row[10] and RESPONSE in self._sides and is_binary(row[9]):
+                    self.account.skipped(BINARY, seq)
+                return []
+            if self.brief and there == _SURE and self._veil is UNVEILED:
+                return _SOMEWHERE
         return self._places(self._session.tape(seq), url)
 
-    def _in_plain(self, row: tuple[Any, ...]) -> bool:
-        """Return whether the bytes of an exchange have it that is all in two frames, as plain bytes."""
+    def _in_plain(self, row: tuple[Any, ...]) -> int:
+        """Return whether the bytes of an exchange that are all in two frames have it: 0 for no, _PERHAPS or _SURE."""
         _, url, _, opened, opened_at, done, done_at = row[:7]
         find = self._needle.find
         try:
             if RESPONSE in self._sides:
                 frame = self._frames.frame(Place(done, done_at, FrameType.DONE))
-                if find(frame.payload, frame.head_length) is not None:
-                    return True
+                hit = find(frame.payload, frame.head_length)
+                if hit is not None:
+                    return _PERHAPS if is_binary(row[9]) else self._how_sure(frame, hit)
             if REQUEST in self._sides:
                 frame = self._frames.frame(Place(opened, opened_at, FrameType.OPENED))
-                if find(frame.payload, frame.head_length) is not None:
-                    return True
+                hit = find(frame.payload, frame.head_length)
+                if hit is not None:
+                    return self._how_sure(frame, hit)
         except DamagedError:
-            return True
-        return REQUEST in self._sides and self._heads and find(url.encode("utf-8", "replace")) is not None
+            return _PERHAPS
+        in_url = REQUEST in self._sides and self._heads and find(url.encode("utf-8", "replace")) is not None
+        return _SURE if in_url else 0
+
+    def _how_sure(self, frame: Frame, hit: Hit) -> int:
+        """Return _SURE for a hit behind the start line, or behind the head, that stands in one line."""
+        payload, end = frame.payload, b"\n" if self._heads else b"\r\n\r\n"
+        at = payload.find(end, frame.head_length)
+        return _SURE if 0 <= at <= hit.start - len(end) and b"\n" not in payload[hit.start : hit.end] else _PERHAPS
 
     def _places(self, tape: ExchangeTape, url: str) -> list[Found]:
         found: list[Found] = []
@@ -262,6 +314,11 @@ class Search:
             encoding=first.encoding,
             also=list(dict.fromkeys(one.where for one in found[1 : MOST_PLACES + 1] if one.where != first.where)),
         )
+
+
+_PERHAPS: Final = 1
+_SURE: Final = 2
+_SOMEWHERE: Final = [Found("", "plain", "")]
 
 
 def search(
@@ -305,6 +362,7 @@ def search(
         if len(items) < limit:
             items.append(item)
             continue
+        job.brief = True
         more_after = more_after or items[-1].seq
         if not count and (cursor or time.monotonic() > until):
             whole = False

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from wiretape.errors import UsageError
+from wiretape.filters.patterns import Pattern
 
 ENCODINGS: Final = ("plain", "percent", "base64", "json", "jwt-payload", "hex")
 """In which a text is looked for."""
@@ -72,6 +73,13 @@ class Needle:
         """In which encodings it is looked for; none are named of a regular expression."""
         short = len(self.text.encode()) < _LEAST_ENCODED
         return [] if self.regex else [name for name in ENCODINGS if not short or name in {"plain", "percent", "json"}]
+
+    def plain_forms(self) -> list[str]:
+        """Return texts one of which stands in whatever is found, in any case; none where none is known."""
+        if not self.regex:
+            return [form.decode() for forms in self.forms.values() for form, _ in forms]
+        needle = Pattern(self.text, "regex").needle
+        return [needle] if needle else []
 
     def find(self, data: bytes, start: int = 0) -> Hit | None:
         """Return the first place in ``data`` from ``start`` on."""

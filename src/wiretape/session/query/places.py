@@ -17,7 +17,7 @@ _OVERLAP: Final = 64 * 1024
 """What two stretches of a longer body share: a hit that is longer and lies across their border is not found."""
 _FIELD: Final = 64 * 1024
 """Characters of one value that are shown through the veil whole; more of it is cut around the hit first."""
-_TRIED: Final = 50
+_TRIED: Final = 12
 """Hits of one body whose places are looked for."""
 _DEEP: Final = 1_000
 _FORM: Final = "application/x-www-form-urlencoded"
