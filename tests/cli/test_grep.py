@@ -26,7 +26,7 @@ def test_grep_prints_places_and_tells_what_was_searched(shop: Path, capfd: pytes
     assert run(["grep", "shop", "u2@example", "--root", str(shop)]) == 0
     out, err = capfd.readouterr()
     assert out == ('3\tGET\t200\thttp://api.example/users/2\tresponse.body/user/mail\t"u2@example.com \\u001b[31m"\n')
-    assert err.splitlines()[0].startswith("1 of 1 matching exchanges; 4 searched; through seq 4")
+    assert err.splitlines()[0].startswith("1 of 1 matching exchanges; 4 searched; ")
 
 
 def test_grep_prints_the_keys_of_the_contract_as_json(shop: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +53,7 @@ def test_sql_prints_rows_and_says_what_can_be_read(shop: Path, capfd: pytest.Cap
     assert run(["sql", "shop", "SELECT host, count(*) AS n FROM exchanges GROUP BY 1", "--root", str(shop)]) == 0
     out, err = capfd.readouterr()
     assert out == "host\tn\napi.example\t4\n"
-    assert err.startswith("1 row; through seq 4")
+    assert err.startswith("1 row; ")
     assert run(["sql", "shop", "DELETE FROM exchanges", "--root", str(shop)]) == 2
     assert "there are the views exchanges" in capfd.readouterr().err
     assert run(["sql", "shop", "SELECT 1 AS one", "--root", str(shop), "--json"]) == 0
