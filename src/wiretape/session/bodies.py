@@ -30,6 +30,7 @@ class WireBody:
         gaps: ranges ``[from, to)`` that damage took, as far as read.
         position: how far it was read.
         times: (position, ms since the exchange began) of the first pieces whose time is known.
+        elapsed_ns: when the piece that was read last had come, from the exchange's beginning; -1 where nobody knows.
     """
 
     def __init__(self, tape: ExchangeTape, side: Side) -> None:
@@ -38,6 +39,7 @@ class WireBody:
         self.gaps: list[tuple[int, int]] = []
         self.position = 0
         self.times: list[tuple[int, float]] = []
+        self.elapsed_ns = -1
 
     def parts(self) -> Iterator[Part]:
         """Yield the parts in order, those that damage took among them."""
@@ -45,9 +47,18 @@ class WireBody:
             self.position = part.end
             if part.data is None:
                 self.gaps.append((part.start, part.end))
-            elif part.elapsed_ns >= 0 and len(self.times) < _MAX_TIMES:
+            else:
+                self.elapsed_ns = self._came(part)
+            if part.data is not None and part.elapsed_ns >= 0 and len(self.times) < _MAX_TIMES:
                 self.times.append((part.start, round(part.elapsed_ns / 1e6, 3)))
             yield part
+
+    def _came(self, part: Part) -> int:
+        """Return when a part had come: one that stands beside a head came with it, as far as is known."""
+        if part.elapsed_ns >= 0 or part.start or self.side == REQUEST:
+            return part.elapsed_ns
+        begun = self.tape.begun
+        return begun[1].elapsed_ns if begun is not None else -1
 
     def until_gap(self) -> Iterator[bytes]:
         """Yield the bytes up to the first gap."""
@@ -211,7 +222,21 @@ def stream_body(tape: ExchangeTape, side: Side, *, decoded: bool) -> Iterator[by
         WiretapeError: it does not decode; or with the code NOT_RECORDED, not all of it was recorded: what was has been
             given.
     """
+    yield from _stream(WireBody(tape, side), decoded=decoded)
+
+
+def timed_body(tape: ExchangeTape, side: Side) -> Iterator[tuple[bytes, int]]:
+    """Yield a decoded body piece by piece, each with when it had come: ns from the exchange's beginning, -1 unknown.
+
+    Raises (while iterating): as ``stream_body``.
+    """
     body = WireBody(tape, side)
+    for piece in _stream(body, decoded=True):
+        yield piece, body.elapsed_ns
+
+
+def _stream(body: WireBody, *, decoded: bool) -> Iterator[bytes]:
+    tape, side = body.tape, body.side
     unrecorded = _not_recorded(tape, side)
     if unrecorded is not None and not tape.has_body(side):
         raise unrecorded

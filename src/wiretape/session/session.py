@@ -29,7 +29,7 @@ from wiretape.model import (
     SessionSummary,
     VerifyReport,
 )
-from wiretape.session.bodies import MAX_INLINE, stream_body
+from wiretape.session.bodies import MAX_INLINE, stream_body, timed_body
 from wiretape.session.index.database import Index, Progress
 from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
@@ -393,6 +393,16 @@ class Session:
         self.follow()
         _, tape = self._find(seq)
         return stream_body(tape, side, decoded=decoded)
+
+    def timed_body(self, seq: int, side: str) -> Iterator[tuple[bytes, int]]:
+        """Yield a decoded body piece by piece, each with when it had come: ns from the exchange's beginning, or -1.
+
+        Raises: as ``raw_body``.
+        """
+        if side not in {REQUEST, RESPONSE}:
+            raise UsageError(f"A body is of the request or the response, not {side[:20]!r}", hint="give one of the two")
+        self.follow()
+        return timed_body(self._find(seq)[1], side)
 
     def _detail(self, seq: int, max_body: int) -> ExchangeDetail:
         row, tape = self._find(seq)

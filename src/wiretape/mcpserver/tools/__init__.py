@@ -30,6 +30,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         bodies.proxy_read_body,
         understanding.proxy_compare,
         understanding.proxy_trace_value,
+        bodies.proxy_messages,
         carrying.proxy_find_secrets,
         carrying.proxy_export,
         carrying.proxy_send,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, cast
 
 import msgspec
@@ -9,9 +10,13 @@ from pydantic import Field
 
 from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
+from wiretape.mcpserver.budget import BUDGET, size_of
 from wiretape.mcpserver.output_files import output_path
 from wiretape.mcpserver.tool import Call, Hints, tool
+from wiretape.model import Filter
 from wiretape.session.answers.body_file import body_file
+from wiretape.session.answers.messages import LENGTH as LENGTH_OF_MESSAGE
+from wiretape.session.answers.messages import Messages, MessagesWanted, messages, one_of
 from wiretape.session.answers.read_body import LENGTH, BodyPart, Wanted, read_body
 from wiretape.views.choose import View
 
@@ -49,3 +54,33 @@ async def proxy_read_body(
     chosen = None if view in {"auto", "shape"} else cast("View", view)
     wanted = Wanted(path=path, grep=grep, shape=view == "shape", view=chosen, offset=offset, length=length)
     return await library.ask(found, lambda s: read_body(s, number, side, wanted, veil=call.veil))
+
+
+@tool("Messages", Hints(reads=True))
+async def proxy_messages(
+    call: Call,
+    exchange: arg.Exchange = None,
+    session_id: arg.SomeSession = None,
+    filter: Annotated[str | None, Field(description="Which exchanges, such as ~d host")] = None,  # noqa: A002
+    limit: Annotated[int, Field(ge=1, le=500, description="At most")] = 50,
+    length: Annotated[int, Field(ge=1, le=20_000, description="Characters of each")] = LENGTH_OF_MESSAGE,
+    cursor: arg.Cursor = None,
+    seq: Annotated[int | None, arg.hidden()] = None,
+) -> Messages:
+    """List messages of WebSockets, event streams and gRPC, oldest first, of a session or of one exchange. Streams of
+    LLMs: proxy_llm_calls.
+    """
+    number = None
+    if exchange is not None or seq is not None:
+        found, number = await arg.one_exchange(call, exchange=exchange, session_id=session_id, seq=seq)
+    else:
+        found = await arg.session_or_live(call, session_id)
+    wanted = Filter(expression=filter) if filter is not None else None
+    while True:
+        asked = MessagesWanted(seq=number, exchanges=wanted, limit=limit, length=length, cursor=cursor)
+        answer = await call.service.library.ask(found, partial(messages, wanted=asked, veil=call.veil))
+        if number is not None and cursor is None:
+            one_of(answer, number)
+        if size_of(answer) <= BUDGET or limit == 1:
+            return answer
+        limit = max(1, limit * BUDGET // (size_of(answer) + 1_000))

@@ -16,7 +16,7 @@ from wiretape.session.answers.whole_body import WholeBody, read_whole
 from wiretape.session.session import Session
 from wiretape.views.binary import hex_rows
 from wiretape.views.choose import TREES, View, choose, refined, see
-from wiretape.views.json_text import write_json
+from wiretape.views.json_text import read_json, write_json
 from wiretape.views.limits import ViewError
 from wiretape.views.path import MAX_MATCHES, Match, escaped, find
 from wiretape.views.shape import shape_of, try_path
@@ -310,6 +310,21 @@ def veiled(value: Any, veil: Veil, name: str = "") -> Any:
             for key, one in value.items()
         }
     return [veiled(one, veil, name) for one in value] if isinstance(value, list) else value
+
+
+def veiled_text(text: str, veil: Veil) -> str:
+    """Return a text as it may be shown; where it is JSON, its fields are looked at by their names, too."""
+    if veil is UNVEILED:
+        return text
+    if text[:1] in {"{", "["}:
+        try:
+            value = read_json(text)
+        except ViewError:
+            return veil.text(text)
+        shown = veiled(value, veil)
+        if shown != value:
+            return write_json(shown)
+    return veil.text(text)
 
 
 # -- grep -----------------------------------------------------------------------------------------------------------

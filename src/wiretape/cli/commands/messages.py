@@ -1,0 +1,90 @@
+"""``wiretape messages``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wiretape.cli.addresses import address_argument, take_place
+from wiretape.cli.options import json_option, open_catalogue, root_option
+from wiretape.cli.output import note, print_value, size_text, styled, visible, write_line
+from wiretape.cli.progress import bring_up
+from wiretape.errors import UsageError
+
+if TYPE_CHECKING:
+    from wiretape.session.answers.messages import MessageItem
+
+EXAMPLES = """\b
+Examples:
+  wiretape messages last:29
+  wiretape messages last '~d api.example.com'
+  wiretape messages last:29 --length 100000 --json | jq -r '.items[].body'
+"""
+_LENGTH = 200
+
+
+@click.command("messages", epilog=EXAMPLES)
+@address_argument
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1_000, show_default=True, help="Messages at most.")
+@click.option("--length", type=click.IntRange(1), metavar="N", help="Characters of each. [default: 200, all in JSON]")
+@click.option("--cursor", metavar="C", help="Go on where an earlier answer ended.")
+@root_option
+@json_option
+def command(
+    *, words: tuple[str, ...], limit: int, length: int | None, cursor: str | None, root: Path, as_json: bool
+) -> None:
+    """List the messages of a session or an exchange (SESSION:SEQ), oldest first: of WebSockets, event streams, gRPC.
+
+    A FILTER behind it chooses the exchanges.
+    """
+    from wiretape.model import Filter  # noqa: PLC0415
+    from wiretape.session.answers.messages import MessagesWanted, messages, one_of  # noqa: PLC0415
+
+    session, seq, rest = take_place(words)
+    if seq is not None and rest:
+        raise UsageError(f"{' '.join(rest)[:80]!r} is one word too many", hint="a filter goes with a whole session")
+    wanted = MessagesWanted(
+        seq=seq,
+        exchanges=Filter(expression=" ".join(rest)) if rest else None,
+        limit=limit,
+        length=length or (16 * 1024 * 1024 if as_json else _LENGTH),
+        cursor=cursor,
+    )
+    with open_catalogue(root).open(session) as opened:
+        bring_up(opened)
+        found = messages(opened, wanted)
+    if seq is not None and cursor is None:
+        one_of(found, seq)
+    if as_json:
+        print_value(found)
+        return
+    for item in found.items:
+        write_line(_line(item, alone=seq is not None))
+    if not found.items:
+        write_line("There are no messages.")
+    if found.missing:
+        note(f"not seen: {found.missing}")
+    if found.next_cursor:
+        note(f"more: --cursor {found.next_cursor}")
+
+
+def _line(item: MessageItem, *, alone: bool) -> str:
+    from datetime import datetime  # noqa: PLC0415
+
+    from msgspec import UNSET  # noqa: PLC0415
+
+    from wiretape.views.json_text import write_json  # noqa: PLC0415
+
+    moment = datetime.fromtimestamp(item.timestamp / 1000).astimezone()
+    arrow = styled("<-", "green") if item.from_ == "server" else styled("->", "cyan")
+    what = item.kind if item.event is None else f"{item.kind} {item.event}"
+    text = item.body if item.body is not None else item.body_base64 or ""
+    if item.value is not UNSET:
+        text = write_json(item.value)
+    left = f"… {item.left:,} more" if item.left else ""
+    told = f"  ({item.note})" if item.note else ""
+    where = "" if alone else f"{item.seq:>6}  "
+    clock = f"{moment:%H:%M:%S}.{item.timestamp % 1000:03d}"
+    return f"{where}{clock}  {arrow} {visible(what)}  {size_text(item.size)}  {visible(text)}{left}{visible(told)}"

@@ -1,0 +1,309 @@
+"""``messages``: what was said after the heads: messages of WebSockets, server-sent events, messages of gRPC.
+
+Those of a WebSocket have frames of their own in the log; events and messages of gRPC are found in the recorded bodies,
+and came when the piece of the body came that ends them.
+"""
+
+from __future__ import annotations
+
+import base64
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final, Literal
+
+import msgspec
+
+from wiretape.errors import NotFoundError, UsageError, WiretapeError
+from wiretape.heads import field_values
+from wiretape.model import ExchangeDetail, Filter, Lean
+from wiretape.secrets.veil import UNVEILED, Veil
+from wiretape.session.answers.covered import called, missing
+from wiretape.session.answers.read_body import veiled, veiled_text
+from wiretape.session.answers.whole_body import MAX_WHOLE
+from wiretape.session.ids import exchange_id, split_exchange_id
+from wiretape.session.messages import MessageLog, RecordedMessage
+from wiretape.session.session import Session
+from wiretape.views.choose import media_type
+from wiretape.views.json_text import write_json
+from wiretape.views.limits import ViewError
+from wiretape.views.protobuf import grpc_frames, message_value
+from wiretape.views.sse import server_events
+
+LENGTH: Final = 500
+"""Characters of one message in an answer."""
+_OPCODES: Final = {0: "event", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+_PAGE: Final = 1_000
+_NAMED: Final = 10
+
+
+class MessageItem(Lean, frozen=True):
+    """One message. ``number`` counts those of its side from 1, ``from`` is ``client`` or ``server``.
+
+    ``kind`` is ``text``, ``binary``, ``close``, ``ping`` or ``pong`` of a WebSocket, ``event`` of a stream of events
+    (``event`` has its type, unless it is ``message``), ``message`` or ``trailers`` of gRPC. ``size`` is in bytes.
+    ``body`` is its text, ``bodyBase64`` its bytes where it is none, ``value`` what a message of gRPC says by field
+    number. ``left`` counts what follows of it.
+    """
+
+    seq: int
+    number: int
+    from_: Literal["client", "server"] = msgspec.field(name="from")
+    kind: str
+    timestamp: int
+    size: int
+    event: str | None = None
+    body: str | None = None
+    body_base64: str | None = None
+    value: Any = msgspec.UNSET
+    left: int = 0
+    note: str | None = None
+
+
+class Messages(Lean, frozen=True):
+    """Messages of a session or of one exchange, oldest first. ``missing`` says what could not be seen, by seq."""
+
+    session: str
+    returned: int
+    items: list[MessageItem]
+    complete: bool
+    next_cursor: str | None = None
+    missing: str | None = None
+
+
+class MessagesWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which messages, and how much of them.
+
+    Attributes:
+        seq: only those of this exchange.
+        exchanges: only those of exchanges that this takes.
+        limit: messages at most.
+        length: characters of each.
+        cursor: ``next_cursor`` of the answer before.
+    """
+
+    seq: int | None = None
+    exchanges: Filter | None = None
+    limit: int = 100
+    length: int = LENGTH
+    cursor: str | None = None
+
+
+def messages(session: Session, wanted: MessagesWanted, *, veil: Veil = UNVEILED) -> Messages:
+    """Return messages, oldest first.
+
+    Raises:
+        NotFoundError: there is no such exchange. UsageError: an argument means nothing.
+    """
+    reach = session.follow()
+    log = MessageLog(session.index)
+    start, skip = _begin(session, wanted.cursor)
+    seqs = [wanted.seq] if wanted.seq is not None else _chosen(session, log.streams(start), wanted.exchanges)
+    items: list[MessageItem] = []
+    gaps: list[str] = []
+    following = None
+    for seq in seqs:
+        if seq < start:
+            continue
+        reader = _Reader(session, log, seq, wanted.length, veil)
+        room = wanted.limit - len(items)
+        found = list(islice(reader.items(skip if seq == start else 0), room + 1))
+        gaps += reader.missing
+        if len(found) > room:
+            following = exchange_id(session.session_id, seq) + f".{(skip if seq == start else 0) + room}"
+            items += found[:room]
+            break
+        items += found
+    silent = [seq for seq in log.silent() if wanted.seq in {None, seq} and (wanted.seq or not wanted.exchanges)]
+    gaps += [f"{seq}: what followed the upgrade is not recorded" for seq in silent[:_NAMED]]
+    if len(silent) > _NAMED:
+        gaps.append(f"and {len(silent) - _NAMED} more such exchanges")
+    gaps += [unseen] if (unseen := missing(reach)) else []
+    return Messages(
+        session=called(session),
+        returned=len(items),
+        items=items,
+        complete=not gaps,
+        next_cursor=following,
+        missing="; ".join(gaps) or None,
+    )
+
+
+def _begin(session: Session, cursor: str | None) -> tuple[int, int]:
+    if cursor is None:
+        return 0, 0
+    place, _, skip = cursor.rpartition(".")
+    try:
+        owner, seq = split_exchange_id(place)
+    except UsageError:
+        owner, seq = "", 0
+    if owner != session.session_id or not skip.isascii() or not skip.isdigit() or len(skip) > 15:
+        raise UsageError(
+            f"{cursor[:80]!r} is no cursor of this session's messages", hint="give nextCursor of the answer before"
+        )
+    return seq, int(skip)
+
+
+def _chosen(session: Session, seqs: list[int], wanted: Filter | None) -> Iterator[int]:
+    if wanted is None:
+        yield from seqs
+        return
+    for at in range(0, len(seqs), _PAGE):
+        part = msgspec.structs.replace(wanted, seqs=seqs[at : at + _PAGE])
+        yield from (item.seq for item in session.query(part, sort="asc", limit=_PAGE).items)
+
+
+class _Reader:
+    """Reads the messages of one exchange, and remembers what could not be seen."""
+
+    def __init__(self, session: Session, log: MessageLog, seq: int, length: int, veil: Veil) -> None:
+        self.missing: list[str] = []
+        self._session = session
+        self._log = log
+        self._seq = seq
+        self._length = length
+        self._veil = veil
+        self._detail: ExchangeDetail = session.exchange(seq, bodies=False)
+
+    def items(self, skip: int) -> Iterator[MessageItem]:
+        """Yield them from the one after ``skip`` on."""
+        recorded = self._log.of(self._seq, skip=skip)
+        if recorded or (skip and self._log.of(self._seq, most=1)):
+            while recorded:
+                yield from map(self._recorded, recorded)
+                skip += len(recorded)
+                recorded = self._log.of(self._seq, skip=skip)
+            return
+        yield from islice(self._from_bodies(), skip, None)
+
+    def _from_bodies(self) -> Iterator[MessageItem]:
+        response = self._detail.response
+        kind = next(iter(field_values(response.headers, "content-type")), "") if response is not None else ""
+        if media_type(kind) == "text/event-stream":
+            yield from self._events()
+        elif media_type(kind).startswith("application/grpc"):
+            yield from self._grpc("request")
+            yield from self._grpc("response")
+
+    def _recorded(self, one: RecordedMessage) -> MessageItem:
+        kind = _OPCODES.get(one.opcode, f"opcode {one.opcode}")
+        event = one.event if one.event not in {"", "message"} else None
+        shown: dict[str, Any]
+        note = one.missing or None
+        if one.opcode == 8:
+            shown, closed = {}, _closed(one.data)
+            note = note or self._veil.text(closed) or None
+        else:
+            shown = self._shown(one.data)
+        if one.size > len(one.data):
+            shown["left"] = shown.get("left", 0) + one.size - len(one.data)
+        return MessageItem(
+            seq=self._seq,
+            number=one.number,
+            from_="server" if one.from_server else "client",
+            kind=kind,
+            timestamp=self._detail.timestamp + max(0, one.elapsed_ns) // 1_000_000,
+            size=one.size if one.size >= 0 else len(one.data),
+            event=event,
+            note=note,
+            **shown,
+        )
+
+    def _events(self) -> Iterator[MessageItem]:
+        data, times = self._read("response")
+        for number, one in enumerate(server_events(data), 1):
+            text = veiled_text(one.data, self._veil)
+            yield MessageItem(
+                seq=self._seq,
+                number=number,
+                from_="server",
+                kind="event",
+                timestamp=self._at(times, one.end),
+                size=len(one.data.encode("utf-8", "replace")),
+                event=one.event if one.event != "message" else None,
+                body=text[: self._length],
+                left=max(0, len(text) - self._length),
+                note=None if one.complete else "It is not whole: the stream ends in it.",
+            )
+
+    def _grpc(self, side: Literal["request", "response"]) -> Iterator[MessageItem]:
+        message = self._detail.request if side == "request" else self._detail.response
+        if message is None or not message.body_size:
+            return
+        data, times = self._read(side)
+        content_type = next(iter(field_values(message.headers, "content-type")), "").lower()
+        number = 0
+        try:
+            for frame in grpc_frames(data, text="grpc-web-text" in content_type):
+                trailers = frame.trailers is not None
+                number += not trailers
+                value: Any = frame.trailers
+                if not trailers:
+                    value = message_value(frame.data, as_json="+json" in content_type) if frame.complete else None
+                value = veiled(value, self._veil)
+                long = len(write_json(value)) > self._length
+                yield MessageItem(
+                    seq=self._seq,
+                    number=max(1, number),
+                    from_="client" if side == "request" else "server",
+                    kind="trailers" if trailers else "message",
+                    timestamp=self._at(times, frame.end),
+                    size=len(frame.data),
+                    value=msgspec.UNSET if long or value is None else value,
+                    body=write_json(value)[: self._length] if long else None,
+                    left=max(0, len(write_json(value)) - self._length) if long else 0,
+                    note=None if frame.complete else "It is not whole: the body ends in it.",
+                )
+        except ViewError as error:
+            self.missing.append(f"{self._seq}: {error.message}")
+
+    def _shown(self, data: bytes) -> dict[str, Any]:
+        try:
+            text = veiled_text(data.decode("utf-8"), self._veil)
+        except UnicodeDecodeError:
+            hidden = self._veil.text(data.decode("latin-1"))
+            part = hidden.encode("latin-1", "replace")[: self._length]
+            return {"body_base64": base64.b64encode(part).decode(), "left": max(0, len(data) - len(part))}
+        return {"body": text[: self._length], "left": max(0, len(text) - self._length)}
+
+    def _read(self, side: Literal["request", "response"]) -> tuple[bytes, list[tuple[int, int]]]:
+        """Return a body, and how far it had come when: (bytes, ns since the exchange began)."""
+        data = bytearray()
+        times: list[tuple[int, int]] = []
+        try:
+            for piece, elapsed in self._session.timed_body(self._seq, side):
+                data += piece[: MAX_WHOLE - len(data)]
+                if elapsed >= 0:
+                    times.append((len(data), elapsed))
+                if len(data) >= MAX_WHOLE:
+                    self.missing.append(f"{self._seq}: only the first {MAX_WHOLE:,} bytes were looked at")
+                    break
+        except WiretapeError as error:
+            self.missing.append(f"{self._seq}: {error.message}")
+        return bytes(data), times
+
+    def _at(self, times: list[tuple[int, int]], end: int) -> int:
+        place = bisect_left(times, (end, -1))
+        elapsed = times[min(place, len(times) - 1)][1] if times else 0
+        return self._detail.timestamp + elapsed // 1_000_000
+
+
+def _closed(data: bytes) -> str:
+    """Say what a closing message says (RFC 6455 section 5.5.1)."""
+    if len(data) < 2:
+        return ""
+    reason = data[2:].decode("utf-8", "replace")
+    return f"code {int.from_bytes(data[:2], 'big')}{': ' if reason else ''}{reason}"
+
+
+def one_of(found: Messages, seq: int) -> None:
+    """Refuse an empty answer about one exchange that is no stream at all.
+
+    Raises:
+        NotFoundError: it has no messages, and nothing says that they are missing.
+    """
+    if not found.items and found.complete:
+        raise NotFoundError(
+            f"Exchange {seq} has no messages: it is no WebSocket, stream of events or gRPC",
+            hint="`wiretape body` shows its body",
+        )
