@@ -41,6 +41,7 @@ COMMANDS = {
     "trace": "Find where a value comes from and goes to.",
     "body": "Show one body, or a part of it: a path, its shape, a range.",
     "messages": "List messages of WebSockets, event streams and gRPC.",
+    "llm": "List calls of language models, or show one's conversation.",
     "cat": "Write every exchange as a line of JSON, for jq.",
     "secrets": "List what secrets are in a session, not their values.",
     "handshakes": "List TLS handshakes and their fingerprints.",

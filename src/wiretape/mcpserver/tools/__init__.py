@@ -31,6 +31,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         understanding.proxy_compare,
         understanding.proxy_trace_value,
         bodies.proxy_messages,
+        bodies.proxy_llm_calls,
         carrying.proxy_find_secrets,
         carrying.proxy_export,
         carrying.proxy_send,

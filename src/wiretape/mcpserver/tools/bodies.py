@@ -15,6 +15,7 @@ from wiretape.mcpserver.output_files import output_path
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter
 from wiretape.session.answers.body_file import body_file
+from wiretape.session.answers.llm import LlmCall, LlmCalls, llm_call, llm_calls
 from wiretape.session.answers.messages import LENGTH as LENGTH_OF_MESSAGE
 from wiretape.session.answers.messages import Messages, MessagesWanted, messages, one_of
 from wiretape.session.answers.read_body import LENGTH, BodyPart, Wanted, read_body
@@ -84,3 +85,25 @@ async def proxy_messages(
         if size_of(answer) <= BUDGET or limit == 1:
             return answer
         limit = max(1, limit * BUDGET // (size_of(answer) + 1_000))
+
+
+@tool("Calls of language models", Hints(reads=True))
+async def proxy_llm_calls(
+    call: Call,
+    exchange: Annotated[str | None, Field(description="One call, whole: its conversation")] = None,
+    session_id: arg.SomeSession = None,
+    filter: Annotated[str | None, Field(description="Which exchanges, such as ~d host")] = None,  # noqa: A002
+    limit: Annotated[int, Field(ge=1, le=200, description="At most")] = 50,
+    cursor: arg.Cursor = None,
+    seq: Annotated[int | None, arg.hidden()] = None,
+) -> LlmCall | LlmCalls:
+    """LLM calls (OpenAI, Anthropic, Gemini, Ollama, Bedrock), streamed or not: tokens, time to first token, text, tool
+    calls. No costs.
+    """
+    library = call.service.library
+    if exchange is not None or seq is not None:
+        found, number = await arg.one_exchange(call, exchange=exchange, session_id=session_id, seq=seq)
+        return await library.ask(found, lambda s: llm_call(s, number, veil=call.veil))
+    found = await arg.session_or_live(call, session_id)
+    wanted = Filter(expression=filter) if filter is not None else None
+    return await library.ask(found, lambda s: llm_calls(s, wanted, limit=limit, cursor=cursor))

@@ -1,0 +1,1 @@
+"""Calls of large language models: what was asked, what was answered, whichever API and however it was streamed."""
