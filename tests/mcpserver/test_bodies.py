@@ -113,3 +113,40 @@ def test_without_bodies_the_headers_are_still_there_in_their_case(in_process: In
     found = call(in_process, "proxy_get_session_exchange", asked)
     assert found["request"]["headers"] == [["Host", "shop.example"]]
     assert "body" not in found["response"]
+
+
+@pytest.fixture
+def talked(root: Path) -> None:
+    recording = Recording(new_session(root, "talk"))
+    seq = recording.open("https://shop.example/sse")
+    events = b"".join(b'data: {"n":%d,"token":"%s"}\n\n' % (number, TOKEN.encode()) for number in range(300))
+    recording.done(seq, events, headers="Content-Type: text/event-stream\r\n")
+    asked = {"model": "gpt-shop", "messages": [{"role": "user", "content": f"my password: {TOKEN}"}], "password": TOKEN}
+    body = json.dumps(asked).encode()
+    seq = recording.open("https://api.openai.com/v1/chat/completions", method="POST", body=body)
+    said = {"choices": [{"message": {"content": f"not {TOKEN}"}, "finish_reason": "stop"}]}
+    recording.done(seq, json.dumps(said).encode(), headers="Content-Type: application/json\r\n", request=body)
+    recording.close()
+
+
+@pytest.mark.usefixtures("talked")
+def test_messages_come_in_pages_and_p18_hide_what_is_secret(in_process: InProcess) -> None:
+    found = call(in_process, "proxy_messages", {"session_id": "talk", "limit": 200})
+    assert found["items"][0]["from"] == "server"
+    assert TOKEN not in json.dumps(found)
+    following = call(in_process, "proxy_messages", {"exchange": "talk:1", "limit": 500, "cursor": found["nextCursor"]})
+    assert following["items"][0]["number"] == found["returned"] + 1
+    assert len(json.dumps(following)) < 30_000
+    assert "no messages" in call(in_process, "proxy_messages", {"exchange": "talk:2"})["message"]
+    wrong = call(in_process, "proxy_messages", {"session_id": "talk", "cursor": "x"})
+    assert "no cursor" in wrong["message"]
+
+
+@pytest.mark.usefixtures("talked")
+def test_calls_of_language_models_are_listed_and_one_is_shown_with_handles(in_process: InProcess) -> None:
+    found = call(in_process, "proxy_llm_calls", {"session_id": "talk", "filter": "~d openai.com"})
+    assert found["calls"]["rows"] == [[2, "openai.chat", "gpt-shop", None, None, None, 12, None, "stop"]]
+    one = call(in_process, "proxy_llm_calls", {"exchange": "talk:2"})
+    assert one["output"]["text"].startswith("not {{")
+    assert TOKEN not in json.dumps(one)
+    assert "no call of a language model" in call(in_process, "proxy_llm_calls", {"exchange": "talk:1"})["message"]
