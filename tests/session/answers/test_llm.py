@@ -421,7 +421,7 @@ def test_a_filter_and_a_limit_choose(session: Session) -> None:
 
 def test_an_error_stands_where_the_answer_would(session: Session) -> None:
     found = ask(session, LAST + 2)
-    assert (found["status"], found["error"]) == (429, "slow down")
+    assert (found["statusCode"], found["error"]) == (429, "slow down")
     assert "output" not in found
 
 

@@ -328,9 +328,9 @@ def test_a_body_goes_into_a_new_private_file_and_never_over_another(session: Ses
     assert [path.name for path in target.parent.iterdir()] == ["page.json"]
 
 
-def test_p11_a_file_of_a_preview_says_that_it_is_not_whole(session: Session, root: Path) -> None:
-    found = body_file(session, 8, "response", root / "half.json")
+def test_p11_a_file_of_a_preview_says_that_it_is_not_whole(session: Session, tmp_path: Path) -> None:
+    found = body_file(session, 8, "response", tmp_path / "half.json")
     assert not found.complete
     assert "Only the first 4,096 of" in (found.missing or "")
-    assert (root / "half.json").read_bytes().startswith(b'{"meta": "')
-    assert (root / "half.json").stat().st_size == found.bytes > 4_096
+    assert (tmp_path / "half.json").read_bytes().startswith(b'{"meta": "')
+    assert (tmp_path / "half.json").stat().st_size == found.bytes > 4_096

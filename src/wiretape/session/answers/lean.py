@@ -18,14 +18,14 @@ from wiretape.errors import WiretapeError
 from wiretape.model import ExchangeDetail, InterimResponse, Lean, Message
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.covered import called
-from wiretape.session.answers.read_body import first_of, veiled
+from wiretape.session.answers.read_body import first_of, shown_path, veiled
 from wiretape.session.answers.whole_body import WholeBody, read_whole
 from wiretape.session.session import Session
 from wiretape.views.choose import View, choose, refined, see
 from wiretape.views.json_text import write_json
 from wiretape.views.jwt import FOUND, claims_of
 from wiretape.views.limits import ViewError
-from wiretape.views.shape import shape_of, try_path
+from wiretape.views.shape import shape_of
 
 Headers = Literal["lean", "all"]
 Side = Literal["request", "response"]
@@ -354,18 +354,18 @@ def _text(text: str, most: int) -> dict[str, Any]:
 
 
 def _value(view: View, value: Any, text: str | None, most: int, veil: Veil) -> dict[str, Any]:
-    shown = veiled(value, veil)
     if view in {"json", "form"} and text is not None:
         if len(text) <= most:
+            shown = veiled(value, veil)
             # The text as it was, unless something in it is hidden.
             return {"body": veil.text(text) if shown == value else write_json(shown)}
         if view == "json":
-            view, shown = refined(view, shown)
-    if len(write_json(shown)) <= most:
-        return {"body_view": view, "body_value": shown}
+            view, value = refined(view, value)
+    if len(write_json(value)) <= most:
+        return {"body_view": view, "body_value": veiled(value, veil)}
     return {
         "body_view": None if view == "json" else view,
-        "body_shape": shape_of(shown),
-        "body_first": first_of(shown, most),
-        "body_try": try_path(shown),
+        "body_shape": veil.text(shape_of(value)),
+        "body_first": veiled(first_of(value, most), veil),
+        "body_try": shown_path(value, veil),
     }

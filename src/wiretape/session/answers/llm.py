@@ -84,7 +84,7 @@ class LlmCall(Lean, frozen=True):
     complete: bool
     model: str | None = None
     stream: bool = False
-    status: int | None = None
+    status_code: int | None = None
     finish: str | None = None
     events: int | None = None
     ms: Took = Took()
@@ -136,7 +136,7 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
         complete=found.missing is None,
         model=answer.model or found.model,
         stream=found.events is not None,
-        status=detail.response.status_code if detail.response is not None else None,
+        status_code=detail.response.status_code if detail.response is not None else None,
         finish=answer.finish,
         events=None if found.events is None else len(found.events),
         ms=Took(first_token=_ms(answer.first_ns), total=detail.timings.total),

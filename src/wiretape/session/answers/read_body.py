@@ -18,7 +18,7 @@ from wiretape.views.binary import hex_rows
 from wiretape.views.choose import TREES, View, choose, refined, see
 from wiretape.views.json_text import read_json, write_json
 from wiretape.views.limits import ViewError
-from wiretape.views.path import MAX_MATCHES, Match, escaped, find
+from wiretape.views.path import MAX_MATCHES, Match, NoMatchError, escaped, find
 from wiretape.views.shape import shape_of, try_path
 
 Side = Literal["request", "response"]
@@ -141,11 +141,11 @@ class Asked:
         value = self._tree("a path")
         found: list[PathMatch] = []
         room, count = self._wanted.length, 0
-        for match in islice(find(value, path), MAX_MATCHES):
+        for match in islice(self._matches(value, path), MAX_MATCHES):
             count += 1
             if room <= 0:
                 continue
-            shown = _shown(match, self._wanted.length if not found else room)
+            shown = _shown(self._veiled(match), self._wanted.length if not found else room)
             room -= len(write_json(shown))
             found.append(shown)
         left = count - len(found)
@@ -154,11 +154,30 @@ class Asked:
             next="a narrower path, or a greater length" if left or any(one.shape for one in found) else None,
         )  # fmt: skip
 
+    def _matches(self, value: Any, path: str) -> Iterator[Match]:
+        try:
+            yield from find(value, path)
+        except NoMatchError:
+            if self._veil is UNVEILED:
+                raise
+            # What the error says there is must be as it may be shown.
+            yield from find(veiled(value, self._veil), path)
+
+    def _veiled(self, match: Match) -> Match:
+        """Return a match as it may be shown; what it holds are whole values."""
+        if self._veil is UNVEILED:
+            return match
+        return Match(self._veil.text(match.pointer), veiled(match.value, self._veil, _name_in(match.pointer)))
+
     def shape(self) -> BodyPart:
         value = self._tree("a shape")
         view = self._view if self._view != "json" else None
         return self._answer(
-            type=self._body.type, view=view, bytes=len(self._body.data), shape=shape_of(value), try_=_hint(value)
+            type=self._body.type,
+            view=view,
+            bytes=len(self._body.data),
+            shape=self._veil.text(shape_of(value)),
+            try_=_hint(value, self._veil),
         )
 
     def hits(self) -> BodyPart:
@@ -168,10 +187,13 @@ class Asked:
         where = "path"
         if self._view in TREES and (self._wanted.view is not None or self._view != "html"):
             for pointer, leaf in self._grepped():
-                if (hit := next(matches(leaf), None)) is not None:
+                if next(matches(leaf), None) is None:
+                    continue
+                shown = leaf if self._veil is UNVEILED else self._veil.field(_name_in(pointer), leaf)
+                if (hit := next(matches(shown), None)) is not None:
                     count += 1
                     if len(rows) < _HITS:
-                        rows.append([pointer, _around(leaf, *hit)])
+                        rows.append([self._veil.text(pointer), _around(shown, *hit)])
         if not count and (text := self._text()) is not None:
             where = "at"
             for start, end in matches(text):
@@ -216,13 +238,17 @@ class Asked:
             text = self._text()
             return self._hex(0, self._wanted.length) if text is None else self._cut(text, 0, self._wanted.length)
         if isinstance(value, str):
-            return self._cut(value, 0, self._wanted.length)
+            return self._cut(self._veil.text(value), 0, self._wanted.length)
         told = {"type": self._body.type, "bytes": len(self._body.data)}
         view = None if self._view == "json" else self._view
         if len(write_json(value)) <= self._wanted.length:
-            return self._answer(**told, view=view, value=value)
+            return self._answer(**told, view=view, value=veiled(value, self._veil))
         return self._answer(
-            **told, view=view, shape=shape_of(value), first=first_of(value, self._wanted.length), try_=_hint(value)
+            **told,
+            view=view,
+            shape=self._veil.text(shape_of(value)),
+            first=veiled(first_of(value, self._wanted.length), self._veil),
+            try_=_hint(value, self._veil),
         )
 
     # -- seeing ---------------------------------------------------------------------------------------------------
@@ -232,7 +258,7 @@ class Asked:
         value = see(self._view, self._body.data, self._body.type, text)
         if self._wanted.view is None:
             self._view, value = refined(self._view, value)
-        return veiled(value, self._veil)
+        return value
 
     def _tree(self, what: str) -> Any:
         if self._view not in TREES:
@@ -283,9 +309,20 @@ def _shown(match: Match, room: int) -> PathMatch:
     return PathMatch(path=match.pointer, shape=shape_of(match.value, characters=min(room, 420)), bytes=len(text))
 
 
-def _hint(value: Any) -> str | None:
-    found = try_path(value)
+def _name_in(pointer: str) -> str:
+    """Return the name of the field that a pointer leads to: its last part that is no number."""
+    return next((part for part in reversed(pointer.split("/")) if part and not part.isdigit()), "")
+
+
+def _hint(value: Any, veil: Veil) -> str | None:
+    found = shown_path(value, veil)
     return None if found is None else f"path={found}"
+
+
+def shown_path(value: Any, veil: Veil) -> str | None:
+    """Return a path that would give a part of a value, None where there is none that may be shown."""
+    found = try_path(value)
+    return found if found is None or veil.text(found) == found else None
 
 
 def first_of(value: Any, room: int) -> Any:
