@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,23 @@ def test_a_preview_says_how_much_was_kept(root: Path) -> None:
     assert (response.body, response.body_size, response.body_recorded) == ("kept", 1000, 4)
     assert response.body_truncated
     assert response.body_note is not None
+
+
+def test_p11_of_a_preview_that_is_compressed_one_sentence_says_why_it_ends(root: Path) -> None:
+    recording = Recording(new_session(root))
+    seq = recording.open()
+    packed = gzip.compress(random.Random(1).randbytes(9_000).hex().encode(), mtime=0)
+    headers = "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n"
+    recording.done(seq, packed[:4096], headers=headers, size=len(packed))
+    recording.close()
+    with opened(root) as session:
+        response = session.exchange(seq).response
+    assert response is not None
+    assert response.body
+    assert response.body_note == (
+        f"The content coding could not be removed to its end: only the first 4096 of {len(packed)} bytes on the wire "
+        "were recorded."
+    )
 
 
 def test_cat_gives_all_exchanges_in_order_and_takes_a_filter(root: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
-from wiretape.cli.output import size_text, styled, visible, write_line
+from wiretape.cli.output import size_text, styled, visible, wants_colour, write_line
 from wiretape.errors import WiretapeError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ LINES: Final = 100
 _WIDE: Final = 2_000
 """Characters of one line that are shown: minified files have lines of megabytes."""
 _JSON: Final = re.compile(r'("(?:[^"\\]|\\.)*+")(\s*:)?|(?<![\w"])(true|false|null|-?\d[\d.eE+-]*)')
-_COLOURS: Final = {"2": "green", "3": "cyan", "4": "yellow", "5": "red"}
+_COLOURS: Final = {"2": "bright_black", "3": "cyan", "4": "yellow", "5": "red"}
 Side = Literal["request", "response"]
 
 
@@ -170,7 +170,7 @@ def _print_lines(text: str, which: str, *, coloured: bool) -> None:
 
 
 def _coloured(line: str) -> str:
-    if not sys.stdout.isatty():
+    if not wants_colour(sys.stdout):
         return line
 
     def paint(found: re.Match[str]) -> str:

@@ -17,6 +17,7 @@ MAX_INLINE: Final = 16 * 1024 * 1024
 NOT_RECORDED: Final = "not-recorded"
 """The code of the error that says that a body was not recorded, or not to its end."""
 _HINT_FULL: Final = "record with the profile full to keep bodies whole"
+_NOT_DECODED: Final = "could not be removed"
 _MAX_FILL: Final = 1024 * 1024 * 1024
 _ZEROS: Final = bytes(64 * 1024)
 _MAX_RUNS: Final = 1_000
@@ -136,7 +137,7 @@ def shown_body(body: WireBody, headers: list[tuple[str, str]], max_body: int) ->
             elif not runs.add(part.start, part.data):
                 break
     if runs.cut:
-        notes.append(f"Only the first {max_body} bytes are shown.")
+        notes.append(f"Only the first {max_body} {'decoded ' if codings else ''}bytes are shown.")
     found: dict[str, Any] = {"body_truncated": runs.cut}
     if body.gaps:
         after = "what follows the first cannot be decoded." if codings else "what is left is in bodyParts."
@@ -158,7 +159,7 @@ def _decode_into(runs: _Runs, body: WireBody, codings: list[str]) -> str:
             if not runs.add(0, piece):
                 break
     except ContentError as error:
-        return f"The content coding {', '.join(codings)[:80]} could not be removed: {error}."
+        return f"The content coding {', '.join(codings)[:80]} {_NOT_DECODED}: {error}."
     return ""
 
 
@@ -209,7 +210,13 @@ def body_fields(
     if recorded is not None and recorded < size:
         found["body_truncated"] = True
         note = f"Only the first {recorded} of {size} bytes were recorded."
-        found["body_note"] = f"{found['body_note']} {note}" if found.get("body_note") else note
+        before = found.get("body_note")
+        if before and _NOT_DECODED in before and found.get("body"):
+            note = (
+                f"The content coding {_NOT_DECODED} to its end: only the first {recorded} of {size} bytes on the wire"
+            )
+            before, note = None, f"{note} were recorded."
+        found["body_note"] = f"{before} {note}" if before else note
     return found
 
 

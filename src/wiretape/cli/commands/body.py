@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,14 @@ def write_out(pieces: Iterator[bytes]) -> None:
     write_line(visible(text, keep="\n\t"))
 
 
+def _write_long(text: str) -> None:
+    """Write a text of any length: through the pager where it is longer than the terminal is high."""
+    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
+        click.echo_via_pager(visible(line, keep="\n\t") for line in text.splitlines(keepends=True))
+    else:
+        write_text(text)
+
+
 def _print(answer: BodyPart) -> None:
     from msgspec import UNSET  # noqa: PLC0415
 
@@ -141,13 +150,13 @@ def _print(answer: BodyPart) -> None:
             write_line(visible(f"{where}: {text}"))
         note(f"{answer.of} hits" + (f", {answer.left} of them not shown" if answer.left else ""))
     if answer.value is not UNSET:
-        write_text(write_json(answer.value, indent=2))
+        _write_long(write_json(answer.value, indent=2))
     if answer.shape is not None:
         write_line(visible(answer.shape))
         if answer.try_:
             note(f"try --path '{answer.try_.removeprefix('path=')}'")
     if answer.text is not None:
-        write_text(answer.text)
+        _write_long(answer.text)
     for sentence in (answer.note, answer.missing):
         if sentence:
             note(sentence)

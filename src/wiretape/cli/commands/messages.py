@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from wiretape.cli.addresses import address_argument, take_place
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_value, size_text, styled, visible, write_line
+from wiretape.cli.output import note, print_value, size_text, styled, terminal_width, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
@@ -23,12 +24,16 @@ Examples:
   wiretape messages last:29 --length 100000 --json | jq -r '.items[].body'
 """
 _LENGTH = 200
+_BEFORE = 45
+"""Columns that stand before a message's text, as a rule."""
 
 
 @click.command("messages", epilog=EXAMPLES)
 @address_argument
 @click.option("--limit", type=click.IntRange(1, 100_000), default=1_000, show_default=True, help="Messages at most.")
-@click.option("--length", type=click.IntRange(1), metavar="N", help="Characters of each. [default: 200, all in JSON]")
+@click.option(
+    "--length", type=click.IntRange(1), metavar="N", help="Characters of each. [default: what fits, all in JSON]"
+)
 @click.option("--cursor", metavar="C", help="Go on where an earlier answer ended.")
 @root_option
 @json_option
@@ -49,7 +54,7 @@ def command(
         seq=seq,
         exchanges=Filter(expression=" ".join(rest)) if rest else None,
         limit=limit,
-        length=length or (16 * 1024 * 1024 if as_json else _LENGTH),
+        length=length or (16 * 1024 * 1024 if as_json else _fitting()),
         cursor=cursor,
     )
     with open_catalogue(root).open(session) as opened:
@@ -68,6 +73,11 @@ def command(
         note(f"not seen: {found.missing}")
     if found.next_cursor:
         note(f"more: --cursor {found.next_cursor}")
+
+
+def _fitting() -> int:
+    """Return how many characters of a message fit into a line of a terminal."""
+    return max(30, terminal_width() - _BEFORE) if sys.stdout.isatty() else _LENGTH
 
 
 def _line(item: MessageItem, *, alone: bool) -> str:
