@@ -129,7 +129,9 @@ def test_p18_who_started_the_server_with_reveal_sees_values(planted_root: tuple[
     root, session = planted_root
 
     async def ask(client: Client) -> str:
-        answer = await client.call_tool("proxy_get_session_exchange", {"session_id": session, "seq": 1})
+        answer = await client.call_tool(
+            "proxy_get_session_exchange", {"session_id": session, "seq": 1, "headers": "all"}
+        )
         return json.dumps(answer.structured_content)
 
     assert SECRETS[0][1] in InProcess(root).run(ask, reveal=True)
