@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.logs import Recording, new_session
-from wiretape.model import to_json
+from wiretape.model import Filter, to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import SearchPage, search
 from wiretape.session.catalogue import SessionDir
@@ -84,12 +84,24 @@ def test_answers_are_the_same_with_the_index_as_without(root: Path, pattern: str
     assert (found.coverage.indexed_through == 61) is (usable or pattern in {r"p_00\d1", r"^caf. 4"})
 
 
+@pytest.mark.parametrize(
+    "expression", ["~b p_0042", "~bs p_00.2 & ~m GET", "~bq p_0042", "!~b p_0042", "~b Zoë", "~b PNG", "~b p_9999"]
+)
+def test_filters_of_bodies_go_by_the_index_and_take_the_same(root: Path, expression: str) -> None:
+    made, recording = shop(root)
+    recording.close()
+    with Session(made.path, made.session_id) as session:
+        without = session.query(Filter(expression=expression), limit=100)
+        finish(session)
+        assert session.query(Filter(expression=expression), limit=100) == without
+
+
 def test_few_exchanges_are_candidates(root: Path) -> None:
     made, recording = shop(root)
     recording.close()
     with Session(made.path, made.session_id) as session:
         finish(session)
-        known = TextIndex(session.index, session.tape).candidates(Needle("p_0042"))
+        known = TextIndex(session.index, session.tape).candidates(Needle("p_0042").plain_forms())
         assert known is not None
         assert known.mark == 61
         assert known.between(1, 61) == {43}

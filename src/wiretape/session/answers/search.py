@@ -222,7 +222,7 @@ class Search:
 
     def _by_index(self) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of the exchanges that can have it, as far as there is an index of substrings."""
-        known = TextIndex(self._session.index, self._session.tape).candidates(self._needle)
+        known = TextIndex(self._session.index, self._session.tape).candidates(self._needle.plain_forms())
         if known is None:
             return
         with contextlib.closing(known):

@@ -25,6 +25,7 @@ from wiretape.session.query.raw_scan import SeqSet, scan_for
 from wiretape.session.query.recorded import COLUMNS, RecordedExchange
 from wiretape.session.query.search import TextSearch
 from wiretape.session.query.sql import Compiler, Condition, indexed_columns
+from wiretape.session.query.text_index import TextIndex
 
 Row = tuple[Any, ...]
 
@@ -114,6 +115,8 @@ class Selection:
         self._after = after
         self._parts = tree.parts if isinstance(tree, And) else (tree,) if tree is not None else ()
         self._plan: Plan | None = None
+        self._served: set[Pattern] = set()
+        """Patterns for which the index of substrings has named candidates."""
 
     # -- the plan -----------------------------------------------------------------------------------------------
 
@@ -143,6 +146,7 @@ class Selection:
         low = max([0, *(one.bounds[0] for one in conditions if one.bounds)])
         high = min([self.through, *(one.bounds[1] for one in conditions if one.bounds)])
         asked = [one for one in conditions if one.sql != "1" and one.bounds is None]
+        asked += self._with_substring(high)
         indexed = indexed_columns(db)
         best, few, dense = None, COUNTED + 1, None
         for one in asked:
@@ -164,6 +168,29 @@ class Selection:
         )
         residual = all_of(*undecided) if undecided else None
         return Plan(where, best, dense, low, high, few if counted else None, residual)
+
+    def _with_substring(self, high: int) -> Iterator[Condition]:
+        """Yield what the index of substrings says of bodies that are looked for: it takes all that can be meant."""
+        for part in self._parts:
+            if not isinstance(part, BodyOperator):
+                continue
+            needle = part.pattern.needle
+            # Other letters may stand there in another charset than is declared, which only reading tells.
+            plain = bool(needle) and needle.isascii()
+            known = TextIndex(self._index, self._tape).candidates([needle]) if plain else None
+            if known is None:
+                continue
+            self._served.add(part.pattern)
+            with contextlib.closing(known):
+                end = min(known.mark, high)
+                # What is not in the index whole is looked at, so that a filter takes the same with it and without.
+                seqs = known.between(0, end) | {seq for seq, _ in known.unsearched(0, end)}
+            yield Condition(
+                "seq IN (SELECT value FROM json_each(?) UNION ALL SELECT seq FROM exchanges WHERE seq > ?)",
+                (msgspec.json.encode(sorted(seqs)).decode(), end),
+                exact=False,
+                column="seq",
+            )
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
@@ -254,6 +281,7 @@ class Selection:
     def _scanned(self, residual: Node) -> dict[Pattern, SeqSet]:
         """Search the log as a whole for plain texts, where that is less work than reading exchanges one by one."""
         wanted = list(dict.fromkeys(pattern for pattern in map(_scannable, walk(residual)) if pattern is not None))
+        wanted = [pattern for pattern in wanted if pattern not in self._served]
         if not 0 < len(wanted) <= _SCANS or self.through > _SCAN_TO or self.count(_SCAN_FROM) < _SCAN_FROM:
             return {}
         read = [(row[0], row[1]) for row in self._index.rows(_READ)]

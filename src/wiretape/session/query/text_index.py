@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,6 @@ from wiretape.errors import NotFoundError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.private_files import FILE_MODE
 from wiretape.session.index.database import Index, beside, connect
-from wiretape.session.query.needles import Needle
 from wiretape.session.query.readable import Account, BodyText
 
 TEXT: Final = "text.sqlite"
@@ -176,9 +175,13 @@ class TextIndex:
 
     # -- asking -------------------------------------------------------------------------------------------------
 
-    def candidates(self, needle: Needle) -> Candidates | None:
-        """Return what can tell candidates of a search; None where there is no index, or it cannot tell."""
-        match = _expression(needle)
+    def candidates(self, forms: Sequence[str]) -> Candidates | None:
+        """Return what can tell candidates of a search; None where there is no index, or it cannot tell.
+
+        Args:
+            forms: texts one of which stands in every body that is meant, upper or lower case apart.
+        """
+        match = _expression(forms)
         if match is None or not self.path.is_file():
             return None
         with contextlib.suppress(sqlite3.Error):
@@ -222,9 +225,8 @@ class Candidates:
         yield from self._db.execute("SELECT seq, reason FROM unsearched WHERE seq BETWEEN ? AND ?", (first, last))
 
 
-def _expression(needle: Needle) -> str | None:
+def _expression(forms: Sequence[str]) -> str | None:
     """Return a search as FTS5's query: all trigrams of one form, or all of another; None where one is too short."""
-    forms = needle.plain_forms()
     if not forms or any(len(form) < _GRAM or "\0" in form for form in forms):
         return None
     return " OR ".join(f"({' AND '.join(map(_quoted, _grams(form)))})" for form in dict.fromkeys(forms))
