@@ -111,7 +111,7 @@ def _print_hits(job: Search, limit: int, *, count: bool) -> int:
         note("Nothing matches.")
     shown = min(found, limit)
     total = f"{found}" if whole else f"{limit} or more"
-    note(f"{shown} of {total} matching exchanges; {_searched(coverage)}")
+    note(f"{shown} of {total} matching exchanges; {_searched(coverage, whole=whole)}")
     if found > limit:
         note(f"more: --cursor {job.cursor(last, job.seen + shown)}")
     return found
@@ -131,9 +131,10 @@ def _print_item(item: SearchItem) -> None:
         write_line("        also " + visible(", ".join(item.also)))
 
 
-def _searched(coverage: SearchCoverage) -> str:
+def _searched(coverage: SearchCoverage, *, whole: bool) -> str:
     """Say what was searched, and what could not be."""
-    parts = [f"{coverage.searched:,} searched; {describe_coverage(coverage)}"]
+    parts = [f"{coverage.searched:,} searched"]
+    parts.append(describe_coverage(coverage) if whole else "those behind them were not looked at (--count does)")
     for reason, count in coverage.not_searched.items():
         seqs = ", ".join(map(str, coverage.missing.get(reason, [])[:5]))
         more = ", ..." if count > 5 else ""
