@@ -14,19 +14,19 @@ LOOKED_AT: Final = 16 * 1024
 """Bytes of a request's body in which the name of an operation is looked for."""
 
 _VALUE: Final = re.compile(
-    r"""/(?:
-        -?[0-9]+(?:[-_.,:][0-9]+)*                                    # numbers, dates
+    r"""-?[0-9]+(?:[-_.,:][0-9]+)*                                    # numbers, dates
       | [0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}          # UUIDs
       | (?=[0-9A-Fa-f]*[0-9])[0-9A-Fa-f]{6,}                          # hexadecimal digits; "facade" is a word
       | [A-Za-z]{1,6}_(?:[0-9]+(?:_[0-9]+)*|(?=[A-Za-z]*[0-9])[A-Za-z0-9]{5,})   # v_0151_1, cus_9s6XKzkNRiz8i3
       | [A-Z]{2,6}-(?=[A-Z]*[0-9])[A-Z0-9]{3,}                        # ORD-1A2B3C4D
-      | (?=[^/]{0,200}?[0-9])(?=[^/]{0,200}?[A-Za-z])[A-Za-z0-9_~-]{20,}=*         # tokens
-      | [^/@]{1,100}(?:@|%40)[^/]{1,100}\.[A-Za-z]{2,20}              # addresses
-    )(?=/|\.[A-Za-z0-9]{1,5}$|$)""",
+      | (?=[^0-9]{0,200}[0-9])(?=[^A-Za-z]{0,200}[A-Za-z])[A-Za-z0-9_~-]{20,}=*  # tokens
+      | [^@]{1,100}(?:@|%40)[^@]{1,100}\.[A-Za-z]{2,20}               # addresses
+    """,
     re.VERBOSE | re.ASCII,
-)
+).fullmatch
+_ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,5}", re.ASCII).fullmatch
 _MAY_HOLD_VALUE: Final = re.compile(r"[0-9@%]").search
-_GRAPHQL: Final = re.compile(r"/(?:graphql|gql)(?=/|$)|graphql$", re.IGNORECASE)
+_GRAPHQL: Final = re.compile(r"/(?:[Gg]raph(?:ql|QL)|gql)(?=/|$)|[Gg]raph(?:ql|QL)$")
 _MANIFOLD: Final = re.compile(rf"{_GRAPHQL.pattern}|/(?:mcp|rpc|jsonrpc)/?$", re.IGNORECASE)
 _GRAPHQL_NAME: Final = re.compile(rb'"operationName"\s{0,8}:\s{0,8}"([A-Za-z_][A-Za-z0-9_]{0,99})"')
 _GRAPHQL_QUERY: Final = re.compile(
@@ -43,9 +43,21 @@ def template(path: str) -> str:
     path = path[:MAX_PATH]
     if ";" in path:
         path = re.sub(r";[^/]*", "", path)  # parameters, RFC 3986 section 3.3
-    if _MAY_HOLD_VALUE(path) is None:
-        return path or "/"
-    return _VALUE.sub("/{id}", path) or "/"
+    parts = path.split("/")
+    for at, part in enumerate(parts):
+        if part and not part.isalpha() and _is_value(part):
+            parts[at] = "{id}"
+    last = parts[-1]
+    name, dot, ending = last.rpartition(".")
+    if dot and name and _ENDING(dot + ending) is not None and _is_value(name):
+        parts[-1] = "{id}" + dot + ending
+    return "/".join(parts) or "/"
+
+
+def _is_value(part: str) -> bool:
+    if part.isdigit():
+        return True
+    return len(part) > 2 and _MAY_HOLD_VALUE(part) is not None and _VALUE(part) is not None
 
 
 def is_graphql(path: str) -> bool:
@@ -66,7 +78,7 @@ def operation_name(path: str, query: str, body: bytes) -> str:
         query: of the URL.
         body: as much of the request's body as there is; it may be cut.
     """
-    if is_graphql(path):
+    if ("ql" in path or "QL" in path) and is_graphql(path):
         body = body[:LOOKED_AT]
         found = _GRAPHQL_NAME.search(body) or _GRAPHQL_QUERY.search(body)
         if found is not None:

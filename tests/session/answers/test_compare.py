@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from harness.logs import Recording, new_session
-from wiretape.errors import NotFoundError
+from wiretape.errors import NotFoundError, UsageError
+from wiretape.log.format import FrameType, Marked
 from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.compare import compare
@@ -203,3 +204,20 @@ def test_hostile_bodies_are_compared_in_bounded_time(root: Path) -> None:
         found = compare(part_of(sessions.__getitem__, "one"), part_of(sessions.__getitem__, "two"), veil=UNVEILED)
     assert found.verdict == "differs"
     assert (found.complete, "one:5" in found.missing) == (False, True)
+
+
+def test_what_follows_a_mark_is_compared_alone(root: Path) -> None:
+    for name, before, after in (("one", 1, 7), ("two", 2, 8)):
+        recording = Recording(new_session(root, name))
+        recording.done(recording.open("http://a.example/before"), b'{"n":%d}' % before, headers=JSON)
+        recording.writer.append(FrameType.MARKED, 1, Marked(1, "click"))
+        recording.done(recording.open("http://a.example/after"), b'{"n":%d}' % after, headers=JSON)
+        recording.close()
+    with Catalogue(root).open("one") as one, Catalogue(root).open("two") as two:
+        sessions = {"one": one, "two": two}.__getitem__
+        found = compare(part_of(sessions, "one@click"), part_of(sessions, "two@click"), veil=UNVEILED)
+        with pytest.raises(UsageError, match="nowhere"):
+            compare(part_of(sessions, "one@nowhere"), part_of(sessions, "two"), veil=UNVEILED)
+    assert (found.a, found.same, found.then) == ("one@click", 0, [])
+    assert found.first is not None
+    assert found.first.response == [["/n", 7, 8]]

@@ -30,12 +30,16 @@ SLOWEST: Final = 10
 MOST_TEMPLATES: Final = 5_000
 """Templates of one method and host that are told apart; of the others only the beginning of the path is kept."""
 
+_OPENINGS: Final = frozenset({b"{", b"["})
 _HELD: Final = 16 * 1024
 _HELD_GRAPHQL: Final = 256 * 1024
 """Bytes of an answer's body that are held to look for what went wrong."""
 _HELD_IN_ALL: Final = 16 * 1024 * 1024
 _CODED_SUSPECT: Final = 2_048
 """An answer of success that is coded is decoded up to this size: ``{"success":false}`` is short."""
+_BEGINNING: Final = 512
+_HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
+_REQUEST_COMPLETE: Final = int(Flag.REQUEST_COMPLETE)
 _MAX_WORD: Final = 200
 _MAX_MEMO: Final = 50_000
 _MS: Final = 1_000_000
@@ -124,14 +128,12 @@ class Endpoints:
         """Need nothing of it: what has not ended has its state in ``exchanges``."""
 
 
-class _Running:
-    """An exchange whose end was not read yet: what it asked for, and as much of its answer as may be looked at."""
+class _Kept:
+    """As much of a running exchange as may be looked at when it ends; most have ended before anything need be kept."""
 
-    __slots__ = ("body", "endpoint", "head", "request", "trailers", "wall_ns")
+    __slots__ = ("body", "head", "request", "trailers")
 
-    def __init__(self, endpoint: int, wall_ns: int) -> None:
-        self.endpoint = endpoint
-        self.wall_ns = wall_ns
+    def __init__(self) -> None:
         self.head = b""
         self.body: bytearray | None = None
         self.trailers = b""
@@ -146,19 +148,24 @@ class _Names:
         self._db = db
         self._lines: dict[tuple[str, bytes], int] = {}
         self._ids: dict[tuple[str, str, str], int] = {}
-        self._manifold: dict[int, bool] = {0: False}
+        self.manifold: dict[int, bool] = {0: False}
 
-    def find(self, host: str, head: bytes, body: bytes) -> int:
-        """Return the endpoint of a request with this head; ``body`` is as much as there is of its body."""
-        line = head[: head.find(b"\n")] if head[:1] != b":" else head
+    def find(self, host: str, payload: bytes, begin: int, end: int) -> int:
+        """Return the endpoint of a request: its head lies in ``payload`` from ``begin``, its body from ``end``."""
+        stop = payload.find(b"\n", begin, end)
+        line = payload[begin : stop if stop >= 0 else end]
         found = self._lines.get((host, line))
-        if found is not None and not (body and _may_name(body)):
+        if found is not None and not (len(payload) > end and _may_name(payload, end)):
             return found
-        method, target, _ = start_line(head)
+        method, target, _ = start_line(payload[begin:end] if line[:1] == b":" else line)
         path, query = _split(target) if target[:1] == "/" else split_url(target)
-        name = operation_name(path, query, body)
-        endpoint = self._intern(method[:_MAX_WORD], host, template(path) + (f"#{name}" if name else ""))
-        if not name:  # else the next request with this line may ask for something else
+        asks = payload[end : end + 1] in _OPENINGS or "ql" in path or "QL" in path
+        name = operation_name(path, query, payload[end:]) if asks else ""
+        host = host[:_MAX_WORD].lower()
+        made = template(path)
+        endpoint = self._intern(method[:_MAX_WORD], host, f"{made}#{name}" if name else made)
+        # A line with a value in it hardly comes again; one with a name may ask for something else the next time.
+        if made == path and not name and line[:1] != b":":
             if len(self._lines) >= _MAX_MEMO:
                 self._lines.clear()
             self._lines[host, line] = endpoint
@@ -190,16 +197,20 @@ class _Names:
 
     def is_manifold(self, endpoint: int) -> bool:
         """Return whether an endpoint's answers have statuses of success also where something went wrong."""
-        found = self._manifold.get(endpoint)
+        found = self.manifold.get(endpoint)
         if found is None:
             row = self._db.execute("SELECT template FROM endpoints WHERE id = ?", (endpoint,)).fetchone()
-            found = self._manifold[endpoint] = row is not None and ("#" in row[0] or serves_many(row[0]))
+            found = self.manifold[endpoint] = row is not None and ("#" in row[0] or serves_many(row[0]))
         return found
 
 
-def _may_name(body: bytes) -> bool:
-    """Return whether a request's body may say which operation of its path it asks for."""
-    return b'"jsonrpc"' in body or b'"query"' in body or b'"operationName"' in body
+def _may_name(payload: bytes, at: int) -> bool:
+    """Return whether a request's body, from ``at``, may say which operation of its path it asks for."""
+    return payload[at : at + 1] in _OPENINGS and (
+        payload.find(b'"query"', at) >= 0
+        or payload.find(b'"operationName"', at) >= 0
+        or payload.find(b'"jsonrpc"', at) >= 0
+    )
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -217,24 +228,29 @@ class EndpointSink:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._names = _Names(db)
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, tuple[int, int]] = {}
+        """The endpoint of each, and when it began (ns)."""
+        self._kept: dict[int, _Kept] = {}
         self._held = 0
         for seq, endpoint, wall_ns, head, body, trailers, request in db.execute("SELECT * FROM unended"):
-            one = self._running[seq] = _Running(endpoint, wall_ns)
-            one.head, one.trailers, one.request = head or b"", trailers or b"", request or b""
-            one.body = bytearray(body) if body is not None else None
-            self._held += len(one.body or b"")
+            self._running[seq] = (endpoint, wall_ns)
+            if head or body is not None or trailers or request:
+                kept = self._kept[seq] = _Kept()
+                kept.head, kept.trailers, kept.request = head or b"", trailers or b"", request or b""
+                kept.body = bytearray(body) if body is not None else None
+                self._held += len(body or b"")
         self._stored = set(self._running)
         self._tops: dict[int, int] = dict(db.execute("SELECT stream, seq FROM endpoint_tops"))
         self._new: dict[int, int] = {}
         self._counts: dict[tuple[int, int, int], list[int]] = {}
         self._minutes: dict[int, list[int]] = {}
+        self._minute, self._in_minute = -1, [0, 0]
         self._problems: list[tuple[int, int, int, str]] = []
         self._slowest: list[tuple[int, int, int]] = [
             (ns, seq, endpoint) for seq, ns, endpoint in db.execute("SELECT seq, ns, endpoint FROM endpoint_slowest")
         ]
         self._bar = min((one[0] for one in self._slowest), default=0) if len(self._slowest) >= SLOWEST else -1
-        self._stream = 0
+        self._stream = self._top = 0
 
     # -- frames -------------------------------------------------------------------------------------------------
 
@@ -246,96 +262,102 @@ class EndpointSink:
 
     def take(self, segment: Segment, items: Sequence[Item]) -> None:
         """Take frames of one segment, in their order."""
-        self._stream = segment.placed.stream
-        running = self._running
+        stream = self._stream = segment.placed.stream
+        self._top = self._tops.get(stream, 0)
         for item, record in items:
-            if isinstance(item, Damage):
-                continue
             if record.__class__ is Opened:
-                self._opened(item, record)
+                self._opened(item, record)  # type: ignore[arg-type]
             elif record.__class__ is Done:
-                self._done(item, record)
+                self._done(item, record)  # type: ignore[arg-type]
+            elif isinstance(item, Damage):
+                continue
             elif record.__class__ is ResponseBegun:
                 self._head(item, record)
             elif record.__class__ is BodyChunk:
                 self._body(item, record)
             elif item.kind == FrameType.TRAILERS:
-                one = running.get(item.seq) or self._unopened(item.seq)
-                if one is not None and item.flags & Flag.RESPONSE:
-                    one.trailers = item.payload[item.head_length :][:_HELD]
+                if self._is_running(item.seq) and item.flags & Flag.RESPONSE:
+                    self._keep(item.seq).trailers = item.payload[item.head_length :][:_HELD]
             elif item.kind in _OTHERS and 0 < item.seq < IMPOSSIBLE_FROM:
-                self._unopened(item.seq)
+                self._is_running(item.seq)
+        self._tops[stream] = self._top
 
     def _is_known(self, seq: int) -> bool:
         """Return whether there was a frame of this exchange before."""
+        if seq > self._top:
+            return False
         if seq in self._running or seq in self._new:
             return True
-        if seq > self._tops.get(self._stream, 0):
-            return False
         return self._db.execute("SELECT 1 FROM endpoint_of WHERE seq = ?", (seq,)).fetchone() is not None
 
-    def _start(self, seq: int, endpoint: int, wall_ns: int) -> _Running:
+    def _start(self, seq: int, endpoint: int, wall_ns: int) -> None:
         self._new[seq] = endpoint
-        if seq > self._tops.get(self._stream, 0):
-            self._tops[self._stream] = seq
-        one = self._running[seq] = _Running(endpoint, wall_ns)
-        return one
+        self._top = max(self._top, seq)
+        self._running[seq] = (endpoint, wall_ns)
 
-    def _unopened(self, seq: int) -> _Running | None:
-        """Return an exchange of which a frame came, unless it has ended; one whose beginning is lost begins here."""
-        found = self._running.get(seq)
-        if found is not None or self._is_known(seq):
-            return found
-        return self._start(seq, 0, 0)
+    def _is_running(self, seq: int) -> bool:
+        """Return whether an exchange of which a frame came has not ended; one whose beginning is lost begins here."""
+        if seq in self._running:
+            return True
+        if self._is_known(seq):
+            return False
+        self._start(seq, 0, 0)
+        return True
+
+    def _keep(self, seq: int) -> _Kept:
+        found = self._kept.get(seq)
+        if found is None:
+            found = self._kept[seq] = _Kept()
+        return found
 
     def _opened(self, frame: Frame, record: Opened) -> None:
-        seq = frame.seq
-        begin = frame.head_length
-        end = begin + record.head_size
-        if self._is_known(seq):
+        seq, payload, begin = frame.seq, frame.payload, frame.head_length
+        if seq <= self._top and self._is_known(seq):
             one = self._running.get(seq)
-            if one is None or one.endpoint:
+            if one is None or one[0]:
                 return  # written once more after a failed sync (P9)
-        payload = frame.payload
-        endpoint = self._names.find(record.host[:_MAX_WORD].lower(), payload[begin:end], payload[end:])
-        if seq in self._running:  # another frame of it stood before, in a segment that was read before
-            self._running[seq].endpoint, self._running[seq].wall_ns = endpoint, record.wall_ns
-            self._new[seq] = endpoint
-            return
-        one = self._start(seq, endpoint, record.wall_ns)
-        if not frame.flags & Flag.REQUEST_COMPLETE and self._names.is_manifold(endpoint):
-            one.request = record.host[:_MAX_WORD].lower().encode("utf-8", "replace") + b"\0" + payload[begin:][:_HELD]
+        endpoint = self._names.find(record.host, payload, begin, begin + record.head_size)
+        # Kept in three places at once, without a call: this is done for each exchange.
+        self._new[seq] = endpoint
+        self._running[seq] = (endpoint, record.wall_ns)
+        self._top = max(self._top, seq)
+        if not frame.flags & _REQUEST_COMPLETE and self._names.is_manifold(endpoint):
+            self._keep(seq).request = record.host.encode("utf-8", "replace") + b"\0" + payload[begin:][:_HELD]
 
     def _body(self, frame: Frame, record: BodyChunk) -> None:
-        one = self._running.get(frame.seq) or self._unopened(frame.seq)
-        if one is None:
+        seq = frame.seq
+        kept = self._kept.get(seq) if self._is_running(seq) else None
+        if kept is None:
             return
         if frame.kind == FrameType.RESPONSE_BODY:
-            if one.body is not None:
-                self._hold(one, frame.payload[frame.head_length :], record.position)
-        elif one.request:
-            host, _, request = (one.request + frame.payload[frame.head_length :][:_HELD]).partition(b"\0")
-            head, _, body = request.partition(b"\r\n\r\n")
-            one.endpoint = self._new[frame.seq] = self._names.find(host.decode("utf-8", "replace"), head + b"\n", body)
-            one.request = one.request + frame.payload[frame.head_length :] if len(one.request) < _HELD else b""
+            self._hold(seq, kept, frame.payload[frame.head_length :], record.position)
+        elif kept.request:
+            kept.request += frame.payload[frame.head_length :][:_HELD]
+            host, _, request = kept.request.partition(b"\0")
+            end = request.find(b"\r\n\r\n") + 4
+            endpoint = self._names.find(host.decode("utf-8", "replace"), request, 0, end)
+            self._new[seq], self._running[seq] = endpoint, (endpoint, self._running[seq][1])
+            if len(kept.request) > 2 * _HELD:
+                kept.request = b""
 
     def _head(self, frame: Frame, record: ResponseBegun) -> None:
-        one = self._running.get(frame.seq) or self._unopened(frame.seq)
-        if one is None or frame.flags & Flag.INTERIM:
+        if not self._is_running(frame.seq) or frame.flags & Flag.INTERIM:
             return
         begin = frame.head_length
         end = begin + record.head_size
         head = frame.payload[begin:end]
-        if record.status >= 400 or self._names.is_manifold(one.endpoint) or b"json" in head or b"grpc" in head:
-            one.head, one.body = head[:_HELD], bytearray()
-            self._hold(one, frame.payload[end:], 0)
+        manifold = self._names.is_manifold(self._running[frame.seq][0])
+        if record.status >= 400 or manifold or b"json" in head or b"grpc" in head:
+            kept = self._keep(frame.seq)
+            kept.head, kept.body = head[:_HELD], bytearray()
+            self._hold(frame.seq, kept, frame.payload[end:], 0)
 
-    def _hold(self, one: _Running, data: bytes, position: int) -> None:
+    def _hold(self, seq: int, kept: _Kept, data: bytes, position: int) -> None:
         """Keep the beginning of a body, as far as it came in order and there is room."""
-        body = one.body
+        body = kept.body
         if body is None or len(body) != position:
             return
-        most = _HELD_GRAPHQL if self._names.is_manifold(one.endpoint) else _HELD
+        most = _HELD_GRAPHQL if self._names.is_manifold(self._running[seq][0]) else _HELD
         room = min(most - len(body), _HELD_IN_ALL - self._held)
         if room > 0:
             body += data[:room]
@@ -347,60 +369,78 @@ class EndpointSink:
         if one is None:
             if self._is_known(seq):
                 return  # the same end once more
-            one = self._start(seq, 0, 0)
-            del self._running[seq]
-        elif one.body:
-            self._held -= len(one.body)
-        head, body = one.head, bytes(one.body or b"")
-        if frame.flags & Flag.HAS_RESPONSE:
+            self._start(seq, 0, 0)
+            one = self._running.pop(seq)
+        kept = self._kept.pop(seq, None) if self._kept else None
+        if kept is not None and kept.body:
+            self._held -= len(kept.body)
+        status = record.status if 0 < record.status < ERRONEOUS else 0
+        outcome, message = status, None
+        if record.state != EndState.COMPLETE:
+            outcome |= _STATES.get(record.state, 2) << _STATE  # type: ignore[call-overload]
+        if status >= 400 or outcome >> _STATE == 2:
+            message = self._said(frame, record, kept, status) or record.error or record.error_code
+        elif self._is_suspect(frame, record, kept, one[0]):
+            message = self._said(frame, record, kept, status)
+            outcome |= ERRONEOUS if message is not None else 0
+        ns = min(max(record.elapsed_ns, 0), _MAX_INTEGER)
+        wrong = message is not None
+        self._count(seq, one[0], outcome, ns, record.response_size)
+        number = one[1] // _MINUTE
+        if number != self._minute:
+            self._minute, self._in_minute = number, self._minutes.setdefault(number, [0, 0])
+        minute = self._in_minute
+        minute[0] += 1
+        if wrong:
+            minute[1] += 1
+            self._problems.append((seq, one[0], outcome, _sound(message[:300])))  # type: ignore[index]
+
+    def _is_suspect(self, frame: Frame, record: Done, kept: _Kept | None, endpoint: int) -> bool:
+        """Return whether an answer of success is worth a closer look; this is asked of nearly each exchange."""
+        if self._names.manifold.get(endpoint, True) and self._names.is_manifold(endpoint):
+            return True
+        if not frame.flags & _HAS_RESPONSE:
+            return kept is not None and bool(kept.head) and _may_say_more(kept.head, bytes(kept.body or b""))
+        payload, begin = frame.payload, frame.head_length
+        end = begin + record.head_size
+        if payload.find(b"json", begin, end) < 0:
+            return payload.find(b"grpc", begin, end) >= 0
+        stop = end + _BEGINNING
+        if payload.find(b"false", end, stop) >= 0 or payload.find(b'"error', end, stop) >= 0:
+            return True
+        return payload.find(b"ncoding", begin, end) >= 0 and _may_say_more(payload[begin:end], payload[end:])
+
+    @staticmethod
+    def _said(frame: Frame, record: Done, kept: _Kept | None, status: int) -> str | None:
+        """Return in one line what an answer says that went wrong; None where it says nothing of the kind."""
+        if frame.flags & _HAS_RESPONSE:
             end = frame.head_length + record.head_size
             head, body = frame.payload[frame.head_length : end], frame.payload[end:]
-        status = record.status if 0 < record.status < ERRONEOUS else 0
-        outcome = status | _STATES.get(record.state, 2) << _STATE  # type: ignore[call-overload]
-        message = ""
-        if status >= 400 or outcome >> _STATE == 2:
-            message = _message(status, head, body, one.trailers) or record.error or record.error_code
-        elif head and status != 304:
-            found = self._suspected(one, status, head, body)
-            if found is not None:
-                outcome |= ERRONEOUS
-                message = found
-        ns = min(max(record.elapsed_ns, 0), _MAX_INTEGER)
-        self._count(seq, one, outcome, ns, record.response_size)
-        if is_error(outcome):
-            self._problems.append((seq, one.endpoint, outcome, _sound(message[:300])))
-
-    def _suspected(self, one: _Running, status: int, head: bytes, body: bytes) -> str | None:
-        """Return what an answer of success says that went wrong; None where it says nothing of the kind."""
-        if b"grpc" in head or self._names.is_manifold(one.endpoint):
-            return _message(status, head, body, one.trailers)
-        if b"json" not in head:
+        elif kept is not None:
+            head, body = kept.head, bytes(kept.body or b"")
+        else:
             return None
-        coded = b"ontent-" in head and b"ncoding:" in head.lower()
-        if coded and len(body) <= _CODED_SUSPECT:
+        headers = fields(head)
+        if b"ncoding" in head:
             body = _decoded(head, body)
-        if may_be_problem(body):
-            return _message(status, head, body, one.trailers, decoded=coded)
-        return None
+        if kept is not None and kept.trailers:
+            headers = [*headers, *fields(kept.trailers, skip_first=False)]
+        found = problem_of(status, headers, body)
+        return None if found is None else found.message()
 
-    def _count(self, seq: int, one: _Running, outcome: int, ns: int, size: int) -> None:
-        key = (one.endpoint, outcome, bucket_of(ns))
+    def _count(self, seq: int, endpoint: int, outcome: int, ns: int, size: int) -> None:
+        shift = ns.bit_length() - 6
+        key = (endpoint, outcome, (shift << 5) + (ns >> shift) if shift > 0 else ns)
         found = self._counts.get(key)
         if found is None:
-            self._counts[key] = [1, min(size, _MAX_INTEGER), seq, ns, seq]
+            self._counts[key] = [1, size, seq, ns, seq]
         else:
             found[0] += 1
             found[1] += size
             if ns > found[3]:
                 found[3], found[4] = ns, seq
-        minute = one.wall_ns // _MINUTE
-        counted = self._minutes.get(minute)
-        if counted is None:
-            counted = self._minutes[minute] = [0, 0]
-        counted[0] += 1
-        counted[1] += is_error(outcome)
         if ns > self._bar:
-            self._slowest.append((ns, seq, one.endpoint))
+            self._slowest.append((ns, seq, endpoint))
             if len(self._slowest) > SLOWEST:
                 self._slowest.sort(key=lambda one: (-one[0], one[1]))
                 self._slowest.pop()
@@ -410,7 +450,7 @@ class EndpointSink:
 
     def write(self) -> None:
         """Put everything into the database."""
-        db = self._db
+        db, nothing = self._db, _Kept()
         db.executemany("INSERT OR REPLACE INTO endpoint_of VALUES (?, ?)", sorted(self._new.items()))
         db.executemany(
             "INSERT INTO endpoint_counts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -437,8 +477,9 @@ class EndpointSink:
         db.executemany(
             "INSERT OR REPLACE INTO unended VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (seq, one.endpoint, _int(one.wall_ns), one.head, one.body, one.trailers, one.request)
-                for seq, one in self._running.items()
+                (seq, endpoint, _int(wall_ns), kept.head, kept.body, kept.trailers, kept.request)
+                for seq, (endpoint, wall_ns) in self._running.items()
+                for kept in (self._kept.get(seq, nothing),)
             ],
         )
         db.executemany("INSERT OR REPLACE INTO endpoint_tops VALUES (?, ?)", self._tops.items())
@@ -462,15 +503,15 @@ _OTHERS: Final = frozenset(
 """Kinds of frames that say that there was an exchange, also where their records mean nothing."""
 
 
-def _message(status: int, head: bytes, body: bytes, trailers: bytes, *, decoded: bool = False) -> str | None:
-    """Return in one line what an answer says that went wrong."""
-    headers = fields(head)
-    if not decoded and b"ncoding" in head:
-        body = _decoded(head, bytes(body))
-    if trailers:
-        headers = [*headers, *fields(trailers, skip_first=False)]
-    found = problem_of(status, headers, bytes(body))
-    return None if found is None else found.message()
+def _may_say_more(head: bytes, body: bytes) -> bool:
+    """Return whether an answer of success may say that something went wrong, once its content coding is taken off."""
+    if b"grpc" in head:
+        return True
+    if b"json" not in head:
+        return False
+    if len(body) <= _CODED_SUSPECT and b"content-encoding" in head.lower():
+        body = _decoded(head, body)
+    return may_be_problem(body)
 
 
 def _decoded(head: bytes, body: bytes) -> bytes:
