@@ -14,9 +14,10 @@ import pytest
 from harness.logs import Recording, new_session
 from wiretape.errors import NotFoundError, UsageError
 from wiretape.log.format import FrameType, Marked
-from wiretape.model import to_json
+from wiretape.model import Message, to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.compare import compare
+from wiretape.session.answers.fields import both_fields
 from wiretape.session.answers.noise import ABSENT, Difference, Renames, kind_of
 from wiretape.session.answers.parts import part_of
 from wiretape.session.catalogue import Catalogue
@@ -221,3 +222,41 @@ def test_what_follows_a_mark_is_compared_alone(root: Path) -> None:
     assert (found.a, found.same, found.then) == ("one@click", 0, [])
     assert found.first is not None
     assert found.first.response == [["/n", 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "differs"),
+    [
+        ('{"a":1,"b":[1,2]}', '{"b":[1,2],"a":1}', {}),
+        ('{"ok":1}', '{"ok":true}', {"/ok": (1, True)}),
+        ('{"n":1}', '{"n":1.0}', {"/n": (1, 1.0)}),
+        ('{"l":[{"x":1},{"x":2}]}', '{"l":[{"x":1},{"x":3},{}]}', {"/l/1/x": (2, 3), "/l/2": (ABSENT, {})}),
+        ('{"o":{}}', '{"o":{"x":null}}', {"/o": ({}, ABSENT), "/o/x": (ABSENT, None)}),
+        ("[1]", "{}", {"/0": (1, ABSENT), "body": (ABSENT, {})}),
+        ('"a"', '"b"', {"body": ("a", "b")}),
+        ('{"deep":' * 600 + "1" + "}" * 600, '{"deep":' * 600 + "2" + "}" * 600, None),
+    ],
+)
+def test_json_bodies_are_compared_leaf_by_leaf(a: str, b: str, differs: dict[str, Any] | None) -> None:
+    def message(body: str) -> Message:
+        return Message(
+            http_version="HTTP/1.1",
+            headers=[("Content-Type", "application/json")],
+            body_size=len(body),
+            body_recorded=len(body),
+            body=body,
+        )
+
+    left, right = both_fields(message(a), message(b))
+    if differs is None:
+        assert left.cut, "nesting is bounded, and that is told"
+        return
+    found = {
+        place: (left.values.get(place, ABSENT), right.values.get(place, ABSENT))
+        for place in {**left.values, **right.values}
+        if place.startswith("/") or place == "body"
+    }
+    assert found == differs
+    assert all(
+        type(one) is type(other) for place in found for one, other in [*zip(found[place], differs[place], strict=True)]
+    )

@@ -58,6 +58,7 @@ async def proxy_compare(
     b: Annotated[str, Field(description="The other")],
     noise_from: Annotated[list[str] | None, Field(description="Runs like a: where they differ is noise")] = None,
     ignore: Annotated[list[str] | None, Field(description="Places that do not count: /data/*/stock")] = None,
+    filter: Annotated[str | None, Field(description="Only these: ~m POST")] = None,  # noqa: A002 - the contract's name
     detail: Annotated[Literal["first", "all", "noise"], Field(description="noise: list what was ignored")] = "first",
 ) -> Comparison:
     """What differs, aligned by operation; new ids, times and tokens are ignored and counted. Rows: [place, in a, in b].
@@ -68,7 +69,8 @@ async def proxy_compare(
     opened = {session_of(name): await library.session(session_of(name)) for name in sessions}
 
     def answer() -> Comparison:
-        parts = {name: part_of(lambda ref: opened[ref], name) for name in sessions}
+        wanted = Filter(expression=filter)
+        parts = {name: part_of(lambda ref: opened[ref], name, wanted) for name in sessions}
         others = [parts[name] for name in noise_from or []]
         return compare(parts[a], parts[b], veil=call.veil, noise_from=others, ignore=ignore or (), detail=detail)
 

@@ -14,9 +14,9 @@ from wiretape.session.answers.covered import missing
 from wiretape.session.answers.fields import (
     Fields,
     body_bytes,
+    both_fields,
     place_of,
     request_fields,
-    response_fields,
 )
 from wiretape.session.answers.noise import ABSENT, Difference, Renames, kind_of, starred
 from wiretape.session.answers.parts import Item, Part, aligned, problems_of
@@ -168,7 +168,7 @@ def compare(
 def _differences(a: Part, b: Part, one: Item, other: Item, unseen: Unseen) -> _Found:
     left, right = a.exchange(one.seq), b.exchange(other.seq)
     differences: list[Difference] = []
-    for part, makes in (("request", request_fields), ("response", response_fields)):
+    for part in ("request", "response"):
         messages: list[Message | None] = [getattr(left, part), getattr(right, part)]
         if messages[0] is None or messages[1] is None:
             if messages != [None, None]:
@@ -176,7 +176,7 @@ def _differences(a: Part, b: Part, one: Item, other: Item, unseen: Unseen) -> _F
                     Difference(part, "", *("there" if message is not None else ABSENT for message in messages))
                 )
             continue
-        sides = [makes(message) for message in messages if message is not None]
+        sides = both_fields(messages[0], messages[1])
         for side, (name, detail) in zip(sides, ((a.name, left), (b.name, right)), strict=True):
             _leave_out_unseen(side, detail, f"{name}:{detail.seq}", unseen)
         differences += _of_fields(part, sides[0].values, sides[1].values)

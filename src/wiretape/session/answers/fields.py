@@ -22,6 +22,8 @@ _MAX_DEPTH: Final = 200
 _MAX_PARTS: Final = 200
 _BOUNDARY: Final = re.compile(r"""boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))""", re.IGNORECASE)
 _PART_NAME: Final = re.compile(rb"""[;\s]name=(?:"([^"\r\n]{0,200})"|([^\s;"]{1,200}))""")
+_encode = msgspec.json.Encoder().encode
+_NONE: Final = object()
 _decode = msgspec.json.Decoder(strict=False).decode
 
 
@@ -39,6 +41,67 @@ def request_fields(message: Message) -> Fields:
     """Return the fields of a request: its path's parts as ``path.N``, query, headers, cookies one by one, body."""
     values = head_fields(message)
     return Fields(values, _body(values, message))
+
+
+def both_fields(a: Message, b: Message) -> tuple[Fields, Fields]:
+    """Return the fields of two requests or two responses, without what is the same in both JSON bodies.
+
+    Bodies of a run and of its repetition are large and mostly the same: what is equal is not taken apart.
+    """
+    fields = Fields(head_fields(a)), Fields(head_fields(b))
+    if (a.body, a.body_base64) == (b.body, b.body_base64) and media_type(a) == media_type(b):
+        cut = a.body_truncated or b.body_truncated
+        return fields[0]._replace(cut=cut), fields[1]._replace(cut=cut)
+    if a.body is not None and b.body is not None and "json" in media_type(a) and "json" in media_type(b):
+        found = _json_of_both(a.body, b.body)
+        if found is not None:
+            fields[0].values.update(found[0].values)
+            fields[1].values.update(found[1].values)
+            return (
+                fields[0]._replace(cut=found[0].cut or a.body_truncated),
+                fields[1]._replace(cut=found[1].cut or b.body_truncated),
+            )
+    bodies = body_fields(a), body_fields(b)
+    for one, body in zip(fields, bodies, strict=True):
+        one.values.update(body.values)
+    return fields[0]._replace(cut=bodies[0].cut), fields[1]._replace(cut=bodies[1].cut)
+
+
+def _json_of_both(a: str, b: str) -> tuple[Fields, Fields] | None:
+    """Return the leaves of two JSON texts that are not the same in both; None where one is none."""
+    try:
+        trees = _decode(a), _decode(b)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None
+    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    cut = False
+    stack: list[tuple[str, Any, Any, int]] = [("", *trees, 0)]
+    while stack and not cut:
+        place, one, other, depth = stack.pop()
+        pairs = _inner(one, other)
+        if pairs is None or depth > _MAX_DEPTH:
+            for values, value in zip(sides, (one, other), strict=True):
+                if value is not _NONE:
+                    cut = _leaves(values, place, value) or cut
+            continue
+        for name, left, right in reversed(pairs):
+            # Encoded, not compared: in Python 1 is True.
+            if left is _NONE or right is _NONE or _encode(left) != _encode(right):
+                stack.append((f"{place}/{escaped(name)}", left, right, depth + 1))
+        cut = max(map(len, sides)) >= MOST_FIELDS
+    return Fields({place or "body": value for place, value in sides[0].items()}, cut), Fields(
+        {place or "body": value for place, value in sides[1].items()}, cut
+    )
+
+
+def _inner(a: Any, b: Any) -> list[tuple[str, Any, Any]] | None:
+    """Return what two objects or two lists have in the same places; None of anything else, and of empty ones."""
+    if isinstance(a, dict) and isinstance(b, dict) and a and b:
+        return [(name, a.get(name, _NONE), b.get(name, _NONE)) for name in {**a, **b}]
+    if isinstance(a, list) and isinstance(b, list) and a and b:
+        most = max(len(a), len(b))
+        return [(str(at), a[at] if at < len(a) else _NONE, b[at] if at < len(b) else _NONE) for at in range(most)]
+    return None
 
 
 def head_fields(message: Message) -> dict[str, Any]:
@@ -148,13 +211,17 @@ def json_leaves(text: str | bytes, prefix: str = "") -> Fields | None:
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
     values: dict[str, Any] = {}
-    cut = False
+    cut = _leaves(values, prefix, value)
+    return Fields(values, cut)
+
+
+def _leaves(values: dict[str, Any], prefix: str, value: Any) -> bool:
+    """Put every leaf of a parsed value at its place; return whether there are more than are told apart."""
     stack: list[tuple[str, Any, int]] = [(prefix, value, 0)]
     while stack:
         place, one, depth = stack.pop()
         if len(values) >= MOST_FIELDS or depth > _MAX_DEPTH:
-            cut = True
-            continue
+            return True
         if isinstance(one, dict) and one:
             stack.extend((f"{place}/{escaped(name)}", inner, depth + 1) for name, inner in reversed(one.items()))
         elif isinstance(one, list) and one:
@@ -163,7 +230,7 @@ def json_leaves(text: str | bytes, prefix: str = "") -> Fields | None:
             values[place] = str(one)
         else:
             values[place] = one
-    return Fields(values, cut)
+    return False
 
 
 def _events(values: dict[str, Any], text: str) -> bool:
