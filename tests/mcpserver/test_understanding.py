@@ -86,6 +86,7 @@ def test_two_runs_are_compared_by_their_cause(answers: dict[str, Any]) -> None:
 
 
 def test_a_failure_is_explained_with_where_the_value_may_come_from(answers: dict[str, Any]) -> None:
+    assert (answers["explain"]["status"], answers["explain"]["statusCode"]) == ("success", 422)
     found = answers["explain"]
     assert found["blamed"][0]["near"] == ["2:/net 28824 + 3:/cost 490"]
     assert found["otherOutcomes"][0]["exchange"] == "good:4"

@@ -63,7 +63,7 @@ def test_a_failed_checkout_is_explained_with_the_value_its_parts_and_the_run_tha
     assert found == {
         "exchange": "bad:3",
         "op": "POST /checkout",
-        "status": 422,
+        "statusCode": 422,
         "ms": 12,
         "problem": {
             "form": "problem+json",

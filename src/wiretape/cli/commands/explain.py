@@ -51,7 +51,7 @@ def command(*, exchange: str, root: Path, as_json: bool) -> None:
 
 def _print(found: Explanation) -> None:
     state = f"  {found.state}" if found.state else ""
-    write_line(visible(f"{found.exchange}  {found.op}  {found.status or '-'}{state}  {found.ms} ms"))
+    write_line(visible(f"{found.exchange}  {found.op}  {found.status_code or '-'}{state}  {found.ms} ms"))
     if found.problem is not None:
         says = " ".join(text for text in (found.problem.title, found.problem.detail, found.problem.code) if text)
         write_line(visible(f"  {found.problem.form}: {says}".rstrip(": ")))

@@ -58,7 +58,7 @@ class Explanation(Lean, frozen=True, kw_only=True):
 
     exchange: str
     op: str
-    status: int = 0
+    status_code: int = 0
     state: str = ""
     ms: int = 0
     problem: Problem | None = None
@@ -98,7 +98,7 @@ def explain(session: Session, seq: int, *, veil: Veil, catalogue: Catalogue | No
     return Explanation(
         exchange=f"{called(session)}:{seq}",
         op=veil.text(operation_of(session, seq)),
-        status=detail.response.status_code or 0 if detail.response is not None else 0,
+        status_code=detail.response.status_code or 0 if detail.response is not None else 0,
         state=detail.state if detail.state != "complete" else "",
         ms=round(detail.timings.total or 0),
         problem=_veiled(problem, veil),
