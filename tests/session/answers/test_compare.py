@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.compare import compare
 from wiretape.session.answers.fields import both_fields
 from wiretape.session.answers.noise import ABSENT, Difference, Renames, kind_of
-from wiretape.session.answers.parts import part_of
+from wiretape.session.answers.parts import Item, aligned, part_of
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
@@ -260,3 +261,16 @@ def test_json_bodies_are_compared_leaf_by_leaf(a: str, b: str, differs: dict[str
     assert all(
         type(one) is type(other) for place in found for one, other in [*zip(found[place], differs[place], strict=True)]
     )
+
+
+def test_thousands_of_exchanges_are_aligned_in_no_time() -> None:
+    def items(ops: str) -> list[Item]:
+        return [Item(at, f"GET /{op}", "a.example", "", 200, "complete", 1.0) for at, op in enumerate(ops, 1)]
+
+    began = time.perf_counter()
+    pairs = aligned(items("ab" * 2_500), items("ba" * 2_400 + "c"))
+    assert time.perf_counter() - began < 3
+    both = [(one.op, other.op) for one, other in pairs if one is not None and other is not None]
+    assert len(both) == 4_800
+    assert all(one == other for one, other in both)
+    assert sum(one is None for one, _ in pairs) == 1

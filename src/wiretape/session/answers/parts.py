@@ -14,6 +14,8 @@ from wiretape.session.session import Session
 
 MOST: Final = 5_000
 """Exchanges of a part that are compared."""
+_ALIGNED: Final = 1_000_000
+"""Pairs of exchanges up to which common runs are looked for; above, the n-th of an operation is beside the n-th."""
 MAX_BODY: Final = 1024 * 1024
 """Decoded bytes of a body that are compared."""
 _ROWS: Final = (
@@ -125,10 +127,11 @@ def aligned(a: Sequence[Item], b: Sequence[Item]) -> list[Pair]:
         return [(a[0], b[0])]
     hosts = len({item.host for item in a}) > 1 and len({item.host for item in b}) > 1
     keys = [[f"{item.op} {item.host if hosts else ''}" for item in side] for side in (a, b)]
-    matcher = difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False)
     partner: dict[int, int] = {}
-    for block in matcher.get_matching_blocks():
-        partner.update({block.a + at: block.b + at for at in range(block.size)})
+    if len(a) * len(b) <= _ALIGNED:  # the time that difflib takes grows with the product
+        matcher = difflib.SequenceMatcher(None, keys[0], keys[1], autojunk=False)
+        for block in matcher.get_matching_blocks():
+            partner.update({block.a + at: block.b + at for at in range(block.size)})
     taken = set(partner.values())
     free: dict[str, list[int]] = {}
     for at in range(len(b) - 1, -1, -1):
