@@ -27,6 +27,7 @@ from wiretape.log.format import (
     Event,
     Flag,
     FrameType,
+    Marked,
     Opened,
     Record,
     ResponseBegun,
@@ -96,7 +97,8 @@ def frames() -> Frames:
         (FrameType.OPENED, 3, opened, REQUEST, 0),
         (FrameType.RESPONSE_HEAD, 3, ResponseBegun(20, 0, 7), b"garbage", Flag.UNPARSED),
         (FrameType.EVENT, 0, Event(ns + 10, "dropped", dropped), b"", 0),
-        (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 15, 3, 2, 1, 6), b"", 0),
+        (FrameType.MARKED, 4, Marked(ns + 10, "label"), b"", 0),
+        (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 16, 3, 2, 1, 6), b"", 0),
         (FrameType.SEGMENT, 0, SegmentHead(SESSION, 0, 1, 2, 6, ns, 7, 42, "boot", "program"), b"", 0),
         (FrameType.OPENED, 7, opened, REQUEST, Flag.REQUEST_COMPLETE),
         (FrameType.DONE, 7, done, b"", 0),
@@ -144,6 +146,7 @@ def told(path: Path) -> list[Any]:
     said.append(log.report)
     with Session(path, SESSION) as session:
         said += [to_json(session.verify(deep=True)), to_json(session.summary()), to_json(session.query())]
+        said.append(session.marks())
         said += [to_json(session.exchange(item.seq)) for item in session.query().items]
         said += [to_json(session.recover()), read_manifest(path, SESSION)]
     return said
@@ -217,6 +220,7 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
             head = f"POST {http.url('/echo')} HTTP/1.1\r\nHost: {http.authority}\r\nTransfer-Encoding: chunked\r\n"
             client.send(head.encode() + b"Trailer: X-Sum\r\n\r\n" + chunked_bytes([b"one"], [("X-Sum", "6")]))
             client.read_response("POST")
+        recorder.ask("mark", sessionId=recorder.folder("one").name, label="here", wallNs=1)
         with RawClient.plain(recorder.address) as client, contextlib.suppress(EOFError):
             client.get(http.url("/hang-up"), host=http.authority)
         http.script("/garbage", b"garbage\r\n\r\n", then="close")

@@ -34,6 +34,7 @@ COMMANDS = {
     "query": "List exchanges of a session, filtered.",
     "grep": "Find a text or an expression in URLs, headers and bodies.",
     "sql": "Ask a session in SQL, read-only.",
+    "mark": "Label this moment of the recording, for --since.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "diff": "Compare two sessions or two exchanges.",
     "explain": "Explain why an exchange went wrong.",

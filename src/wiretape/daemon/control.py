@@ -55,6 +55,7 @@ class ControlServer:
             "stop-proxy": self._stop_proxy,
             "start-session": self._start_session,
             "stop-session": self._stop_session,
+            "mark": self._mark,
         }
 
     async def start(self) -> None:
@@ -176,6 +177,10 @@ class ControlServer:
 
     async def _stop_session(self, _: dict[str, Any]) -> dict[str, Any]:
         return dict(to_json(await self._service.session_stop()))
+
+    async def _mark(self, message: dict[str, Any]) -> dict[str, Any]:
+        session = message.get("session")
+        return dict(to_json(await self._service.mark(str(message["label"]), None if session is None else str(session))))
 
 
 def _mcp_settings(hello: dict[str, Any]) -> McpSettings:

@@ -138,6 +138,22 @@ class Capture:
         if old is not None:
             await self._close(old)
 
+    async def mark(self, session_id: str, label: str, wall_ns: int) -> int:
+        """Write a labelled point into the session's log, by each recorder into its stream.
+
+        Returns:
+            The highest number that was given before it.
+
+        Raises:
+            DaemonError, StorageError: a recorder could not write it.
+        """
+        recorders = [worker.recorder for worker in self._workers if worker.recorder is not None]
+        fields: dict[str, Any] = {"sessionId": session_id, "label": label, "wallNs": wall_ns}
+        answers = await asyncio.gather(*(recorder.ask("mark", **fields) for recorder in recorders))
+        if not answers:
+            raise DaemonError("no recorder runs at the moment", hint="`wiretape status` says why; try again")
+        return max(int(answer["lastSeq"]) for answer in answers)
+
     async def stats(self) -> dict[str, int]:
         """Return the sums of what the recorders count, see ``COUNTS``; the log then has what was dropped."""
         total = dict.fromkeys(COUNTS, 0)

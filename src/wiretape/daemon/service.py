@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -22,9 +23,10 @@ from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.token import ApiToken
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
-from wiretape.errors import BusyError, NotFoundError
-from wiretape.model import Filter, RecoverReport
+from wiretape.errors import BusyError, NotFoundError, UsageError
+from wiretape.model import Filter, MarkSet, RecoverReport
 from wiretape.session.ids import LAST
+from wiretape.session.query.moments import check_label
 from wiretape.settings import Address, MaintenanceSettings, Profile, RecordTarget, SessionSettings, UpstreamSettings
 from wiretape.tls.ca_certificate import load_or_create
 
@@ -265,6 +267,39 @@ class Service:
             self._target = None
             self.follow()
         return await self._recording(previous.session_id)
+
+    async def mark(self, label: str, ref: str | None = None) -> MarkSet:
+        """Write a labelled point into the session being recorded, for ``since`` and ``until``.
+
+        Args:
+            label: what it is called; of equal ones the newest counts.
+            ref: the session, which must be the one being recorded; None means it.
+
+        Raises:
+            UsageError: the label reads as a number or a time, or the session is not being recorded.
+            NotFoundError: nothing is being recorded, or there is no such session.
+        """
+        label = check_label(label)
+        wanted = await self.library.resolve(ref) if ref is not None else None
+        async with self._lock:
+            target, capture = self._target, self._capture
+            if target is None or capture is None:
+                raise NotFoundError(
+                    "no session is being recorded, and a mark is written by who records",
+                    hint="set it while the proxy runs; times and seqs work on any session",
+                    code="not-recording",
+                )
+            if wanted is not None and wanted != target.session_id:
+                raise UsageError(
+                    f"session {wanted} is not being recorded: {target.session_id} is",
+                    hint="a mark can be set on the live session only; times and seqs work on any session",
+                    code="not-recording",
+                )
+            wall_ns = time.time_ns()
+            after = await capture.mark(target.session_id, label, wall_ns)
+        names = await asyncio.to_thread(self.library.catalogue.names)
+        at = datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return MarkSet(mark=label, session=names.get(target.session_id) or target.session_id, after_seq=after, at=at)
 
     async def session_status(self) -> Recording:
         """Say whether and where exchanges are recorded."""

@@ -136,6 +136,11 @@ class SessionStream:
         """The segment that is written, -1 while there is none."""
         return self._writer.fd
 
+    @property
+    def last_seq(self) -> int:
+        """The number that was given last, 0 for none."""
+        return max(0, self._writer.next_seq - self._writer.step)
+
     def leave_segment(self) -> bool:
         """Go on in a new segment, because the current one is gone from its folder; return whether there is one.
 

@@ -24,7 +24,7 @@ from wiretape import __version__, memory
 from wiretape.channel.messages import LINE_MAX
 from wiretape.channel.peer import Peer, Request
 from wiretape.errors import NotFoundError, StorageError, UsageError
-from wiretape.log.format import Event, FrameType
+from wiretape.log.format import Event, FrameType, Marked
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
@@ -137,6 +137,12 @@ class Worker:
                 request.answer()
             case "record":
                 self._record(from_wire(RecordTarget, request.fields), request)
+            case "mark":
+                self._mark(
+                    str(request.fields["sessionId"]),
+                    Marked(int(request.fields["wallNs"]), str(request.fields["label"])),
+                    request,
+                )
             case "close":
                 self._close(str(request.fields["sessionId"]), request)
             case "accept":
@@ -186,6 +192,27 @@ class Worker:
         context.stream = stream
         # Said once it is true: the segment and what the session is called are written.
         stream.release(lambda _: request.answer(), None)
+
+    def _mark(self, session_id: str, mark: Marked, request: Request) -> None:
+        """Write a labelled point into a session that is open; said once it is in the log."""
+        opened = self._opened.get(session_id)
+        if opened is None:
+            raise NotFoundError(f"session {session_id} is not being recorded", hint="a mark needs a live session")
+        stream = opened.stream
+        if stream.blocked:
+            raise StorageError(
+                f"session {session_id} cannot be written at the moment", hint="free some space, or raise its cap"
+            )
+        last, epoch = stream.last_seq, stream.epoch
+        stream.append(FrameType.MARKED, last, mark)
+
+        def written(_: object) -> None:
+            if stream.epoch == epoch:
+                request.answer(lastSeq=last)
+            else:
+                request.refuse(StorageError("the mark could not be written", hint="`wiretape status` says why"))
+
+        stream.release(written, None)
 
     def _open(self, target: RecordTarget) -> SessionStream:
         settings = target.settings
