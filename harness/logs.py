@@ -17,6 +17,7 @@ from wiretape.log.format import (
     Event,
     Flag,
     FrameType,
+    Marked,
     Opened,
     ResponseBegun,
     TlsSeen,
@@ -132,6 +133,12 @@ class Recording:
         seq = self.open(url, method=method)
         self.done(seq, answer, status=status)
         return seq
+
+    def mark(self, label: str, *, at_ms: int = WALL_MS) -> None:
+        """Record a mark, as the recorder of this stream does."""
+        last = max(0, self.writer.next_seq - self.writer.step)
+        self.writer.append(FrameType.MARKED, last, Marked(at_ms * 1_000_000, label))
+        self.writer.flush()
 
     def zipped(self, url: str, answer: bytes) -> int:
         """Record an exchange whose answer is compressed."""

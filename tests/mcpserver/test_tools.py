@@ -231,7 +231,11 @@ def test_an_unknown_toolset_is_refused_with_those_there_are() -> None:
         ),
         ("proxy_query_session", {}, ["'session_id' is required"]),
         ("proxy_query_session", {"session_id": "last", "limit": 0}, ["limit takes at least 1, not 0"]),
-        ("proxy_query_session", {"session_id": "last", "sort": "up"}, ["sort takes 'asc' or 'desc', not 'up'"]),
+        (
+            "proxy_query_session",
+            {"session_id": "last", "sort": "newest"},
+            ["sort takes asc, desc or a column", "status"],
+        ),
         ("proxy_get_session", {"session_id": "../../etc"}, ["no session", "proxy_list_sessions"]),
         ("proxy_delete_session", {"session_id": ".."}, ["no session", "proxy_list_sessions"]),
         ("proxy_get_session_exchange", {"session_id": "last"}, ["no exchange is named", "seq"]),

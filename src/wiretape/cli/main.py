@@ -281,7 +281,8 @@ def _report(arguments: list[str], code: str, message: str, hint: str, status: in
     elif "--json" in own:
         with contextlib.suppress(WiretapeError, BrokenPipeError):  # what is to be reported comes first
             print_json({"status": "error", "code": code, "message": message, "hint": hint})
-    click.echo(f"wiretape: {visible(message)}", err=True)
+    # An error in a filter shows the place on a line of its own.
+    click.echo(f"wiretape: {visible(message, keep=chr(10) if code == 'filter' else '')}", err=True)
     if hint:
         click.echo(f"hint: {visible(hint)}", err=True)
     return status

@@ -13,6 +13,8 @@ from wiretape.config import resolve_root
 from wiretape.errors import WiretapeError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from wiretape.model import Filter
     from wiretape.session.catalogue import Catalogue
 
@@ -68,15 +70,90 @@ def session_argument(function: F) -> F:
     return click.argument("session", metavar="SESSION", shell_complete=complete_session)(function)
 
 
+def complete_filter(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the operators of the filter language where one is being written."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    from wiretape.filters.catalogue import OPERATORS  # noqa: PLC0415
+
+    before, blank, word = incomplete.rpartition(" ")
+    return [
+        CompletionItem(f"{before}{blank}{symbol}", help=operator.help)
+        for symbol, operator in OPERATORS.items()
+        if symbol.startswith(word or "~")
+    ]
+
+
+def complete_state(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the states of an exchange."""
+    from wiretape.filters.operators import STATES  # noqa: PLC0415
+
+    return [state for state in STATES if state.lower().startswith(incomplete.lower())]
+
+
+def complete_status(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer classes of status codes and those that are asked for most."""
+    known = ("2xx", "3xx", "4xx", "5xx", "200", "304", "400", "401", "403", "404", "422", "429", "500", "502", "503")
+    return [status for status in known if status.startswith(incomplete)]
+
+
+def complete_method(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer methods."""
+    known = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT")
+    return [method for method in known if method.startswith(incomplete.upper())]
+
+
+def complete_sort(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer what a list can be sorted by."""
+    from wiretape.session.query.ordering import SORTABLE  # noqa: PLC0415
+
+    return [word for word in ("asc", "desc", *SORTABLE) if word.startswith(incomplete)]
+
+
+def complete_group(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer what exchanges can be grouped by."""
+    from wiretape.session.query.grouping import BY  # noqa: PLC0415
+
+    return [word for word in BY if word.startswith(incomplete)]
+
+
+def complete_moment(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the marks of the session that is asked about, and some spans; what goes wrong offers no marks."""
+    words = ["-1m", "-5m", "-1h"]
+    root, session_ref = resolve_root(ctx.params.get("root")), ctx.params.get("session") or "last"
+    with contextlib.suppress(WiretapeError, OSError), open_catalogue(root).open(session_ref) as session:
+        session.patience = 1.0
+        words += dict.fromkeys(mark.label for mark in reversed(session.marks()))
+    return [word for word in words if word.startswith(incomplete)]
+
+
 def filter_options(function: F) -> F:
-    """Add the filters that choose exchanges; the command gets them as ``**filters`` for ``make_filter``."""
+    """Add the argument FILTER and the options that choose exchanges; the command gets them for ``make_filter``."""
     for option in reversed(
         [
-            click.option("--method", metavar="M", help="Only this method."),
+            click.argument("expression", metavar="[FILTER]", required=False, shell_complete=complete_filter),
+            click.option(
+                "--since",
+                metavar="T",
+                shell_complete=complete_moment,
+                help="From T on: ISO, 10:44, -5m, a seq, a mark.",
+            ),
+            click.option("--until", metavar="T", shell_complete=complete_moment, help="Up to T, likewise."),
+            click.option("--method", metavar="M", shell_complete=complete_method, help="Only this method."),
             click.option("--host", metavar="H", help="Only this host and the hosts below it."),
             click.option("--url-contains", metavar="S", help="Only URLs with S in them."),
-            click.option("--status", metavar="404|4xx", help="Only this status code, or this class of them."),
-            click.option("--state", metavar="S", help="Only exchanges that are complete, aborted, failed, ..."),
+            click.option(
+                "--status",
+                metavar="404|4xx",
+                shell_complete=complete_status,
+                help="Only this status code, or this class of them.",
+            ),
+            click.option(
+                "--state",
+                metavar="S",
+                shell_complete=complete_state,
+                help="Only exchanges that are complete, aborted, failed, ...",
+            ),
             click.option("--from-ts", metavar="T", type=int, help="Not before T, in ms since the epoch."),
             click.option("--to-ts", metavar="T", type=int, help="Not after T, in ms since the epoch."),
             click.option("--text", metavar="S", help="Only exchanges with S in URL, headers or bodies."),

@@ -200,7 +200,7 @@ def _unknown(text: str, token: _Token) -> UsageError:
         return _wrong(text, token.at, f"There is no operator {token.text}: {reason}")
     near = difflib.get_close_matches(token.text, OPERATORS, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return _wrong(text, token.at, f"There is no operator {token.text[:40]}{hint}")
+    return _wrong(text, token.at, f"There is no operator {token.text}{hint}")
 
 
 def _hint() -> str:
@@ -209,7 +209,9 @@ def _hint() -> str:
 
 def _wrong(text: str, at: int, problem: str) -> UsageError:
     """Say what is wrong and show where."""
-    begin, end = max(0, at - _SHOWN), at + _SHOWN
+    # Whole words: a part of one could be a part of a secret, which nobody would recognise.
+    begin, end = text.rfind(" ", 0, max(0, at - _SHOWN)) + 1, text.find(" ", at + _SHOWN)
+    end = len(text) if end < 0 else end
     shown = "".join(char if char.isprintable() else " " for char in text[begin:end])
     before, behind = "..." if begin else "", "..." if end < len(text) else ""
     caret = " " * (len(before) + at - begin) + "^"

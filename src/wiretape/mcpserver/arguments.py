@@ -12,6 +12,7 @@ from wiretape.errors import UsageError
 from wiretape.mcpserver.schema import HIDDEN
 from wiretape.mcpserver.tool import Call
 from wiretape.session.ids import split_address
+from wiretape.session.query.ordering import read_order
 
 _PEM: Final = "give the path of a PEM file"
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}|[1-9][xX]{2}", re.ASCII)
@@ -27,6 +28,14 @@ def _status(code: str) -> str:
     if not _STATUS.fullmatch(code):
         raise ValueError("takes a number such as 404 or a class such as 4xx")
     return code.lower()
+
+
+def _order(order: str) -> str:
+    try:
+        read_order(order)
+    except UsageError as error:
+        raise ValueError(f"takes asc, desc or a column ({error.hint})") from None
+    return order
 
 
 def _text_of(value: Any) -> Any:
@@ -45,6 +54,21 @@ Limit = Annotated[int, Field(ge=1, le=1000, description="At most; max_tokens may
 Offset = Annotated[int, Field(ge=0, le=2**53, description="Leave out so many; cursor is better")]
 Cursor = Annotated[str | None, Field(description="nextCursor of the answer before")]
 Sort = Annotated[Literal["asc", "desc"], Field(description="desc: newest first")]
+Order = Annotated[
+    str | None,
+    AfterValidator(lambda order: None if order is None else _order(order)),
+    Field(
+        description="desc: newest first; asc; or a column: ms, status, host, ms:asc",
+        json_schema_extra={"default": "desc"},
+    ),
+]
+"""None where it is not given: what is since a moment is then read from there on."""
+Expression = Annotated[
+    str | None, Field(description="mitmproxy's filter, also ~err, ~c 4xx, ~ms >1000, ~st failed, ~json /p=v")
+]
+Since = Annotated[str | None, Field(description="ISO time, -5m, seq or mark; oldest first then")]
+Until = Annotated[str | None, Field(description="Likewise")]
+GroupBy = Annotated[str | None, Field(description="Count by host, status, method, type, path, state, minute")]
 Method = Annotated[str | None, Field(description="POST")]
 HostContains = Annotated[str | None, Field(description="Part of the host")]
 UrlContains = Annotated[str | None, Field(description="Part of the URL")]

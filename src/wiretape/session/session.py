@@ -29,6 +29,7 @@ from wiretape.model import (
     SessionSummary,
     VerifyReport,
 )
+from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.bodies import MAX_INLINE, stream_body, timed_body
 from wiretape.session.index.database import Index, Progress
 from wiretape.session.lookup import Lookup
@@ -321,13 +322,16 @@ class Session:
         found, _ = self._selection(wanted, "asc", _now(), None)
         return Chosen(found.seqs(), found.unsearched.notes())
 
-    def group(self, wanted: Filter | None = None, by: str = "host", limit: int = 50) -> Groups:
+    def group(
+        self, wanted: Filter | None = None, by: str = "host", limit: int = 50, *, veil: Veil = UNVEILED
+    ) -> Groups:
         """Count the exchanges that a filter takes by what they have in common, the largest groups first.
 
         Args:
             wanted: the filter; None takes all.
             by: one of ``grouping.BY``.
             limit: groups to give; ``left`` says what the others hold.
+            veil: hides secrets in what groups are called.
 
         Raises:
             UsageError, NotFoundError, StorageError: as ``query``.
@@ -335,7 +339,7 @@ class Session:
         check_by(by)
         check_page(limit, 0)
         found, reach = self._selection(wanted or Filter(), "asc", _now(), None)
-        answer = grouped(found, by, limit)
+        answer = grouped(found, by, limit, veil)
         notes = found.unsearched.notes()
         return msgspec.structs.replace(answer, coverage=coverage(reach, empty=not answer.matched, notes=notes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -104,3 +105,86 @@ def test_what_the_index_can_decide_reads_no_exchange(
 def test_conditions_say_which_column_they_look_at(recorded: Session, expression: str, column: str | None) -> None:
     tree = parse(expression)
     assert recorded._index.run(lambda db: Compiler(db).condition(tree)).column == column
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A session that nobody writes any more: all columns have their indexes."""
+    recording = Recording(new_session(tmp_path_factory.mktemp("closed")))
+    for number in range(30):
+        method, status = ("GET", "POST")[number % 2], (200, 200, 404, 503)[number % 4]
+        recording.exchange(
+            f"http://{'abc'[number % 3]}.example.com/{number}", b"x" * number, method=method, status=status
+        )
+    recording.close()
+    with Catalogue(recording.session.path.parent.parent).open("last") as session:
+        yield session
+
+
+def scans(session: Session, wanted: Filter, sort: str = "desc") -> list[tuple[str, list[str]]]:
+    """Return what of a query's SQL reads or sorts more than a window of exchanges, with SQLite's plan."""
+    asked: list[str] = []
+    session.follow()
+    session.index.run(lambda db: db.set_trace_callback(asked.append))
+    session.query(wanted, sort=sort, limit=5)
+    session.index.run(lambda db: db.set_trace_callback(None))
+    found = []
+    for sql in asked:
+        if "FROM exchanges" not in sql or not sql.startswith(("SELECT", "WITH")):
+            continue
+        details = [row[3] for row in session.index.rows(f"EXPLAIN QUERY PLAN {sql}")]
+        bounds = re.search(r"AND seq > (-?\d+) AND seq <= (\d+)", sql)
+        narrow = bounds is not None and int(bounds[2]) - int(bounds[1]) <= 3
+        bad = [
+            detail
+            for detail in details
+            if (detail.startswith("SCAN exchanges") and "INDEX" not in detail)
+            or ("INTEGER PRIMARY KEY (rowid>" in detail and not narrow)
+        ]
+        if bad:
+            found.append((sql, details))
+    return found
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["~m POST", "~host a.example.com", "~d ^a", "~c 404", "~c 5xx", "~c 404,503", "~st failed", "~ms >10000",
+     "~sizes >20", "~sizeq >10", "~ts json", "~e", "~err", "~seq 3..5", "~seq 1,3", "~h 'content-length: 7'",
+     "~tq json", "~m POST & ~c 2xx & ~u two", "~q", "!~a & ~c 404"],
+)  # fmt: skip
+@pytest.mark.parametrize("few", [10_000, 1])
+def test_no_filter_on_an_indexed_column_reads_all_rows(
+    closed: Session, expression: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wiretape.session.query.selection.COUNTED", few)
+    monkeypatch.setattr("wiretape.session.query.selection._WINDOW", 3)
+    assert scans(closed, Filter(expression=expression)) == []
+
+
+def test_the_check_of_plans_sees_a_scan(closed: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wiretape.session.query.selection._WINDOW", 3)
+    assert scans(closed, Filter(expression="~u nothing"))
+
+
+@pytest.mark.parametrize("sort", ["ms", "down", "up:asc", "status", "host:desc", "time", "type"])
+def test_a_list_in_the_order_of_a_column_is_read_by_its_index(closed: Session, sort: str) -> None:
+    assert scans(closed, Filter(), sort) == []
+
+
+@pytest.mark.parametrize("few", [10_000, 3, 0])
+def test_plans_for_few_and_for_many_give_the_same(recorded: Session, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {
+        one: [item.seq for item in recorded.query(Filter(expression=one), limit=100).items] for one in EXPRESSIONS
+    }
+    monkeypatch.setattr("wiretape.session.query.selection.COUNTED", few)
+    monkeypatch.setattr("wiretape.session.query.selection._WINDOW", 3)
+    for expression, seqs in expected.items():
+        for limit in (2, 100):
+            found, cursor = list[int](), None
+            while cursor is not None or not found:
+                page = recorded.query(Filter(expression=expression), limit=limit, cursor=cursor)
+                found += [item.seq for item in page.items]
+                cursor = page.next_cursor
+                if not page.items:
+                    break
+            assert found == seqs, expression

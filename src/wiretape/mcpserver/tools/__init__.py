@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.mcpserver.tool import Spec
-from wiretape.mcpserver.tools import bodies, carrying, lifecycle, running, searching, sessions, traffic, understanding
+from wiretape.mcpserver.tools import (
+    bodies,
+    carrying,
+    lifecycle,
+    moments,
+    running,
+    searching,
+    sessions,
+    traffic,
+    understanding,
+)
 
 ALL: Final = "all"
 """The name that stands for every toolset."""
@@ -32,6 +42,8 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         understanding.proxy_trace_value,
         bodies.proxy_messages,
         bodies.proxy_llm_calls,
+        moments.proxy_mark,
+        moments.proxy_wait_for,
         carrying.proxy_find_secrets,
         carrying.proxy_export,
         carrying.proxy_send,

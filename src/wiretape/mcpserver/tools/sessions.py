@@ -16,7 +16,7 @@ from wiretape.mcpserver.one_exchange import shown
 from wiretape.mcpserver.results import PREVIEW, DeletePlan, OneSession, SessionList
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.mcpserver.tools.traffic import list_exchanges
-from wiretape.model import Filter, RecoveredSession, RecoverReport
+from wiretape.model import Filter, Groups, RecoveredSession, RecoverReport
 from wiretape.session.answers.ending import ending, with_ending
 from wiretape.session.answers.lean import LeanExchange
 from wiretape.settings import SessionSettings
@@ -100,7 +100,12 @@ async def proxy_query_session(
     session_id: arg.SessionId,
     limit: arg.Limit = 50,
     offset: arg.Offset = 0,
-    sort: arg.Sort = "desc",
+    sort: arg.Order = None,
+    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    since: arg.Since = None,
+    until: arg.Until = None,
+    group_by: arg.GroupBy = None,
+    count: Annotated[bool, arg.hidden()] = False,
     method: arg.Method = None,
     hostname_contains: arg.HostContains = None,
     url_contains: arg.UrlContains = None,
@@ -111,7 +116,7 @@ async def proxy_query_session(
     cursor: arg.Cursor = None,
     format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: arg.MaxTokens = None,
-) -> Exchanges:
+) -> Exchanges | Groups:
     """List exchanges of a session, filtered; all filters hold together. An empty answer means what it says: coverage
     tells what could not be searched.
     """
@@ -123,12 +128,17 @@ async def proxy_query_session(
         from_ts=from_ts,
         to_ts=to_ts,
         text=text,
+        expression=filter,
+        since=since,
+        until=until,
     )
     return await list_exchanges(
         call,
         wanted,
         session_id=session_id,
         sort=sort,
+        count=count,
+        group_by=group_by,
         limit=limit,
         offset=offset,
         cursor=cursor,

@@ -12,7 +12,7 @@ from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.listing import Exchanges, ExchangeTable, Form, exchanges_within, nothing
 from wiretape.mcpserver.one_exchange import shown
 from wiretape.mcpserver.tool import Call, Hints, tool
-from wiretape.model import Filter, QueryPage
+from wiretape.model import Filter, Groups, QueryPage
 from wiretape.session.answers.lean import LeanExchange
 
 _SOURCES: Final = {"explicit": ["explicit", "connect"], "transparent": ["transparent"]}
@@ -44,12 +44,17 @@ async def proxy_list_traffic(
     from_ts: Annotated[int | None, arg.hidden()] = None,
     to_ts: Annotated[int | None, arg.hidden()] = None,
     text: Annotated[str | None, arg.hidden()] = None,
-    sort: Annotated[Literal["asc", "desc"], arg.hidden()] = "desc",
+    sort: Annotated[str | None, arg.hidden()] = None,
     session_id: Annotated[str | None, arg.hidden()] = None,
+    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    since: arg.Since = None,
+    until: arg.Until = None,
+    count: Annotated[bool, arg.hidden()] = False,
+    group_by: Annotated[str | None, arg.hidden()] = None,
     cursor: arg.Cursor = None,
     format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: arg.MaxTokens = None,
-) -> Exchanges:
+) -> Exchanges | Groups:
     """List the newest exchanges, newest first, from the session recorded now (or last). Includes what is in flight,
     leaves out what proxy_clear_traffic hid. Takes proxy_query_session's arguments too.
     """
@@ -62,6 +67,9 @@ async def proxy_list_traffic(
         from_ts=from_ts,
         to_ts=to_ts,
         text=text,
+        expression=filter,
+        since=since,
+        until=until,
     )
     return await list_exchanges(
         call,
@@ -71,6 +79,8 @@ async def proxy_list_traffic(
         limit=limit,
         offset=offset,
         cursor=cursor,
+        count=count,
+        group_by=group_by,
         form=format,
         max_tokens=max_tokens,
     )
@@ -101,15 +111,18 @@ async def proxy_search_traffic(
     limit: arg.Limit = 20,
     cursor: arg.Cursor = None,
     session_id: Annotated[str | None, arg.hidden()] = None,
+    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    since: arg.Since = None,
+    until: arg.Until = None,
     format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: arg.MaxTokens = None,
-) -> Exchanges:
+) -> Exchanges | Groups:
     """Find live traffic by a text in URL, headers or decoded bodies, newest first. coverage says what could not be
     searched.
     """
     return await list_exchanges(
         call,
-        Filter(text=query),
+        Filter(text=query, expression=filter, since=since, until=until),
         session_id=session_id,
         limit=limit,
         cursor=cursor,
@@ -131,14 +144,19 @@ async def list_exchanges(
     wanted: Filter,
     *,
     session_id: str | None,
-    sort: Literal["asc", "desc"] = "desc",
+    sort: str | None = None,
     limit: int = 50,
     offset: int = 0,
     cursor: str | None = None,
+    count: bool = False,
+    group_by: str | None = None,
     form: Form = "columns",
     max_tokens: int | None = None,
-) -> Exchanges:
-    """List exchanges of a session; of the live one, without what was cleared from its view, where none is named."""
+) -> Exchanges | Groups:
+    """List exchanges of a session; of the live one, without what was cleared from its view, where none is named.
+
+    With ``group_by`` they are counted instead.
+    """
     library, live = call.service.library, session_id is None
     if session_id is None:
         if not await library.count():
@@ -146,9 +164,14 @@ async def list_exchanges(
         session_id = await call.service.live_session()
         wanted = call.service.in_view(session_id, wanted)
     found = await library.resolve(session_id)
+    if group_by is not None:
+        by, veil = group_by, call.veil
+        return await library.ask(found, lambda session: session.group(wanted, by, limit, veil=veil))
+    # What is since a moment is read from there on.
+    order = sort or ("asc" if wanted.since is not None else "desc")
 
     async def fetch(most: int) -> QueryPage:
-        return await library.query(found, wanted, sort=sort, limit=most, cursor=cursor, offset=offset)
+        return await library.query(found, wanted, sort=order, limit=most, cursor=cursor, offset=offset, count=count)
 
     answer = await exchanges_within(
         fetch,

@@ -6,6 +6,7 @@ from typing import Final
 
 from wiretape.errors import UsageError
 from wiretape.model import Groups, Table
+from wiretape.secrets.veil import Veil
 from wiretape.session.query.selection import Selection
 
 _AUTHORITY: Final = "substr(url, instr(url, '://') + 3)"
@@ -24,7 +25,8 @@ BY: Final = {
 _MOST: Final = 100_000
 """Groups that are kept apart; of more, which only a forger's values make, the rest is counted as one."""
 _OTHERS: Final = "(others)"
-_LONGEST: Final = 500
+_LONGEST: Final = 16 * 1024
+_SHOWN: Final = 500
 
 
 def check_by(by: str) -> None:
@@ -59,7 +61,7 @@ class _Group:
         return [self.n, self.errors, int(self._size), mean, round(self._longest / 1e6, 1), self.last]
 
 
-def grouped(selection: Selection, by: str, limit: int) -> Groups:
+def grouped(selection: Selection, by: str, limit: int, veil: Veil) -> Groups:
     """Count the matches of a selection by one thing they have in common, the largest groups first."""
     found: dict[str, _Group] = {}
     for value, *numbers in selection.groups(BY[by]):
@@ -67,7 +69,7 @@ def grouped(selection: Selection, by: str, limit: int) -> Groups:
         key = key if key in found or len(found) < _MOST else _OTHERS
         found.setdefault(key, _Group()).add(*numbers)
     ordered = sorted(found.items(), key=lambda one: (-one[1].n, one[0]))
-    rows = [[key, *group.row()] for key, group in ordered[:limit]]
+    rows = [[veil.text(key)[:_SHOWN], *group.row()] for key, group in ordered[:limit]]
     rest = ordered[limit:]
     left = {"groups": len(rest), "exchanges": sum(group.n for _, group in rest)} if rest else {}
     columns = [by, "n", "errors", "bytes", "meanMs", "maxMs", "lastSeq"]

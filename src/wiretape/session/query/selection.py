@@ -117,6 +117,7 @@ class Selection:
         self._plan: Plan | None = None
         self._served: set[Pattern] = set()
         """Patterns for which the index of substrings has named candidates."""
+        self._compiler: Compiler | None = None
 
     # -- the plan -----------------------------------------------------------------------------------------------
 
@@ -134,14 +135,16 @@ class Selection:
                 db.execute("COMMIT")
 
     def _planned(self, db: sqlite3.Connection) -> Plan:
-        # The compiler gives the database what the conditions call, so it is made anew for each connection.
-        compiler = Compiler(db)
-        conditions = [compiler.condition(part) for part in self._parts]
-        if self._plan is None:
-            self._plan = self._choose(db, conditions)
+        if self._plan is None or self._compiler is None:
+            self._compiler = Compiler(db)
+            self._plan = self._choose(db, [self._compiler.condition(part) for part in self._parts])
+        # Others use the same connection, and conditions of their own.
+        self._compiler.lend(db)
         return self._plan
 
     def _choose(self, db: sqlite3.Connection, conditions: list[Condition]) -> Plan:
+        assert self._compiler is not None
+        self._compiler.lend(db)
         undecided = [part for part, one in zip(self._parts, conditions, strict=True) if not one.exact]
         low = max([0, *(one.bounds[0] for one in conditions if one.bounds)])
         high = min([self.through, *(one.bounds[1] for one in conditions if one.bounds)])

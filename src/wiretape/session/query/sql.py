@@ -8,6 +8,7 @@ there: an expression of any kind becomes a list of them, for which there is an i
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,15 @@ from wiretape.filters import content, operators
 from wiretape.filters.numbers import Range
 from wiretape.filters.patterns import Pattern
 from wiretape.filters.tree import And, Node, Not, Or
+from wiretape.session.index.headers import (
+    REQUEST_HEADER,
+    REQUEST_TRAILER,
+    RESPONSE_HEADER,
+    RESPONSE_TRAILER,
+    Matches,
+    not_whole,
+    seqs_with,
+)
 
 _HIGHEST: Final = 2**63 - 1
 _NS_PER_MS: Final = 1_000_000
@@ -28,6 +38,14 @@ _ERRONEOUS: Final = (
     "(seq IN (SELECT seq FROM problems) OR"
     " seq IN (SELECT seq FROM exchanges WHERE state IN ('inFlight', 'interrupted') AND status >= 400))"
 )
+_SEQS: Final = "seq IN (SELECT value FROM json_each(?))"
+_FIELD: Final = re.compile(r"\^([A-Za-z0-9-]+):")
+"""An expression that looks at headers of one name alone."""
+_PLACES: Final = {
+    "request": (REQUEST_HEADER, REQUEST_TRAILER),
+    "response": (RESPONSE_HEADER, RESPONSE_TRAILER),
+}
+_WEBSOCKET: Final = Pattern("websocket", "contains")
 _SOURCES: Final = "source IN (SELECT value FROM json_each(?))"
 _DISTINCT: Final = (
     "WITH RECURSIVE found(value) AS (SELECT min({0}) FROM exchanges UNION ALL"
@@ -71,6 +89,9 @@ class Compiler:
         self._patterns: list[Pattern] = []
         self._distinct: dict[str, list[str] | None] = {}
         self._indexed = indexed_columns(db)
+
+    def lend(self, db: sqlite3.Connection) -> None:
+        """Give a connection the function that the conditions call."""
         db.create_function("found_in", 2, self._found_in, deterministic=True)
 
     def _found_in(self, number: int, text: str | None) -> bool:
@@ -101,8 +122,8 @@ class Compiler:
                 return Condition(_SOURCES, (msgspec.json.encode(sources).decode(),))
             case operators.Replayed():
                 return Condition("source = 'replay'")
-            case content.WebSocket():
-                return Condition("(status = 101 OR url LIKE 'ws%')", exact=False)
+            case content.HeaderOperator() | content.RequestType() | content.AnyType() | content.WebSocket():
+                return self._by_headers(node)
             case operators.Method() | operators.Domain() | operators.Host() | operators.ResponseType():
                 return self._by_values(node)
             case operators.Asset():
@@ -121,6 +142,35 @@ class Compiler:
                 return self._discrete("host", lambda found: found == host or found.endswith("." + host))
         return OPEN
 
+    def _by_headers(self, node: Node) -> Condition:
+        match node:
+            case content.HeaderOperator(pattern):
+                name = _FIELD.match(pattern.text) if pattern.kind == "regex" else None
+                places = [place for side in node.sides for place in _PLACES[side]]
+                return self._with_header(
+                    lambda field, value: pattern.in_text(f"{field}: {value}", lines=True),
+                    places,
+                    name[1] if name else None,
+                )
+            case content.RequestType(pattern):
+                return self._with_header(lambda _, value: pattern.in_text(value), [REQUEST_HEADER], "content-type")
+            case content.AnyType(pattern):
+                parts: list[Node] = [operators.ResponseType(pattern), content.RequestType(pattern)]
+                return _joined(" OR ", [self.condition(part) for part in parts])
+        upgraded = self._with_header(lambda _, value: _WEBSOCKET.in_text(value), [RESPONSE_HEADER], "upgrade")
+        sql = f"(url LIKE 'ws:%' OR url LIKE 'wss:%' OR (status = 101 AND {upgraded.sql}))"
+        return Condition(sql, upgraded.params, exact=upgraded.exact)
+
+    def _with_header(self, matches: Matches, places: Sequence[int], name: str | None) -> Condition:
+        """Look up who has a header; whose headers are not all in the index has to be looked at."""
+        seqs: set[int] = set()
+        for found in seqs_with(self._db, matches, sides=places, name=name):
+            seqs |= found
+        unknown = set(not_whole(self._db))
+        unknown.update(row[0] for row in self._db.execute("SELECT seq FROM exchanges WHERE damaged"))
+        encoded = msgspec.json.encode(sorted(seqs | unknown)).decode()
+        return Condition(_SEQS, (encoded,), exact=not unknown, column="seq")
+
     def _discrete(self, column: str, test: Callable[[str], bool], pattern: Pattern | None = None) -> Condition:
         """Compare a column with those of its values that a test takes."""
         values = self._values(column)
@@ -128,7 +178,7 @@ class Compiler:
             return OPEN if pattern is None else Condition(f"found_in({self._pattern(pattern)}, {column})")
         chosen = [value for value in values if test(value)]
         if not chosen:
-            return Condition("0")
+            return Condition("seq = 0", column="seq")  # nobody's number
         if len(chosen) == 1:
             return Condition(f"{column} = ?", (chosen[0],), column=column)
         encoded = msgspec.json.encode(chosen).decode()
@@ -233,7 +283,7 @@ def _range(column: str, one: Range, scale: int = 1) -> Condition:
 def _numbers(ranges: Sequence[Range]) -> Condition:
     if all(one.low is not None and one.low == one.high for one in ranges):
         encoded = msgspec.json.encode([one.low for one in ranges]).decode()
-        return Condition("seq IN (SELECT value FROM json_each(?))", (encoded,), column="seq")
+        return Condition(_SEQS, (encoded,), column="seq")
     if len(ranges) > 1:
         return _ranges("seq", ranges)
     one = ranges[0]
