@@ -129,9 +129,21 @@ def complete_moment(ctx: click.Context, _param: click.Parameter, incomplete: str
 
 def filter_options(function: F) -> F:
     """Add the argument FILTER and the options that choose exchanges; the command gets them for ``make_filter``."""
+    argument = click.argument("expression", metavar="[FILTER]", required=False, shell_complete=complete_filter)
+    return argument(_choosing(function))
+
+
+def filter_options_alone(function: F) -> F:
+    """Add the same with ``--filter`` instead of an argument, for a command that takes several sessions."""
+    option = click.option(
+        "--filter", "expression", metavar="FILTER", shell_complete=complete_filter, help="Only what this filter takes."
+    )
+    return option(_choosing(function))
+
+
+def _choosing(function: F) -> F:
     for option in reversed(
         [
-            click.argument("expression", metavar="[FILTER]", required=False, shell_complete=complete_filter),
             click.option(
                 "--since",
                 metavar="T",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import complete_session, filter_options, json_option, make_filter, open_catalogue, root_option
+from wiretape.cli.options import (
+    complete_session,
+    filter_options_alone,
+    json_option,
+    make_filter,
+    open_catalogue,
+    root_option,
+)
 from wiretape.cli.output import note, print_value, size_text, visible, write_line, writing_output
 from wiretape.cli.progress import bring_up, progress
 from wiretape.errors import UsageError
@@ -39,7 +46,7 @@ FORMATS = ("har", "ndjson", "curl", "httpx", "pytest", "openapi")
     "--for", "shell", type=click.Choice(["sh", "powershell"]), default="sh", help="The shell of curl commands."
 )
 @click.option("--no-bodies", is_flag=True, help="HAR: leave bodies out.")
-@filter_options
+@filter_options_alone
 @root_option
 @json_option
 def command(
