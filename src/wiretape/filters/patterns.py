@@ -12,8 +12,10 @@ Kind = Literal["regex", "contains", "equals"]
 _MAX_MEMORY: Final = 8 * 1024 * 1024
 """Bytes that one compiled expression may take; RE2 refuses one that needs more."""
 _META: Final = frozenset("\\^$.|?*+()[]{}")
+_CLASS_ESCAPES: Final = frozenset("dDwWsSbBAz")
 _LITERAL_ESCAPES: Final = frozenset("\\^$.|?*+()[]{}-/:=&%#@!,;<>\"'_~` ")
-_NOTHING_OPEN: Final = frozenset("|([{?*")
+_UNJOINABLE: Final = re.compile(r"\\[AzCQ]|\(\?[^:P]")
+"""Anchors of the whole text, and flags that change what others mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Pattern:
     def in_bytes(self, data: bytes) -> bool:
         """Return whether ``data`` has it; a dot stands for any byte."""
         return _compiled(self, "bytes").search(data) is not None
+
+    @property
+    def joinable(self) -> bool:
+        """Whether what matches a line matches in lines that are joined, too."""
+        return self.kind != "equals" and _UNJOINABLE.search(self.text) is None
 
     @property
     def needle(self) -> str:
@@ -99,24 +106,58 @@ def _needle(regex: str) -> str:
     while at < len(regex):
         char = regex[at]
         if char == "\\":
-            escaped = regex[at + 1 : at + 2]
             at += 1
+            escaped = regex[at : at + 1]
             if escaped and escaped in _LITERAL_ESCAPES:
                 runs[-1] += escaped
-            elif escaped in {"d", "D", "w", "W", "s", "S", "b", "B", "A", "z"} and escaped:
+            elif escaped and escaped in _CLASS_ESCAPES:
                 runs.append("")
             else:
                 return ""
-        elif char in _NOTHING_OPEN:
-            if char in "?*" and at:
-                # What stands before is not always there.
+        elif char == "|" or regex.startswith("(?", at):
+            return ""
+        elif char in "([{":
+            end = _closing(regex, at)
+            if end < 0:
+                return ""
+            if char == "{":  # it may say that what stands before is not there at all
                 runs[-1] = runs[-1][:-1]
-                runs.append("")
-            else:
-                return ""
+            runs.append("")
+            at = end
+        elif char in "?*":
+            # What stands before is not always there.
+            runs[-1] = runs[-1][:-1]
+            runs.append("")
         elif char in _META:
             runs.append("")
         else:
             runs[-1] += char
         at += 1
     return max(runs, key=len)
+
+
+def _closing(regex: str, at: int) -> int:
+    """Return where the bracket at ``at`` is closed, -1 where that is not plain to see."""
+    if regex[at] == "{":
+        return regex.find("}", at)
+    if regex[at] == "[":
+        begin = at + 2 if regex[at + 1 : at + 2] == "^" else at + 1
+        here = begin
+        while here < len(regex):
+            if regex[here] == "]" and here > begin:
+                return here
+            if regex.startswith("[:", here):
+                return -1
+            here += 2 if regex[here] == "\\" else 1
+        return -1
+    here = at + 1
+    while here < len(regex):
+        char = regex[here]
+        if char == ")":
+            return here
+        if char in "([":
+            here = _closing(regex, here)
+            if here < 0:
+                return -1
+        here += 2 if char == "\\" else 1
+    return -1

@@ -48,6 +48,7 @@ def varied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     recording.done(recording.open(), state=EndState.FAILED, status=0, inline=False)
     recording.open()
     with Catalogue(recording.session.path.parent.parent).open("last") as session:
+        session.follow()
         yield session
     recording.close()
 

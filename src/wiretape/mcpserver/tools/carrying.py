@@ -64,6 +64,8 @@ async def proxy_export(
     what: Annotated[Literal["har", "curl", "httpx", "pytest", "openapi", "ndjson"], Field(description="The format")],
     session_id: Annotated[str | list[str] | None, Field(description="A session; for openapi also several")] = None,
     exchange: Annotated[str | None, Field(description='One exchange instead, such as "last:31"')] = None,
+    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    since: arg.Since = None,
     redact: Annotated[bool, Field(description="Replace secrets and e-mail addresses, checked by a second scan")] = True,
     output_file: OutputFile = None,
 ) -> Exported:
@@ -79,7 +81,9 @@ async def proxy_export(
         raise UsageError("proxy_export needs session_id or exchange", hint="proxy_list_sessions names the sessions")
     if what == "curl" and seqs:
         return await _curl(call, names[0], seqs[0], output_file)
-    export = Export(what, Filter(seqs=seqs or None), redact=redact, title=", ".join(names))
+    export = Export(
+        what, Filter(seqs=seqs or None, expression=filter, since=since), redact=redact, title=", ".join(names)
+    )
     return await _export(call, names, export, output_file)
 
 

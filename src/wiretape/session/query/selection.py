@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -31,6 +31,8 @@ Row = tuple[Any, ...]
 
 COUNTED: Final = 10_000
 """Matches up to which they are counted without being asked to."""
+_RAREST: Final = 200_000
+"""Matches up to which conditions are compared for the rarest of them."""
 _WINDOW: Final = 20_000
 """Exchanges at a list's beginning among which dense matches are looked for first."""
 _READ: Final = (
@@ -76,17 +78,17 @@ class Plan(NamedTuple):
     """How rows are found.
 
     Attributes:
-        where: the conditions, all but ``driver``.
-        driver: the condition whose index finds few rows.
-        dense: one that an index serves, for matches that lie together far from the list's beginning.
+        where: the conditions, all but ``few``.
+        few: conditions that find few rows by their indexes; together they drive.
+        dense: others that an index serves, for matches that lie together far from the list's beginning.
         low, high: what the conditions say of the number; the first is not in it, the other is.
         taken: how many the index takes, as far as ``COUNTED`` + 1, where that is known.
         residual: what the index cannot decide.
     """
 
     where: Condition
-    driver: Condition | None
-    dense: Condition | None
+    few: tuple[Condition, ...]
+    dense: tuple[Condition, ...]
     low: int
     high: int
     taken: int | None
@@ -151,26 +153,21 @@ class Selection:
         asked = [one for one in conditions if one.sql != "1" and one.bounds is None]
         asked += self._with_substring(high)
         indexed = indexed_columns(db)
-        best, few, dense = None, COUNTED + 1, None
+        few: list[Condition] = []
+        dense: list[Condition] = []
+        found = 0
         for one in asked:
             if one.column not in indexed and one.column != "seq":
                 continue
-            # The plus keeps SQLite from going by the bounds instead of by the column.
-            found = db.execute(
-                f"SELECT count(*) FROM (SELECT 1 FROM exchanges WHERE {one.sql} AND +seq > ? AND +seq <= ?"  # noqa: S608 - values are bound
-                f" LIMIT {COUNTED + 1})",
-                [*one.params, low, high],
-            ).fetchone()[0]
-            dense = dense or one
-            if found < few:
-                best, few = one, found
-        counted = len(asked) == 1 and (asked[0].column in indexed or asked[0].column == "seq")
-        rest = [one for one in asked if one is not best]
+            found = _count(db, one, low, high, COUNTED + 1)
+            (few if found <= COUNTED else dense).append(one)
+        counted = len(asked) == 1 and bool(few or dense)
+        rest = [one for one in asked if one not in few]
         where = Condition(
             " AND ".join(one.sql for one in rest) or "1", tuple(value for one in rest for value in one.params)
         )
         residual = all_of(*undecided) if undecided else None
-        return Plan(where, best, dense, low, high, few if counted else None, residual)
+        return Plan(where, tuple(few), tuple(dense), low, high, found if counted else None, residual)
 
     def _with_substring(self, high: int) -> Iterator[Condition]:
         """Yield what the index of substrings says of bodies that are looked for: it takes all that can be meant."""
@@ -237,21 +234,24 @@ class Selection:
             sql = f"SELECT {COLUMNS}, {column} FROM {where} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - values are bound
             return db.execute(sql, [*values, *params, low, high, limit, offset]).fetchall()
 
-        if plan.driver is not None:
-            return select(*_driven(plan, plan.driver), low, high)
+        if plan.few:
+            return select(*_driven(plan, plan.few), low, high)
         if not by_seq:
             by = indexed_columns(db).get(column)
             return select(*_plain(plan, f'INDEXED BY "{by}"' if by is not None else ""), low, high)
-        if plan.dense is None or high - low <= _WINDOW:
+        if not plan.dense or high - low <= _WINDOW:
             return select(*_plain(plan, "NOT INDEXED"), low, high)
         near = (max(low, high - _WINDOW), high) if descending else (low, min(high, low + _WINDOW))
         rows = select(*_plain(plan, "NOT INDEXED"), *near)
-        return rows if len(rows) == limit else select(*_driven(plan, plan.dense), low, high)
+        if len(rows) == limit:
+            return rows
+        rarest = min(plan.dense, key=lambda one: _count(db, one, low, high, _RAREST))
+        return select(*_driven(plan, (rarest,)), low, high)
 
     def _size(self, db: sqlite3.Connection, plan: Plan, also: str, most: int | None = None) -> int:
-        source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+        source, values = _driven(plan, plan.few) if plan.few else _plain(plan, "")
         limit = "" if most is None else f" LIMIT {most}"
-        seq = "seq" if plan.driver is None and plan.dense is None else "+seq"
+        seq = "+seq" if plan.few or plan.dense else "seq"
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {source} AND {also} AND {seq} > ? AND {seq} <= ?{limit})"  # noqa: S608 - values are bound
         return int(db.execute(sql, [*values, plan.low, plan.high]).fetchone()[0])
 
@@ -342,7 +342,7 @@ class Selection:
         yield from self._groups_of(batch, value)
 
     def _groups(self, db: sqlite3.Connection, plan: Plan, value: str) -> list[Row]:
-        source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+        source, values = _driven(plan, plan.few) if plan.few else _plain(plan, "")
         sql = f"SELECT {value} AS value, {AGGREGATES} FROM {source} AND seq > ? AND seq <= ? GROUP BY 1"  # noqa: S608 - values are bound
         return db.execute(sql, [*values, plan.low, plan.high]).fetchall()
 
@@ -362,10 +362,18 @@ class Selection:
         return self._plan.residual is None
 
 
-def _driven(plan: Plan, driver: Condition) -> tuple[str, list[Any]]:
-    """Return what stands behind FROM where an index finds the rows, and its parameters."""
-    sql = f"exchanges NOT INDEXED WHERE seq IN (SELECT seq FROM exchanges WHERE {driver.sql}) AND ({plan.where.sql})"  # noqa: S608 - values are bound
-    return sql, [*driver.params, *plan.where.params]
+def _driven(plan: Plan, by: Sequence[Condition]) -> tuple[str, list[Any]]:
+    """Return what stands behind FROM where indexes find the rows, and its parameters."""
+    seqs = " INTERSECT ".join(f"SELECT seq FROM ({one.select})" for one in by)  # noqa: S608 - values are bound
+    sql = f"exchanges NOT INDEXED WHERE seq IN ({seqs}) AND ({plan.where.sql})"
+    return sql, [*(value for one in by for value in one.params), *plan.where.params]
+
+
+def _count(db: sqlite3.Connection, one: Condition, low: int, high: int, most: int) -> int:
+    """Count what one condition takes by its index, up to ``most``."""
+    # The plus keeps SQLite from going by the bounds instead of by the column.
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM ({one.select}) WHERE +seq > ? AND +seq <= ? LIMIT {most})"  # noqa: S608 - values are bound
+    return int(db.execute(sql, [*one.params, low, high]).fetchone()[0])
 
 
 def _plain(plan: Plan, hint: str) -> tuple[str, list[Any]]:
@@ -374,7 +382,7 @@ def _plain(plan: Plan, hint: str) -> tuple[str, list[Any]]:
 
 
 def _all_seqs(db: sqlite3.Connection, plan: Plan) -> list[Row]:
-    source, values = _driven(plan, plan.driver) if plan.driver is not None else _plain(plan, "")
+    source, values = _driven(plan, plan.few) if plan.few else _plain(plan, "")
     sql = f"SELECT seq FROM {source} AND seq > ? AND seq <= ? ORDER BY seq"  # noqa: S608 - values are bound
     return db.execute(sql, [*values, plan.low, plan.high]).fetchall()
 

@@ -34,10 +34,12 @@ _HIGHEST: Final = 2**63 - 1
 _NS_PER_MS: Final = 1_000_000
 _MANY: Final = 10_000
 """Distinct values of a column beyond which they are not listed."""
-_ERRONEOUS: Final = (
-    "(seq IN (SELECT seq FROM problems) OR"
-    " seq IN (SELECT seq FROM exchanges WHERE state IN ('inFlight', 'interrupted') AND status >= 400))"
-)
+_UNENDED: Final = "(state IN ('inFlight', 'interrupted') AND status >= 400)"
+_ERRONEOUS: Final = f"(EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq) OR {_UNENDED})"  # noqa: S608
+_ERRONEOUS_SEQS: Final = f"SELECT seq FROM problems UNION ALL SELECT seq FROM exchanges WHERE {_UNENDED}"  # noqa: S608
+"""The index knows of each exchange that has ended whether it went wrong."""
+_URLS: Final = "SELECT seq, url FROM exchanges WHERE seq <= ? ORDER BY seq DESC LIMIT ?"
+_BLOCK: Final = 1_000
 _SEQS: Final = "seq IN (SELECT value FROM json_each(?))"
 _FIELD: Final = re.compile(r"\^([A-Za-z0-9-]+):")
 """An expression that looks at headers of one name alone."""
@@ -67,6 +69,7 @@ class Condition:
         params: its parameters.
         exact: it takes no others.
         column: the only column it looks at, where it is a test of one that an index can serve.
+        seqs: a SELECT of the numbers that it takes, where that is another than by ``sql``.
         bounds: of a condition on the number alone, the number that it is above, and the highest that it takes.
     """
 
@@ -75,6 +78,12 @@ class Condition:
     exact: bool = True
     column: str | None = None
     bounds: tuple[int, int] | None = None
+    seqs: str | None = None
+
+    @property
+    def select(self) -> str:
+        """A SELECT of the numbers that it takes; its parameters are ``params``."""
+        return self.seqs or f"SELECT seq FROM exchanges WHERE {self.sql}"  # noqa: S608 - values are bound
 
 
 ALL: Final = Condition("1")
@@ -117,7 +126,7 @@ class Compiler:
             case operators.Url(pattern):
                 return self._url(pattern)
             case operators.Erroneous():
-                return Condition(_ERRONEOUS, column="seq")
+                return Condition(_ERRONEOUS, column="seq", seqs=_ERRONEOUS_SEQS)
             case operators.Source(sources):
                 return Condition(_SOURCES, (msgspec.json.encode(sources).decode(),))
             case operators.Replayed():
@@ -207,7 +216,26 @@ class Compiler:
             if pattern.kind == "contains":
                 return like
             return Condition(f"({like.sql} AND found_in({self._pattern(pattern)}, url))", like.params)
-        return Condition(f"found_in({self._pattern(pattern)}, url)")
+        seqs = self._with_url(pattern) if pattern.joinable else None
+        if seqs is None:
+            return Condition(f"found_in({self._pattern(pattern)}, url)")
+        return Condition(_SEQS, (msgspec.json.encode(seqs).decode(),), column="seq")
+
+    def _with_url(self, pattern: Pattern) -> list[int] | None:
+        """Return who has a URL that matches; None where they are many, and a page is found by reading on.
+
+        An expression is called for a block of URLs at once: for each by itself it would cost ten times as much.
+        """
+        found: list[int] = []
+        (high,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()
+        while high > 0:
+            rows = self._db.execute(_URLS, (high, _BLOCK)).fetchall()
+            if pattern.in_text("\n".join(row[1] for row in rows), lines=True):
+                found += [seq for seq, url in rows if pattern.in_text(url)]
+            if len(found) > _MANY:
+                return None
+            high = rows[-1][0] - 1 if len(rows) == _BLOCK else 0
+        return found
 
 
 def _of_state(node: Node) -> Condition | None:
