@@ -18,6 +18,7 @@ from wiretape.log.format import (
     Flag,
     FrameType,
     Marked,
+    MessageSeen,
     Opened,
     ResponseBegun,
     TlsSeen,
@@ -133,6 +134,12 @@ class Recording:
         seq = self.open(url, method=method)
         self.done(seq, answer, status=status)
         return seq
+
+    def message(self, seq: int, number: int, data: bytes, *, response: bool = True) -> None:
+        """Record a message of an upgraded connection in one frame."""
+        flags = Flag.LAST | (Flag.RESPONSE if response else 0)
+        self.writer.append(FrameType.MESSAGE, seq, MessageSeen(1_000, number, 1, "", len(data)), data, flags)
+        self.writer.flush()
 
     def mark(self, label: str, *, at_ms: int = WALL_MS) -> None:
         """Record a mark, as the recorder of this stream does."""

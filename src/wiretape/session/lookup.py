@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, NotFoundError
-from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place
+from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, LogFrames, Pieces, Place, Side
 from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import certificates, exchange_detail, handshake
@@ -29,6 +31,11 @@ _HANDSHAKE: Final = (
 )
 
 
+_MESSAGES: Final = (
+    "SELECT m.number, s.name, m.offset FROM messages AS m JOIN segments AS s ON s.id = m.segment"
+    " WHERE m.seq = ? AND m.side = ? ORDER BY m.number, m.position"
+)
+MAX_MESSAGE: Final = 16 * 1024 * 1024
 _FRAMES: Final = 1_000
 """Frames other than body that are looked at of one exchange; a recorder writes a handful."""
 _BODIES: Final = {int(FrameType.REQUEST_BODY): REQUEST, int(FrameType.RESPONSE_BODY): RESPONSE}
@@ -79,6 +86,21 @@ class Lookup:
         if pieces.left_out:
             tape.notes.append(LEFT_OUT)
         return row, tape
+
+    def messages(self, seq: int, side: Side) -> Iterator[bytes]:
+        """Yield the messages that one side of an upgraded connection sent, as far as they are whole and sound.
+
+        A message is given up to ``MAX_MESSAGE`` bytes.
+        """
+        rows = self._index.rows(_MESSAGES, (seq, int(side == RESPONSE)))
+        for _, parts in groupby(rows, key=lambda row: row[0]):
+            message = bytearray()
+            for _, name, offset in parts:
+                with contextlib.suppress(DamagedError):
+                    message += self._frames.frame(Place(name, offset, FrameType.MESSAGE)).data
+                if len(message) >= MAX_MESSAGE:
+                    break
+            yield bytes(message)
 
     def detail(self, row: dict[str, Any], tape: ExchangeTape, max_body: int) -> ExchangeDetail:
         """Return an exchange whole, with at most ``max_body`` bytes of each body."""

@@ -359,7 +359,7 @@ class Session:
         reach = self.follow()
         through = begun.through if begun else reach.through_seq
         after = Place(begun.after, begun.value) if begun else None
-        return Selection(self._index, self._tape_of, tree, order, through, after), reach
+        return Selection(self._index, self._tape_of, self._lookup.messages, tree, order, through, after), reach
 
     def newest(self, count: int) -> list[ExchangeSummary]:
         """Return the newest ``count`` exchanges, newest first."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.logs import Recording, new_session
 from wiretape.filters.parse import parse
@@ -44,6 +46,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     recording.done(
         recording.open("http://example.com/ws"), status=101, headers="Upgrade: websocket\r\nConnection: upgrade\r\n"
     )
+    upgraded = recording.open("http://example.com/chat")
+    recording.head(upgraded, 101, "Upgrade: websocket\r\n")
+    recording.message(upgraded, 1, b"hello from the client", response=False)
+    recording.message(upgraded, 1, b"needle in a message")
+    recording.done(upgraded, status=101, inline=False)
     recording.open("http://example.com/running")
     with Catalogue(root).open("last") as session:
         yield session
@@ -62,7 +69,8 @@ EXPRESSIONS = (
     "~b needle", "~bs NEEDLE", "~bq state", "!~bs needle", "~b 'straße'", r"~bs 'in a \w+ hay'", "~b x{100}",
     "~json /data/state=confirmed", "~json /state=new", "~json /data/n/*=2", "!~json /data", "~seq 2..4", "~seq 3",
     "~seq ..5", "~seq >7", "~seq 1,3,5", "!~seq 2..4", "~source import", "!~source import", "~replay", "~src 127.0.0.1",
-    "~dst :80", "~websocket", "!~websocket", "~m POST & ~c 2xx & ~d api", "~c 404 | ~c 503", "~c 404 | ~bs needle",
+    "~dst :80", "~websocket", "!~websocket", "~bs 'in a message'", "~bq 'in a message'", "~bq ^hello", "!~b message",
+    "~m POST & ~c 2xx & ~d api", "~c 404 | ~c 503", "~c 404 | ~bs needle",
     "(~m GET & !~c 200) | ~json /state", "!(~m GET | ~b needle)", "!(~c 404 & ~m GET)", "~m GET ~c 200 !~a", "~err",
     "!~err", "nothing-of-the-kind", "~m nothing | ~c 404", "~st complete & ~size >100 & !~a",
 )  # fmt: skip
@@ -73,7 +81,9 @@ def test_the_index_and_the_predicate_agree(recorded: Session, expression: str) -
     tree = parse(expression)
     recorded.follow()
     rows = recorded._index.rows(f"SELECT {COLUMNS} FROM exchanges ORDER BY seq")
-    expected = [row[0] for row in rows if tree.matches(RecordedExchange(row, recorded._tape_of, {}))]
+    expected = [
+        row[0] for row in rows if tree.matches(RecordedExchange(row, recorded._tape_of, recorded._lookup.messages, {}))
+    ]
     page = recorded.query(Filter(expression=expression), sort="asc", limit=100)
     assert [item.seq for item in page.items] == expected
     assert page.matched == len(expected)
@@ -189,3 +199,30 @@ def test_plans_for_few_and_for_many_give_the_same(recorded: Session, few: int, m
                 if not page.items:
                     break
             assert found == seqs, expression
+
+
+@given(
+    st.recursive(
+        st.sampled_from([one for one in EXPRESSIONS if len(one) < 20]),
+        lambda parts: st.one_of(
+            parts.map(lambda part: f"!({part})"),
+            st.tuples(parts, parts).map(" & ".join),
+            st.tuples(parts, parts).map(lambda both: f"({both[0]}) | ({both[1]})"),
+            st.tuples(parts, parts).map(lambda both: f"({both[0]} {both[1]})"),
+        ),
+        max_leaves=6,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_however_filters_are_joined_the_index_and_the_predicate_agree(recorded: Session, expression: str) -> None:
+    tree = parse(expression)
+    recorded.follow()
+    rows = recorded._index.rows(f"SELECT {COLUMNS} FROM exchanges ORDER BY seq")
+    exchanges = [RecordedExchange(row, recorded._tape_of, recorded._lookup.messages, {}) for row in rows]
+    expected = [exchange.seq for exchange in exchanges if tree.matches(exchange)]
+    page = recorded.query(Filter(expression=expression), sort="asc", limit=100)
+    assert [item.seq for item in page.items] == expected
+
+
+def test_text_is_found_in_messages(recorded: Session) -> None:
+    assert [recorded.query(Filter(text=text)).matched for text in ("in a message", "from the client")] == [1, 1]

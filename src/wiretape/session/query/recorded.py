@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
-from wiretape.filters.exchange import Side, Verdict
+from wiretape.filters.exchange import SIDES, Side, Verdict
 from wiretape.filters.patterns import Pattern
 from wiretape.heads import field_values, fields
 from wiretape.log.assembly import ExchangeTape
@@ -23,11 +23,13 @@ _WINDOW: Final = 16 * 1024 * 1024
 _OVERLAP: Final = 1024 * 1024
 """A body of more than a window is searched in windows; a match across two is found up to this length."""
 
+_UPGRADED: Final = 101
+Messages = Callable[[int, Side], Iterator[bytes]]
 MAX_URL: Final = 16 * 1024
 """Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
-    " special OR damaged OR state IN ('inFlight', 'interrupted'), source,"
+    " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted'), source,"
     " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq)"
 )
 
@@ -56,13 +58,18 @@ class RecordedExchange:
     """One exchange. What could not be read of it is gathered in ``reasons``."""
 
     def __init__(
-        self, row: tuple[Any, ...], tape: Callable[[int], ExchangeTape], plain: Mapping[Pattern, SeqSet]
+        self,
+        row: tuple[Any, ...],
+        tape: Callable[[int], ExchangeTape],
+        messages: Messages,
+        plain: Mapping[Pattern, SeqSet],
     ) -> None:
         """Take a row of ``COLUMNS``.
 
         Args:
             row: the exchange in the index.
             tape: reads its frames.
+            messages: reads those that one side sent.
             plain: for patterns that the whole log was searched for, who has their plain text in a frame.
         """
         (self.seq, self.timestamp, self.method, self.host, self.url, self.status, self.state, duration, sent, received,
@@ -75,6 +82,7 @@ class RecordedExchange:
         self._problem = bool(problem)
         self._plain = plain
         self._read = tape
+        self._messages = messages
         self._tape: ExchangeTape | None = None
 
     @property
@@ -112,9 +120,12 @@ class RecordedExchange:
         if plain is not None and not self._special and self.seq not in plain:
             return False
         body = _Body(self, side)
-        if any(pattern.in_bytes(form) for form in body.forms()):
+        if any(pattern.in_bytes(form) for form in body.forms()) or self._message_has(side, pattern):
             return True
         return self._undecided(body.reason)
+
+    def _message_has(self, side: Side, pattern: Pattern) -> bool:
+        return self.status == _UPGRADED and any(map(pattern.in_bytes, self._messages(self.seq, side)))
 
     def whole_body(self, side: Side, most: int) -> bytes | None:
         """Return all of a body, decoded; None where it is larger or not there whole."""
@@ -141,7 +152,7 @@ class RecordedExchange:
         plain = self._plain.get(pattern)
         if plain is not None and (self.seq in plain or not self._special):
             return self.seq in plain or finder.in_url(self.url)
-        if finder.matches(self._read(self.seq), self.url):
+        if finder.matches(self._read(self.seq), self.url) or any(self._message_has(side, pattern) for side in SIDES):
             return True
         self.reasons += [reason for reason, count in finder.not_searched.items() for _ in range(count)]
         self.reasons += self._unended()

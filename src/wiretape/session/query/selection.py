@@ -22,7 +22,7 @@ from wiretape.session.index.database import Index
 from wiretape.session.query.account import Unsearched
 from wiretape.session.query.ordering import Order
 from wiretape.session.query.raw_scan import SeqSet, scan_for
-from wiretape.session.query.recorded import COLUMNS, RecordedExchange
+from wiretape.session.query.recorded import COLUMNS, Messages, RecordedExchange
 from wiretape.session.query.search import TextSearch
 from wiretape.session.query.sql import Compiler, Condition, indexed_columns
 from wiretape.session.query.text_index import TextIndex
@@ -102,15 +102,20 @@ class Selection:
         self,
         index: Index,
         tape: Callable[[int], ExchangeTape],
+        messages: Messages,
         tree: Node | None,
         order: Order,
         through: int,
         after: Place | None = None,
     ) -> None:
-        """Begin behind ``after`` (None: at the first); no seq is above ``through``; ``tape`` reads one exchange."""
+        """Begin behind ``after`` (None: at the first); no seq is above ``through``.
+
+        ``tape`` reads one exchange, ``messages`` what one side of an upgraded connection sent.
+        """
         self.unsearched = Unsearched()
         self._index = index
         self._tape = tape
+        self._messages = messages
         self._order = order
         self.through = through
         self.takes_all = tree is None
@@ -275,7 +280,7 @@ class Selection:
             rows = self.rows(_PAGE)
 
     def _is_meant(self, residual: Node, row: Row, plain: dict[Pattern, SeqSet]) -> bool:
-        exchange = RecordedExchange(row, self._tape, plain)
+        exchange = RecordedExchange(row, self._tape, self._messages, plain)
         verdict = residual.matches(exchange)
         if verdict is None:
             self.unsearched.add(exchange.seq, exchange.reasons)
