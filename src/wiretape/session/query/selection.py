@@ -157,22 +157,32 @@ class Selection:
         high = min([self.through, *(one.bounds[1] for one in conditions if one.bounds)])
         asked = [one for one in conditions if one.sql != "1" and one.bounds is None]
         asked += self._with_substring(high)
-        indexed = indexed_columns(db)
-        few: list[Condition] = []
-        dense: list[Condition] = []
-        found = 0
-        for one in asked:
-            if one.column not in indexed and one.column != "seq":
-                continue
-            found = _count(db, one, low, high, COUNTED + 1)
-            (few if found <= COUNTED else dense).append(one)
-        counted = len(asked) == 1 and bool(few or dense)
+        few, dense = self._sorted(db, asked, low, high)
+        in_urls = next((one for one in asked if one.in_urls is not None), None) if not few else None
+        named = self._compiler.looked_up(in_urls) if in_urls is not None else None
+        if named is not None:
+            asked, few = [named if one is in_urls else one for one in asked], [named]
+        taken = _count(db, asked[0], low, high, COUNTED + 1) if len(asked) == 1 and (few or dense) else None
         rest = [one for one in asked if one not in few]
         where = Condition(
             " AND ".join(one.sql for one in rest) or "1", tuple(value for one in rest for value in one.params)
         )
         residual = all_of(*undecided) if undecided else None
-        return Plan(where, tuple(few), tuple(dense), low, high, found if counted else None, residual)
+        return Plan(where, tuple(few), tuple(dense), low, high, taken, residual)
+
+    @staticmethod
+    def _sorted(
+        db: sqlite3.Connection, asked: list[Condition], low: int, high: int
+    ) -> tuple[list[Condition], list[Condition]]:
+        """Return the conditions that find few rows by their indexes, and the others that have one."""
+        indexed = indexed_columns(db)
+        few: list[Condition] = []
+        dense: list[Condition] = []
+        for one in asked:
+            if one.column in indexed or one.column == "seq":
+                found = _count(db, one, low, high, COUNTED + 1)
+                (few if found <= COUNTED else dense).append(one)
+        return few, dense
 
     def _with_substring(self, high: int) -> Iterator[Condition]:
         """Yield what the index of substrings says of bodies that are looked for: it takes all that can be meant."""

@@ -70,6 +70,7 @@ class Condition:
         exact: it takes no others.
         column: the only column it looks at, where it is a test of one that an index can serve.
         seqs: a SELECT of the numbers that it takes, where that is another than by ``sql``.
+        in_urls: an expression that is looked for in URLs, and for which SQLite has no quicker test.
         bounds: of a condition on the number alone, the number that it is above, and the highest that it takes.
     """
 
@@ -79,6 +80,7 @@ class Condition:
     column: str | None = None
     bounds: tuple[int, int] | None = None
     seqs: str | None = None
+    in_urls: Pattern | None = None
 
     @property
     def select(self) -> str:
@@ -216,17 +218,16 @@ class Compiler:
             if pattern.kind == "contains":
                 return like
             return Condition(f"({like.sql} AND found_in({self._pattern(pattern)}, url))", like.params)
-        seqs = self._with_url(pattern) if pattern.joinable else None
-        if seqs is None:
-            return Condition(f"found_in({self._pattern(pattern)}, url)")
-        return Condition(_SEQS, (msgspec.json.encode(seqs).decode(),), column="seq")
+        joined = pattern if pattern.joinable else None
+        return Condition(f"found_in({self._pattern(pattern)}, url)", in_urls=joined)
 
-    def _with_url(self, pattern: Pattern) -> list[int] | None:
-        """Return who has a URL that matches; None where they are many, and a page is found by reading on.
+    def looked_up(self, condition: Condition) -> Condition | None:
+        """Return a condition on URLs as numbers; None where they are many, and a page is found by reading on.
 
         An expression is called for a block of URLs at once: for each by itself it would cost ten times as much.
         """
-        found: list[int] = []
+        pattern, found = condition.in_urls, list[int]()
+        assert pattern is not None
         (high,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()
         while high > 0:
             rows = self._db.execute(_URLS, (high, _BLOCK)).fetchall()
@@ -235,7 +236,7 @@ class Compiler:
             if len(found) > _MANY:
                 return None
             high = rows[-1][0] - 1 if len(rows) == _BLOCK else 0
-        return found
+        return Condition(_SEQS, (msgspec.json.encode(found).decode(),), column="seq")
 
 
 def _of_state(node: Node) -> Condition | None:
