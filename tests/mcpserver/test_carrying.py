@@ -164,3 +164,10 @@ def test_handshakes_of_an_import_are_said_not_to_be_there(carried: Path) -> None
     found = call(carried, "proxy_get_session_handshakes", {"session_id": "shop", "url_contains": "items"})
     assert (found["total"], found["withTlsMetadata"], found["withoutTlsMetadata"]) == (1, 0, 1)
     assert found["unavailableReason"].startswith("No exchange came over TLS")
+
+
+def test_openapi_of_several_sessions_is_one_document(carried: Path) -> None:
+    found = call(carried, "proxy_export", {"what": "openapi", "session_id": "shop, last"})
+    assert [row[:2] for row in found["operations"]["rows"]] == [["GET /items/{itemId}", 2], ["POST /login", 2]]
+    missing = call(carried, "proxy_export", {"what": "openapi", "session_id": "nothing"})
+    assert missing["code"] == "not-found"

@@ -129,12 +129,10 @@ def test_p18_who_started_the_server_with_reveal_sees_values(planted_root: tuple[
     root, session = planted_root
 
     async def ask(client: Client) -> str:
-        answer = await client.call_tool(
-            "proxy_get_session_exchange", {"session_id": session, "seq": 1, "headers": "all"}
-        )
+        answer = await client.call_tool("proxy_get_session_exchange", {"session_id": session, "seq": 8})
         return json.dumps(answer.structured_content)
 
-    assert SECRETS[0][1] in InProcess(root).run(ask, reveal=True)
+    assert SECRETS[7][1] in InProcess(root).run(ask, reveal=True)
 
 
 def test_p18_a_handle_can_be_used_as_an_argument_also_by_a_daemon_that_never_gave_it(
@@ -194,3 +192,27 @@ def test_p18_what_wiretape_says_itself_is_no_secret(planted_root: tuple[Path, st
     listed, refused = InProcess(root).run(ask)
     assert listed["sessions"][0]["sessionId"] == session
     assert "'checkout-of-monday'" in refused.text
+
+
+def test_p18_no_cut_leaves_a_part_of_a_secret(root: Path) -> None:
+    """Wherever an answer cuts a body, a secret stands across the cut."""
+    secret = "Zq7" + "k1Lm9Xw2Rt5Yb8Nc4Vd6" * 2
+    recording = Recording(new_session(root))
+    seq = recording.open(f"{_URL}/first", headers=f"Authorization: Bearer {secret}\r\n")
+    recording.done(seq)
+    seq = recording.open(f"{_URL}/second")
+    recording.done(seq, f"{secret} ".encode() * 2_000)
+    recording.close()
+    calls: list[tuple[str, dict[str, Any]]] = [("proxy_get_session_exchange", {"session_id": "last", "seq": 2})]
+    for offset, length in ((0, 1_000), (17, 301), (5_003, 777)):
+        calls.append(("proxy_read_body", {"exchange": "last:2", "offset": offset, "length": length}))
+    calls.append(("proxy_read_body", {"exchange": "last:2", "grep": "Zq7"}))
+    calls.append(("proxy_read_body", {"exchange": "last:2", "view": "hex", "length": 500}))
+
+    async def ask(client: Client) -> list[str]:
+        return [(await client.call_tool(name, arguments)).model_dump_json() for name, arguments in calls]
+
+    parts = [secret[at : at + 9] for at in range(len(secret) - 8)]
+    for (name, arguments), text in zip(calls, InProcess(root).run(ask), strict=True):
+        found = [part for part in parts if part in text or part.encode().hex(" ") in text]
+        assert found == [], (name, arguments)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from wiretape.errors import WiretapeError
 from wiretape.model import Filter
+from wiretape.secrets.find import in_header, in_text
 from wiretape.secrets.handles import root_key
 from wiretape.secrets.known import Known
 from wiretape.secrets.masking import Masking
+from wiretape.secrets.names import kind_of
 from wiretape.secrets.sightings import sightings
 from wiretape.session.session import Session
 
@@ -22,9 +28,30 @@ log = logging.getLogger(__name__)
 
 PATIENCE: Final = 1.0
 """Seconds that one answer waits for the secrets of its session to be read; the rest is read beside it."""
+WHOLE: Final = 5_000
+"""Exchanges that are new and read whole; of more, all headers and URLs are read, and the bodies that promise most."""
+_ENDS: Final = 500
+"""Exchanges at both ends of a large session whose bodies are read."""
+_LOGINS: Final = 1_000
+_URLS: Final = 20_000
 _RUNNING: Final = 1_000
 """Exchanges that were running when they were read, and are read again."""
 _SESSIONS: Final = 64
+_WORK, _REST = 0.02, 0.06
+"""Seconds of work and of rest in turn of what is read beside answers: they share one interpreter."""
+
+_WORDS: Final = ("token", "key=", "secret", "passw", "pwd=", "sig", "auth", "sess", "sid=", "csrf", "://%:%@")
+_NAMES: Final = "SELECT DISTINCT name FROM header_blocks"
+_VALUES: Final = "SELECT found FROM header_blocks WHERE name = ? AND last > ?"
+_WITH_SECRETS: Final = (
+    f"SELECT url FROM exchanges WHERE seq > ? AND ({' OR '.join('url LIKE ?' for _ in _WORDS)}) LIMIT ?"  # noqa: S608
+)
+_LOGIN_WORDS: Final = ("auth", "login", "token", "session", "sign", "account", "password", "user", "key", "secret")
+_LOGIN_SEQS: Final = (
+    "SELECT seq FROM exchanges WHERE seq > ? AND method IN ('POST', 'PUT')"  # noqa: S608 - values are bound
+    f" AND ({' OR '.join('url LIKE ?' for _ in _LOGIN_WORDS)}) LIMIT ?"
+)
+_ALWAYS: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 
 
 class _Progress:
@@ -32,13 +59,19 @@ class _Progress:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.columns = 0
         self.through = 0
+        self.chosen: list[int] = []
         self.running: OrderedDict[int, None] = OrderedDict()
         self.behind = False
+        self.stopped = False
 
 
 class Secrecy:
-    """What is known of the secrets of a root, learned from its sessions as they are asked about."""
+    """What is known of the secrets of a root, learned from its sessions as they are asked about.
+
+    Headers and URLs come first, from the index; then bodies, from the log.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -63,45 +96,101 @@ class Secrecy:
             progress.behind = True
             threading.Thread(target=self._read_on, args=(session, progress), name="secrets", daemon=True).start()
 
-    def complete(self, session_id: str) -> bool:
-        """Return whether a session's log was read for its secrets up to where it was when it was asked about last."""
-        return not self._of(session_id).behind
+    def forget(self, session_id: str) -> None:
+        """Read a session no further: it is about to be deleted or recovered."""
+        with self._lock:
+            progress = self._sessions.pop(session_id, None)
+        if progress is not None:
+            progress.stopped = True
+
+    def close(self) -> None:
+        """Read nothing any more."""
+        with self._lock:
+            for progress in self._sessions.values():
+                progress.stopped = True
 
     def _of(self, session_id: str) -> _Progress:
         with self._lock:
             progress = self._sessions.setdefault(session_id, _Progress())
             self._sessions.move_to_end(session_id)
             if len(self._sessions) > _SESSIONS:
-                self._sessions.popitem(last=False)
+                self._sessions.popitem(last=False)[1].stopped = True
             return progress
 
     def _read_on(self, session: Session, progress: _Progress) -> None:
-        """Read the rest, with a connection of its own to the index, a second at a time."""
+        """Read the rest, with a connection of its own to the index, in small pieces with rests between."""
         finished = False
         try:
             with Session(session.folder, session.session_id) as own:
-                while not finished:
+                while not finished and not progress.stopped:
+                    time.sleep(_REST)
                     with progress.lock:
-                        finished = self._read(own, progress, time.monotonic() + PATIENCE)
-        except WiretapeError as error:
+                        finished = self._read(own, progress, time.monotonic() + _WORK)
+        except (WiretapeError, OSError, sqlite3.Error) as error:  # it may be deleted meanwhile, with everything in it
             log.warning("the secrets of session %s could not all be read: %s", session.session_id, error)
         finally:
             progress.behind = False
 
     def _read(self, session: Session, progress: _Progress, until: float) -> bool:
-        known = self.veil.known
-        wanted = [Filter(seqs=list(progress.running))] if progress.running else []
-        for condition in [*wanted, Filter(from_seq=progress.through + 1)]:
-            for exchange in session.iterate(condition):
+        """Read on; return whether everything that is to be read was."""
+        through = session.follow().through_seq
+        if through > progress.columns:
+            self._read_columns(session, progress.columns)
+            progress.columns = through
+        if through - progress.through > WHOLE:
+            progress.chosen = _chosen(session, progress.through, through)
+            progress.through = through - _ENDS
+        for wanted in self._wanted(progress):
+            for exchange in session.iterate(wanted):
                 for kind, value, _ in sightings(exchange):
-                    known.handle_of(kind, value)
-                progress.through = max(progress.through, exchange.seq)
-                if exchange.state == "inFlight":
-                    progress.running[exchange.seq] = None
-                    if len(progress.running) > _RUNNING:
-                        progress.running.popitem(last=False)
-                else:
-                    progress.running.pop(exchange.seq, None)
-                if time.monotonic() > until:
+                    self.veil.known.handle_of(kind, value)
+                self._note(progress, exchange.seq, running=exchange.state == "inFlight")
+                if time.monotonic() > until or progress.stopped:
                     return False
         return True
+
+    @staticmethod
+    def _wanted(progress: _Progress) -> Iterator[Filter]:
+        if progress.running:
+            yield Filter(seqs=list(progress.running))
+        while progress.chosen:
+            some = progress.chosen[:_ENDS]
+            yield Filter(seqs=some)
+            progress.chosen = [seq for seq in progress.chosen if seq not in some]
+        yield Filter(from_seq=progress.through + 1)
+
+    @staticmethod
+    def _note(progress: _Progress, seq: int, *, running: bool) -> None:
+        if seq in progress.chosen:
+            progress.chosen.remove(seq)
+        else:
+            progress.through = max(progress.through, seq)
+        if not running:
+            progress.running.pop(seq, None)
+            return
+        progress.running[seq] = None
+        if len(progress.running) > _RUNNING:
+            progress.running.popitem(last=False)
+
+    def _read_columns(self, session: Session, after: int) -> None:
+        """Take the headers and URLs of what is new from the index, where each distinct value stands once."""
+        known, decode = self.veil.known, msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        for (name,) in session.index.rows(_NAMES):
+            if name not in _ALWAYS and kind_of(name.removeprefix("x-")) is None and kind_of(name) is None:
+                continue
+            for (found,) in session.index.rows(_VALUES, [name, after]):
+                for value in decode(found):
+                    for kind, start, end in in_header(name, value):
+                        known.handle_of(kind, value[start:end])
+        for (url,) in session.index.rows(_WITH_SECRETS, [after, *(f"%{word}%" for word in _WORDS), _URLS]):
+            for kind, start, end in in_text(url):
+                known.handle_of(kind, url[start:end])
+
+
+def _chosen(session: Session, after: int, through: int) -> list[int]:
+    """Return the exchanges of a large session whose bodies are read: the first, and what logs in."""
+    logins = [
+        seq for (seq,) in session.index.rows(_LOGIN_SEQS, [after, *(f"%{word}%" for word in _LOGIN_WORDS), _LOGINS])
+    ]
+    first = range(after + 1, min(after + _ENDS, through) + 1)
+    return sorted({*first, *logins})

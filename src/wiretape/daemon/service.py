@@ -62,6 +62,7 @@ class Service:
         self.authority = load_or_create(root)
         self.library = Library(root)
         self.secrecy = Secrecy(root)
+        self.library.forgotten = self.secrecy.forget
         self.maintenance = Maintenance(root, maintenance)
         self._loop = loop
         self.api: Address | None = None
@@ -155,6 +156,7 @@ class Service:
                 await capture.stop()
                 await self._drop_unwanted()
         await self.maintenance.stop()
+        self.secrecy.close()
         await self.library.close()
 
     # -- the proxy ----------------------------------------------------------------------------------------------

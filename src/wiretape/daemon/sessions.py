@@ -32,6 +32,8 @@ class Library:
 
     def __init__(self, root: Path) -> None:
         self.catalogue = Catalogue(root)
+        self.forgotten: Callable[[str], None] = lambda _: None
+        """Called with a session's id when it is about to be deleted, recovered or moved."""
         self.before: Callable[[Session], None] | None = None
         """Called in the thread before a session answers: what goes to a model needs to know its secrets."""
         self._open: OrderedDict[str, Session] = OrderedDict()
@@ -137,6 +139,7 @@ class Library:
 
     async def forget(self, session_id: str) -> None:
         """Let go of a session that is about to be deleted or moved."""
+        self.forgotten(session_id)
         async with self._lock:
             session = self._open.pop(session_id, None)
         if session is not None:

@@ -25,13 +25,30 @@ _JSON: Final = re.compile(
     rb"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[\"'\\/bfnrt]"
 )
 _HTML: Final = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});")
-_HEX: Final = re.compile(rb"[0-9A-Fa-f]{12,}")
 _SPACED_HEX: Final = re.compile(rb"[0-9A-Fa-f]{2}(?:[ :][0-9A-Fa-f]{2}){5,}")
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{10,}")
+_LONG_HEX: Final = re.compile(rb"[0-9A-Fa-f]{12}")
+_LONG_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{10}")
 _BASE64_LINES: Final = re.compile(rb"[A-Za-z0-9+/]{60,}(?:(?:\r?\n|\\r\\n|\\n)[A-Za-z0-9+/]+)+")
 _LINE_END: Final = re.compile(rb"\r?\n|\\r\\n|\\n")
-_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+_TEXT: Final = re.compile(rb"[\x20-\x7e]{12}")
+"""What random bytes hardly ever have: only where it is, can decoded base64 have a text with another encoding in it."""
 _SIMPLE: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_AS_BASE64: Final = bytes(
+    byte if byte in _ALPHABET else {45: 43, 95: 47}.get(byte, 65)  # "-" is "+", "_" is "/", the rest is "A"
+    for byte in range(256)
+)
+_AS_HEX: Final = bytes(byte if byte in b"0123456789abcdefABCDEF" else 48 for byte in range(256))
+_WITHIN: Final[dict[str, frozenset[str]]] = {
+    "": frozenset({"percent", "form", "json", "html", "hex", "base64"}),
+    "percent": frozenset({"percent", "json", "hex", "base64"}),
+    "form": frozenset({"json"}),
+    "json": frozenset({"percent", "form", "json", "html", "hex", "base64"}),
+    "html": frozenset({"percent", "json", "base64"}),
+    "hex": frozenset({"percent", "json"}),
+    "base64": frozenset({"percent", "form", "json", "html", "base64"}),
+}
+"""Which encodings are looked for within which."""
 
 
 class Span(NamedTuple):
@@ -49,41 +66,78 @@ Plain = Callable[[bytes], list[Span]]
 """Finds the secrets that stand in bytes as they are."""
 
 
-def spans(data: bytes, plain: Plain, depth: int = 0) -> list[Span]:
-    """Return where secrets stand in ``data``, in any encoding; they may overlap."""
+def spans(data: bytes, plain: Plain, outer: str = "", depth: int = 0) -> list[Span]:
+    """Return where secrets stand in ``data``, in any encoding; they may overlap.
+
+    Args:
+        data: the text.
+        plain: finds secrets as they are.
+        outer: the encoding that was taken off last.
+        depth: how many were.
+    """
     found = plain(data)
     if depth >= _DEPTH:
         return found
-    for decoded, back in _decoded(data, depth):
+    for name, decoded, back in _decoded(data, _WITHIN[outer]):
         if len(decoded) < _LEAST:
             continue
-        for start, end, name in spans(decoded, plain, depth + 1):
+        if name in {"hex", "base64"} and _TEXT.search(decoded) is None:
+            inner = plain(decoded)
+        else:
+            inner = spans(decoded, plain, name, depth + 1)
+        for start, end, handle in inner:
             first, last = back(start, end)
-            found.append(Span(first, last, name))
+            found.append(Span(first, last, handle))
     return found
 
 
-def _decoded(data: bytes, depth: int) -> Iterator[tuple[bytes, Back]]:
+def _decoded(data: bytes, wanted: frozenset[str]) -> Iterator[tuple[str, bytes, Back]]:
     """Yield the text with one encoding taken off, and what says where bytes of that stand in the text."""
     if b"%" in data:
-        yield _unescaped(data, _PERCENT, _percent)
-        if b"+" in data:
-            yield _unescaped(data, _FORM, _percent)
-    if b"\\" in data:
-        yield _unescaped(data, _JSON, _json)
-    if b"&" in data:
-        yield _unescaped(data, _HTML, _html)
+        if "percent" in wanted:
+            yield "percent", *_unescaped(data, _PERCENT, _percent)
+        if "form" in wanted and b"+" in data:
+            yield "form", *_unescaped(data, _FORM, _percent)
+    if "json" in wanted and b"\\" in data:
+        yield "json", *_unescaped(data, _JSON, _json)
+    if "html" in wanted and b"&" in data:
+        yield "html", *_unescaped(data, _HTML, _html)
+    if "hex" in wanted and _LONG_HEX.search(data) is not None:
+        yield from _hexadecimal(data)
+    if "base64" in wanted and _LONG_BASE64.search(data) is not None:
+        yield from _base64(data)
+
+
+def _hexadecimal(data: bytes) -> Iterator[tuple[str, bytes, Back]]:
+    """Decode the whole text as hexadecimal digits, at both alignments; what is none decodes to zeros."""
+    digits = data.translate(_AS_HEX)
     for shift in (0, 1):
-        yield _runs(data, _HEX, _hexadecimal, shift)
+        end = len(digits) - (len(digits) - shift) % 2
+        yield "hex", binascii.unhexlify(digits[shift:end]), _scaled(shift, 2, 0)
     for match in _SPACED_HEX.finditer(data):
-        yield bytes.fromhex(match[0].replace(b":", b" ").decode()), _scaled(match.start(), 3, 1)
+        yield "hex", bytes.fromhex(match[0].replace(b":", b" ").decode()), _scaled(match.start(), 3, 1)
+
+
+def _base64(data: bytes) -> Iterator[tuple[str, bytes, Back]]:
+    """Decode the whole text as base64, at each alignment; what is none decodes to something."""
+    letters = data.translate(_AS_BASE64)
     for shift in range(4):
-        yield _runs(data, _BASE64, _base64, shift)
-    if not depth:
-        for match in _BASE64_LINES.finditer(data):
-            joined, back = _unescaped(match[0], _LINE_END, lambda _: b"")
-            decoded, inner = _base64(joined)
-            yield decoded, _both(inner, back, match.start())
+        whole = letters[shift:] + b"A" * (-(len(letters) - shift) % 4)
+        yield "base64", binascii.a2b_base64(whole), _sixths(shift)
+    for match in _BASE64_LINES.finditer(data):
+        joined, back = _unescaped(match[0], _LINE_END, lambda _: b"")
+        whole = joined[: len(joined) - len(joined) % 4]
+        yield "base64", binascii.a2b_base64(whole), _both(_sixths(0), back, match.start())
+
+
+def _sixths(base: int) -> Back:
+    """Four characters are three bytes."""
+    return lambda start, end: (base + start * 8 // 6, base - (-end * 8 // 6))
+
+
+def _scaled(base: int, step: int, gap: int) -> Back:
+    """Each byte takes ``step`` characters, the last ``gap`` of which are between it and the next."""
+    return lambda start, end: (base + start * step, base + end * step - gap)
 
 
 def _unescaped(data: bytes, escape: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> tuple[bytes, Back]:
@@ -141,51 +195,3 @@ def _json(escape: bytes) -> bytes:
 
 def _html(escape: bytes) -> bytes:
     return html.unescape(escape.decode()).encode("utf-8", "surrogatepass")
-
-
-def _runs(
-    data: bytes, runs: re.Pattern[bytes], decode: Callable[[bytes], tuple[bytes, Back]], shift: int
-) -> tuple[bytes, Back]:
-    """Decode all runs of an alphabet, from their ``shift``-th character on, into one: a scan has its costs, too."""
-    pieces: list[bytes] = []
-    decoded_at: list[int] = []
-    backs: list[tuple[int, Back]] = []
-    size = 0
-    for match in runs.finditer(data):
-        piece, back = decode(match[0][shift:])
-        pieces.append(piece)
-        decoded_at.append(size)
-        backs.append((match.start() + shift, back))
-        size += len(piece) + 1
-
-    def back_of_all(start: int, end: int) -> tuple[int, int]:
-        at = bisect_right(decoded_at, start) - 1
-        base, back = backs[at]
-        first, last = back(start - decoded_at[at], end - decoded_at[at])
-        return base + first, base + last
-
-    return b"\0".join(pieces), back_of_all
-
-
-def _hexadecimal(run: bytes) -> tuple[bytes, Back]:
-    return bytes.fromhex(run[: len(run) - len(run) % 2].decode()), _scaled(0, 2, 0)
-
-
-def _scaled(base: int, step: int, gap: int) -> Back:
-    """Each byte takes ``step`` characters, the last ``gap`` of which are between it and the next."""
-    return lambda start, end: (base + start * step, base + end * step - gap)
-
-
-def _base64(run: bytes) -> tuple[bytes, Back]:
-    run = run.translate(_URL_SAFE)
-    spare = len(run) % 4
-    run = run[: len(run) - 1] if spare == 1 else run + b"=" * (-len(run) % 4)
-    size = len(run.rstrip(b"="))
-
-    def back(start: int, end: int) -> tuple[int, int]:
-        return start * 8 // 6, min(-(-end * 8 // 6), size)
-
-    try:
-        return binascii.a2b_base64(run), back
-    except binascii.Error:
-        return b"", back

@@ -17,11 +17,13 @@ _SCHEMES: Final = frozenset(
     {"bearer", "basic", "token", "apikey", "digest", "negotiate", "ntlm", "hawk", "hmac", "dpop"}
 )
 _HANDLE: Final = re.compile(r"\{\{[a-z][a-z0-9-]*:[0-9a-f]{6,}\}\}")
+_SHORTEST: Final = {"password": 1, "card-code": 1, "otp": 1, "credential": 4, "secret": 4, "session": 8}
+"""Characters of a secret of a kind at least; what is shorter is a word, such as ``"session": "open"``."""
 _EMPTY: Final = frozenset({"", "null", "none", "undefined", "true", "false", "string", "required", "redacted", "xxx"})
 _QUOTE: Final = re.compile(r"""\\*["']""")
 _UNQUOTED: Final = re.compile(r"""[^\s&;,"'<>(){}\[\]|\\]+""")
 _NAMED: Final = (
-    r"(?i)[A-Za-z0-9_.\-]*(?:passw|passphrase|pwd|secret|token|key|sess|credential|assertion|signature|sig|verifier"
+    r"(?i)[A-Za-z0-9_.\-]*(?:passw|passphrase|pwd|secret|token|key|sess|sid|credential|assertion|signature|sig|verifier"
     r"|cvv|cvc|otp|auth|csrf|xsrf|jwt|cardnumber|ccnumber|passcode|samlresponse|verificationcode|mfacode)"
     r"[A-Za-z0-9_\-]*\\*[\"']?(?:%3[dD]|[ \t]*(?:=>?|:)[ \t]*)"
 )
@@ -178,7 +180,9 @@ def is_secret_value(value: str, kind: str) -> bool:
         return False
     if "{{" in value and _HANDLE.search(value) is not None:
         return False
-    return len(value) >= (1 if kind in {"password", "card-code", "otp"} else 4)
+    if value.lower() in _SCHEMES:
+        return False
+    return len(value) >= _SHORTEST.get(kind, 5)
 
 
 def format_of(value: str) -> str | None:
@@ -253,7 +257,8 @@ def _in_authorization(value: str) -> list[Found]:
     secret = secret.strip()
     if not is_secret_value(secret, "password"):
         return []
-    kind = format_of(secret) or (scheme.lower() if space and scheme.lower() in _SCHEMES else "authorization")
+    # One word for all schemes but Basic: the same token may stand elsewhere by its name, and has one handle.
+    kind = format_of(secret) or ("basic" if scheme.lower() == "basic" else "token")
     return [Found(kind, begin, begin + len(secret))]
 
 
@@ -276,4 +281,4 @@ def _in_cookie(value: str, begin: int, end: int) -> list[Found]:
     kind = kind_of(name.strip())
     if not is_secret_value(content, "cookie") or (kind is None and len(content) < 6):
         return []
-    return [Found(format_of(content) or ("csrf" if kind == "csrf" else "cookie"), start, start + len(content))]
+    return [Found(format_of(content) or kind or "cookie", start, start + len(content))]

@@ -48,13 +48,15 @@ class Known:
     def __len__(self) -> int:
         return len(self._handles)
 
-    def handle_of(self, kind: str, value: str) -> str:
-        """Return the handle of a secret, and remember it."""
+    def handle_of(self, kind: str, value: str, *, alias: str = "") -> str:
+        """Return the handle of a secret, and remember it; an alias is given the same one."""
         found = self._handles.get(value)
-        if found is not None:
-            return found
-        with self._lock:
-            return self._handles.get(value) or self._learn(kind, value)
+        if found is None:
+            with self._lock:
+                found = self._handles.get(value) or self._learn(kind, value)
+        if alias and alias not in self._handles:
+            self._handles[alias] = found
+        return found
 
     def _learn(self, kind: str, value: str) -> str:
         whole = digest(self._key, value)

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET
@@ -50,7 +51,12 @@ class Redaction:
     def learn(self, exchange: ExchangeDetail) -> None:
         """Take the secrets and addresses of an exchange into account."""
         for kind, value, _ in sightings(exchange, personal=True):
-            self._known.handle_of(kind, value)
+            self._known.handle_of(kind, value, alias=unquote(value))
+
+    def learn_text(self, text: str) -> None:
+        """Take the secrets and addresses of a text into account."""
+        for kind, start, end in (*in_text(text), *addresses(text)):
+            self._known.handle_of(kind, text[start:end])
 
     def _pseudonym(self, kind: str, _digits: str, value: str) -> str:
         self._numbers[kind] += 1
@@ -72,6 +78,13 @@ class Redaction:
     def text(self, text: str) -> str:
         """Return any text without them."""
         return self._hide(self._named(text, [*in_text(text), *addresses(text)]))
+
+    def data(self, data: bytes) -> bytes:
+        """Return bytes without them: as a text where they are one, else what is known."""
+        try:
+            return self.text(data.decode()).encode()
+        except UnicodeDecodeError:
+            return self._hide_bytes(data)
 
     def header(self, name: str, value: str) -> str:
         """Return a header's value without them."""

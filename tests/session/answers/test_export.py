@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +262,43 @@ def test_hostile_recordings_are_exported_in_every_format(root: Path, tmp_path: P
     for name in ("httpxFalse", "pytestTrue"):
         compile((tmp_path / name).read_text(), name, "exec")
     OpenAPIV31SpecValidator(json.loads((tmp_path / "openapiFalse").read_text())).validate()
+
+
+def test_messages_of_a_web_socket_go_out_and_come_back_and_are_redacted(root: Path, tmp_path: Path) -> None:
+    began = "2026-11-27T10:00:00.000Z"
+    at = datetime.fromisoformat(began).timestamp()
+    secret = "sk_live_abcdefghijklmnop01234567"
+    sent = [
+        {"type": "send", "time": at + 1, "opcode": 1, "data": f'{{"key":"{secret}"}}'},
+        {"type": "receive", "time": at + 1.5, "opcode": 2, "data": "AP8="},
+        {"type": "receive", "time": at + 2, "opcode": 1, "data": "für dich"},
+    ]
+    plain = {"headers": [], "httpVersion": "HTTP/1.1"}
+    request = {"method": "GET", "url": "wss://a.example/chat", "bodySize": 0, **plain}
+    response = {"status": 101, "statusText": "Switching Protocols", "content": {"size": 0, "mimeType": ""}, **plain}
+    entry = {"startedDateTime": began, "time": 2000, "request": request, "response": response}
+    (tmp_path / "in.har").write_text(json.dumps({"log": {"entries": [{**entry, "_webSocketMessages": sent}]}}))
+    import_recording(root, tmp_path / "in.har")
+    with Catalogue(root).open("last") as session:
+        found = export_file([session], Export("har"), tmp_path / "out.har")
+        export_file([session], Export("har", redact=True), tmp_path / "redacted.har")
+    assert found.left == []
+    har = json.loads((tmp_path / "out.har").read_text())
+    jsonschema.validate(har, HAR)
+    assert har["log"]["entries"][0]["_webSocketMessages"] == sent
+    redacted = json.loads((tmp_path / "redacted.har").read_text())["log"]["entries"][0]["_webSocketMessages"]
+    assert [one["data"] for one in redacted] == ['{"key":"redacted-stripe-key-1"}', "AP8=", "für dich"]
+
+
+def test_tests_leave_out_what_another_run_has_otherwise(root: Path, tmp_path: Path) -> None:
+    for stock in (7, 9):
+        recording = Recording(new_session(root, f"run {stock}"))
+        seq = recording.open("http://a.example/stock/17")
+        body = json.dumps({"stock": stock, "name": "lamp"}).encode()
+        recording.done(seq, body, headers="Content-Type: application/json\r\n")
+        recording.close()
+    with Catalogue(root).open("run 7") as first, Catalogue(root).open("run 9") as second:
+        export_file([first], Export("pytest"), tmp_path / "alone.py")
+        export_file([first, second], Export("pytest"), tmp_path / "learned.py")
+    assert "{'stock': 7, 'name': 'lamp'}" in (tmp_path / "alone.py").read_text()
+    assert "{'stock': ANY, 'name': 'lamp'}" in (tmp_path / "learned.py").read_text()

@@ -20,7 +20,7 @@ def test_secrets_and_addresses_are_told_by_kind_place_and_count_without_their_va
     known = Known(KEY)
     found = find_secrets(walked.session, known)
     by_kind = {one.kind: one for one in found.values}
-    assert set(by_kind) == {"email", "jwt", "cookie", "csrf", "password", "refresh-token"}
+    assert set(by_kind) == {"email", "jwt", "session", "csrf", "password", "refresh-token"}
     assert by_kind["jwt"].where == ["request.header.Authorization x5", "response.body/data/session/accessToken x1"]
     assert by_kind["jwt"].first == 1
     assert by_kind["jwt"].exchanges == 6

@@ -40,39 +40,38 @@ class HarExported(Lean, frozen=True):
 async def proxy_find_secrets(
     call: Call,
     session_id: arg.SessionId,
-    kinds: Annotated[list[str] | None, Field(description='Only these, such as "jwt", "password", "email"')] = None,
-    custom: Annotated[list[str] | None, Field(description="Further regular expressions (RE2)")] = None,
+    kinds: Annotated[list[str] | None, Field(description='Only "jwt", "password", ...')] = None,
+    custom: Annotated[list[str] | None, Field(description="Further regexes (RE2)")] = None,
+    filter: arg.Expression = None,  # noqa: A002
 ) -> SecretsFound:
-    """List secrets and e-mail addresses of a session: kind, handle, how often, where; never the values. Handles
-    {{kind:id}} stand for them in all answers and can be arguments. To share without them: proxy_export.
+    """List a session's secrets and e-mail addresses: kind, handle, how often, where; never values. Handles {{kind:id}}
+    can be arguments.
     """
     known = call.service.secrecy.veil.known
+    wanted = Filter(expression=filter)
     return await call.service.library.ask(
         session_id,
-        lambda session: find_secrets(session, known, kinds=kinds, custom=custom or (), progress=call.progress),
+        lambda session: find_secrets(session, known, wanted, kinds=kinds, custom=custom or (), progress=call.progress),
     )
 
 
-OutputFile = Annotated[
-    str | None, Field(description="A new file in the client's folder or <root>/exports; default chooses one there")
-]
+OutputFile = Annotated[str | None, Field(description="New file in the client's folder or <root>/exports")]
 
 
 @tool("Export", Hints())
 async def proxy_export(
     call: Call,
-    what: Annotated[Literal["har", "curl", "httpx", "pytest", "openapi", "ndjson"], Field(description="The format")],
-    session_id: Annotated[str | list[str] | None, Field(description="A session; for openapi also several")] = None,
-    exchange: Annotated[str | None, Field(description='One exchange instead, such as "last:31"')] = None,
-    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
-    since: arg.Since = None,
-    redact: Annotated[bool, Field(description="Replace secrets and e-mail addresses, checked by a second scan")] = True,
+    what: Annotated[Literal["har", "curl", "httpx", "pytest", "openapi", "ndjson"], Field(description="Format")],
+    session_id: Annotated[str | None, Field(description='"a,b": openapi of both, tests of a without noise')] = None,
+    exchange: Annotated[str | None, Field(description="Only this one")] = None,
+    filter: arg.Expression = None,  # noqa: A002
+    since: Annotated[str | None, arg.hidden()] = None,
+    until: Annotated[str | None, arg.hidden()] = None,
+    redact: Annotated[bool, Field(description="Replace secrets and e-mail addresses")] = True,
     output_file: OutputFile = None,
 ) -> Exported:
-    """Write exchanges to a new file: HAR, curl, httpx, pytest, OpenAPI, ndjson. One exchange as curl comes as text, its
-    secrets as variables whose values are in envFile.
-    """
-    names = [session_id] if isinstance(session_id, str) else list(session_id or [])
+    """Write exchanges to a new file. One as curl comes as text, secrets as variables whose values are in envFile."""
+    names = await _names(call, session_id)
     seqs: list[int] = []
     if exchange is not None:
         address = split_address(exchange)
@@ -81,10 +80,22 @@ async def proxy_export(
         raise UsageError("proxy_export needs session_id or exchange", hint="proxy_list_sessions names the sessions")
     if what == "curl" and seqs:
         return await _curl(call, names[0], seqs[0], output_file)
-    export = Export(
-        what, Filter(seqs=seqs or None, expression=filter, since=since), redact=redact, title=", ".join(names)
-    )
+    wanted = Filter(seqs=seqs or None, expression=filter, since=since, until=until)
+    export = Export(what, wanted, redact=redact, title=", ".join(names))
     return await _export(call, names, export, output_file)
+
+
+async def _names(call: Call, session_id: str | None) -> list[str]:
+    """Return the sessions that are named: one, whose name may have commas, or several with commas between."""
+    if session_id is None:
+        return []
+    try:
+        await call.service.library.resolve(session_id)
+    except NotFoundError:
+        if "," not in session_id:
+            raise
+        return [name.strip() for name in session_id.split(",") if name.strip()]
+    return [session_id]
 
 
 async def _curl(call: Call, ref: str, seq: int, output_file: str | None) -> Exported:
@@ -251,22 +262,23 @@ def _times(session: Session) -> tuple[int | None, int | None]:
 @tool("Send a request again", Hints(destroys=True, open_world=True))
 async def proxy_send(
     call: Call,
-    exchange: Annotated[str, Field(description='The recorded exchange, such as "bad:31"')],
+    exchange: Annotated[str, Field(description='Such as "bad:31"')],
     set: Annotated[  # noqa: A002 - the argument's name is fixed
-        dict[str, Any] | None, Field(description="JSON pointers in the body and their new values")
+        dict[str, Any] | None, Field(description="JSON pointers and new values")
     ] = None,
-    headers: Annotated[dict[str, str | None] | None, Field(description="New values; null removes a header")] = None,
-    url: Annotated[str | None, Field(description="Another URL")] = None,
-    target: Annotated[str | None, Field(description="Another server; path and query stay")] = None,
-    execute: Annotated[bool, Field(description="true sends it; else only a plan")] = False,
+    headers: Annotated[dict[str, Any] | None, Field(description="New values; null removes")] = None,
+    url: Annotated[str | None, arg.hidden()] = None,
+    target: Annotated[str | None, Field(description="Another server")] = None,
+    execute: Annotated[bool, Field(description="false: a plan")] = False,
 ) -> Planned:
-    """Send one recorded request again, with changes; a dry run unless execute. It is recorded as source replay and
-    compared with the original. Secrets go only to hosts where the recording shows them.
+    """Send a recorded request again, with changes; recorded as replay and compared. Secrets go only where the recording
+    shows them going.
     """
     address = split_address(exchange)
     ref = address.session or "last"
     name = await _name(call, ref)
-    changes = Changes(values=set or {}, headers=headers or {}, url=url, target=target)
+    named = {name: None if value is None else str(value) for name, value in (headers or {}).items()}
+    changes = Changes(values=set or {}, headers=named, url=url, target=target)
     secrecy = call.service.secrecy
 
     def prepare(session: Session) -> tuple[Outgoing, Planned, ExchangeDetail]:

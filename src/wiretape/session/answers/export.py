@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -14,9 +15,12 @@ from wiretape.model import ExchangeDetail, Lean, Table
 from wiretape.new_file import new_file
 from wiretape.secrets.redaction import Redaction, chunks
 from wiretape.session.answers.export_formats import Exchanges, Export, writing
+from wiretape.session.answers.learned import learned_noise
+from wiretape.session.answers.web_socket import Message, as_har, web_socket_messages
 from wiretape.session.session import Session
 
 _LEFT: Final = 20
+_SWITCHED: Final = 101
 _EVERY: Final = 100
 
 Progress = Callable[[int, int], None]
@@ -65,7 +69,8 @@ def export_file(sessions: list[Session], export: Export, target: Path, *, progre
     """Write the exchanges of sessions to a new file.
 
     Args:
-        sessions: one, or several for a format that makes one thing of them (OpenAPI).
+        sessions: one, or several: OpenAPI is made of all, tests of the first, and they leave out what is another in the
+            others.
         export: what is wanted.
         target: the file; it must not be there.
         progress: called with (exchanges done, exchanges in all).
@@ -74,6 +79,9 @@ def export_file(sessions: list[Session], export: Export, target: Path, *, progre
         UsageError: the file is there. NotFoundError: no exchange is taken. StorageError: it cannot be written.
         WiretapeError: a redacted file still had a secret in it, and was thrown away.
     """
+    if export.format == "pytest" and len(sessions) > 1:
+        export = dataclasses.replace(export, noise=learned_noise(sessions[0], sessions[1:], export.wanted))
+        sessions = sessions[:1]
     taken = _Taken(sessions, export, progress)
     with new_file(target) as file:
         writer = taken.writer()
@@ -138,7 +146,8 @@ class _Taken:
         self.count = 0
         self.left: list[LeftOut] = []
         self.redaction = Redaction() if export.redact else None
-        self.result = writing(export)
+        self.result = writing(export, self._messages)
+        self._current = sessions[0]
         self._sessions = sessions
         self._export = export
         self._progress = progress
@@ -152,11 +161,14 @@ class _Taken:
             for session in self._sessions:
                 for exchange in session.iterate(None):
                     self.redaction.learn(exchange)
+                    for _, _, _, data in _web_socket(session, exchange)[0]:
+                        self.redaction.learn_text(data.decode("utf-8", "replace"))
                     self._step()
         return self.result.write(self._exchanges())
 
     def _exchanges(self) -> Exchanges:
         for session in self._sessions:
+            self._current = session
             for exchange in session.iterate(self._export.wanted, self._export.sort):
                 self.count += 1
                 self._note(exchange)
@@ -168,11 +180,29 @@ class _Taken:
         if self._progress is not None and self._done % _EVERY == 0:
             self._progress(self._done, max(self._total, self._done))
 
+    def _messages(self, exchange: ExchangeDetail) -> list[dict[str, Any]]:
+        """Return the messages of a WebSocket as HAR has them."""
+        messages, whole = _web_socket(self._current, exchange)
+        if not whole:
+            self.left.append(LeftOut(seq=exchange.seq, why="not all messages of its WebSocket are there"))
+        if self.redaction is not None:
+            messages = [(*one[:3], self.redaction.data(one[3])) for one in messages]
+        return list(as_har(exchange.timestamp, messages))
+
     def _note(self, exchange: ExchangeDetail) -> None:
         response = exchange.response
-        if response is not None and response.status_code == 101:
-            self.left.append(LeftOut(seq=exchange.seq, why="messages of WebSockets are not recorded"))
+        if response is not None and response.status_code == _SWITCHED:
+            if self._export.format != "har":
+                self.left.append(LeftOut(seq=exchange.seq, why=f"{self._export.format} has no place for messages"))
+            elif not _web_socket(self._current, exchange)[0]:
+                self.left.append(LeftOut(seq=exchange.seq, why="no message of its WebSocket was recorded"))
         for side, message in (("request", exchange.request), ("response", response)):
             if message is not None and message.body_truncated:
                 why = f"{message.body_recorded} of {message.body_size} bytes of the {side}'s body were recorded"
                 self.left.append(LeftOut(seq=exchange.seq, why=why))
+
+
+def _web_socket(session: Session, exchange: ExchangeDetail) -> tuple[list[Message], bool]:
+    if exchange.response is None or exchange.response.status_code != _SWITCHED:
+        return [], True
+    return web_socket_messages(session, exchange.seq)

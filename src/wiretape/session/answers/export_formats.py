@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -20,6 +20,7 @@ from wiretape.model import ExchangeDetail, Filter, Table
 
 Format = Literal["har", "ndjson", "curl", "httpx", "pytest", "openapi"]
 Exchanges = Iterator[ExchangeDetail]
+MessagesOf = Callable[[ExchangeDetail], list[dict[str, Any]]]
 
 SUFFIXES: Final[dict[str, str]] = {
     "har": ".har",
@@ -44,6 +45,7 @@ class Export:
         sort: ``asc``, or ``desc`` for the newest first.
         shell: ``sh`` or ``powershell``, for curl.
         title: what the document is called.
+        noise: JSON pointers in answers that are another in each run, by seq: tests do not assert them.
     """
 
     format: Format
@@ -53,6 +55,7 @@ class Export:
     sort: str = "asc"
     shell: str = "sh"
     title: str = "recorded"
+    noise: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
 
 class Writing(Protocol):
@@ -65,10 +68,11 @@ class Writing(Protocol):
         """Return what else there is to say of the file, by the names of ``Exported``."""
 
 
-def writing(export: Export) -> Writing:
-    """Return what writes a format."""
+def writing(export: Export, messages: MessagesOf) -> Writing:
+    """Return what writes a format; ``messages`` gives those of a WebSocket as HAR has them."""
+    if export.format == "har":
+        return _Har(export, messages)
     makers: dict[str, Callable[[Export], Writing]] = {
-        "har": _Har,
         "ndjson": _Lines,
         "curl": _Curl,
         "httpx": _Httpx,
@@ -88,6 +92,10 @@ class _Plain:
 
 
 class _Har(_Plain):
+    def __init__(self, export: Export, messages: MessagesOf) -> None:
+        super().__init__(export)
+        self._messages = messages
+
     def write(self, exchanges: Exchanges) -> Iterator[bytes]:
         """Yield a HAR, an entry at a time."""
         encode = msgspec.json.Encoder().encode
@@ -95,7 +103,7 @@ class _Har(_Plain):
         yield b'{"log":{"version":"1.2","creator":' + creator + b',"pages":[],"entries":['
         between = b"\n"
         for exchange in exchanges:
-            yield between + encode(har_entry(exchange, bodies=self._export.bodies))
+            yield between + encode(har_entry(exchange, bodies=self._export.bodies, messages=self._messages(exchange)))
             between = b",\n"
         yield b"\n]}}\n"
 
@@ -145,7 +153,7 @@ class _Httpx(_Plain):
 class _Pytest(_Plain):
     def write(self, exchanges: Exchanges) -> Iterator[bytes]:
         """Yield a file of tests."""
-        for piece in Tests().write(exchanges, values=not self._export.redact):
+        for piece in Tests(self._export.noise).write(exchanges, values=not self._export.redact):
             yield piece.encode("utf-8", "surrogatepass")
 
 
