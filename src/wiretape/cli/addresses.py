@@ -29,6 +29,8 @@ def take_address(words: tuple[str, ...]) -> tuple[str, int, tuple[str, ...]]:
 
     session, seq, rest = take_place(words)
     if seq is None:
+        if rest and not session.isdigit():
+            raise UsageError(f"the seq {rest[0][:80]!r} is not a whole number.", hint=_HINT)
         if not session.isascii() or not session.isdigit():
             raise UsageError(f"{session[:80]!r} names a session and no exchange of it", hint=_HINT)
         address = split_address(session)
