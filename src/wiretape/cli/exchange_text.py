@@ -125,7 +125,7 @@ def _print_body(session: Session, seq: int, message: Message, side: Side, addres
 
     which = f"{address} request" if side == "request" else address
     try:
-        body = read_whole(session, seq, side)
+        body = read_whole(session, seq, side, message=message)
     except WiretapeError as error:
         write_line(styled(visible(f"{error.message}."), "yellow"))
         return

@@ -380,12 +380,13 @@ class Session:
         self.follow()
         return self._detail(seq, max_body if bodies else 0)
 
-    def raw_body(self, seq: int, side: str, decoded: bool = True) -> Iterator[bytes]:
+    def raw_body(self, seq: int, side: str, decoded: bool = True, *, follow: bool = True) -> Iterator[bytes]:
         """Yield a body piece by piece, in bounded memory.
 
         Args:
             side: ``request`` or ``response``.
             decoded: take content encodings off.
+            follow: look for what is new in the log first; not needed right after another question.
 
         Raises:
             UsageError: ``side`` is neither. NotFoundError: no such exchange.
@@ -394,7 +395,8 @@ class Session:
         """
         if side not in {REQUEST, RESPONSE}:
             raise UsageError(f"A body is of the request or the response, not {side[:20]!r}", hint="give one of the two")
-        self.follow()
+        if follow:
+            self.follow()
         _, tape = self._find(seq)
         return stream_body(tape, side, decoded=decoded)
 

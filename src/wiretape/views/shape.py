@@ -45,7 +45,10 @@ class _Shape:
                 if key not in self.keys and len(self.keys) >= _KEYS:
                     self.left += 1
                     continue
-                self.keys.setdefault(key, _Shape()).add(inner, room)
+                known = self.keys.get(key)
+                if known is None:
+                    known = self.keys[key] = _Shape()
+                known.add(inner, room)
             self.left += max(0, len(value) - _KEYS)
         elif isinstance(value, list):
             self.elements = self.elements or _Shape()

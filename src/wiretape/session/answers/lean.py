@@ -193,7 +193,7 @@ def _message(session: Session, detail: ExchangeDetail, side: Side, how: How, vei
     headers = [(_cut(name, _VALUE), _cut(value, how.value)) for name, value in headers]
     fields: dict[str, Any] = {}
     if how.body and message.body_size:
-        fields = _body(session, detail.seq, side, how, veil)
+        fields = _body(session, detail.seq, message, side, how, veil)
     if message.body_recorded < message.body_size:
         fields["body_recorded"] = message.body_recorded
     return LeanMessage(
@@ -304,10 +304,10 @@ def _cut(text: str, most: int) -> str:
 # -- bodies ---------------------------------------------------------------------------------------------------------
 
 
-def _body(session: Session, seq: int, side: Side, how: How, veil: Veil) -> dict[str, Any]:
+def _body(session: Session, seq: int, message: Message, side: Side, how: How, veil: Veil) -> dict[str, Any]:
     """Return the fields of a LeanMessage that show its body."""
     try:
-        body = read_whole(session, seq, side)
+        body = read_whole(session, seq, side, message=message)
     except WiretapeError as error:
         return {"body_note": f"{error.message}."}
     found = {} if not body.data else _as_it_is(body, how, veil) if how.objects else _seen(body, how.body, veil)

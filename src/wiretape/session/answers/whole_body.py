@@ -61,29 +61,38 @@ def side_of(detail: ExchangeDetail, side: Literal["request", "response"]) -> Mes
     raise NotFoundError(f"Exchange {detail.seq} has no {side}: {state}", hint="ask for the other side")
 
 
-def read_whole(session: Session, seq: int, side: Literal["request", "response"], *, most: int = MAX_WHOLE) -> WholeBody:
+def read_whole(
+    session: Session, seq: int, side: Literal["request", "response"], *, message: Message | None = None
+) -> WholeBody:
     """Read one body.
+
+    Args:
+        session: where it is.
+        seq: its exchange.
+        side: which of the two.
+        message: the message that it is of, where that has just been read.
 
     Raises:
         NotFoundError: no such exchange, or it has no such side. WiretapeError: nothing of the body was recorded.
     """
-    message = side_of(session.exchange(seq, bodies=False), side)
-    data, missing = _gathered(session, seq, side, most)
+    if message is None:
+        message = side_of(session.exchange(seq, bodies=False), side)
+    data, missing = _gathered(session, seq, side)
     if missing is not None and not data:
         # What cannot be decoded at all is looked at as it was on the wire.
-        data, _ = _gathered(session, seq, side, most, decoded=False)
+        data, _ = _gathered(session, seq, side, decoded=False)
     content_type = next(iter(field_values(message.headers, "content-type")), None)
     return WholeBody(seq, side, content_type, data, missing)
 
 
-def _gathered(session: Session, seq: int, side: str, most: int, *, decoded: bool = True) -> tuple[bytes, str | None]:
+def _gathered(session: Session, seq: int, side: str, *, decoded: bool = True) -> tuple[bytes, str | None]:
     data = bytearray()
     try:
-        for piece in session.raw_body(seq, side, decoded=decoded):
+        for piece in session.raw_body(seq, side, decoded=decoded, follow=False):
             data += piece
-            if len(data) > most:
-                del data[most:]
-                return bytes(data), f"Only the first {most:,} bytes were looked at."
+            if len(data) > MAX_WHOLE:
+                del data[MAX_WHOLE:]
+                return bytes(data), f"Only the first {MAX_WHOLE:,} bytes were looked at."
     except WiretapeError as error:
         if error.code == NOT_RECORDED and not data:
             raise
