@@ -180,3 +180,19 @@ def test_an_index_of_another_log_is_made_again(root: Path) -> None:
         assert look(session, "p_0002").coverage.indexed_through == 0
         finish(session)
         assert to_json(look(session, "p_0002"))["coverage"]["indexedThrough"] == 21
+
+
+def test_p14_a_link_in_its_place_is_neither_read_nor_followed(root: Path) -> None:
+    made, recording = shop(root)
+    recording.close()
+    elsewhere = root / "elsewhere.sqlite"
+    with Session(made.path, made.session_id) as session:
+        finish(session)
+        (made.path / TEXT).rename(elsewhere)
+        before = elsewhere.read_bytes()
+        (made.path / TEXT).symlink_to(elsewhere)
+        assert look(session, "p_0042").coverage.indexed_through == 0
+        finish(session)
+        assert not (made.path / TEXT).is_symlink()
+        assert look(session, "p_0042").coverage.indexed_through == 61
+    assert elsewhere.read_bytes() == before

@@ -90,7 +90,7 @@ class Index:
             raise storage_error("open", self.log_dir, error) from error
         fcntl.flock(self._folder_fd, fcntl.LOCK_SH)
         path = self.folder / INDEX
-        _check_ours(path)
+        check_ours(path)
         with contextlib.suppress(OSError):  # what cannot be made here, SQLite will report
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
         self._db = self._prepare(connect(path))
@@ -250,7 +250,7 @@ def beside(path: Path) -> list[Path]:
     return [path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
-def _check_ours(path: Path) -> None:
+def check_ours(path: Path) -> None:
     """Refuse a database that SQLite would follow elsewhere, wait for, or share with a name elsewhere (P14).
 
     Raises:

@@ -21,7 +21,7 @@ import msgspec
 from wiretape.errors import NotFoundError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.private_files import FILE_MODE
-from wiretape.session.index.database import Index, beside, connect
+from wiretape.session.index.database import Index, beside, check_ours, connect
 from wiretape.session.query.readable import Account, BodyText
 
 TEXT: Final = "text.sqlite"
@@ -86,33 +86,33 @@ class TextIndex:
         return done
 
     def _open(self) -> sqlite3.Connection:
-        with contextlib.suppress(OSError):  # what cannot be made here, SQLite will report
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+        with contextlib.suppress(sqlite3.DatabaseError):
+            db = self._connected()
+            if self._fits(db):
+                return db
+            db.close()
+        self.remove()  # it is of another log or version, none at all, or a link
+        db = self._connected()
         try:
-            db = connect(self.path)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:  # it is none
-            self.remove()
-            return self._open()
-        try:
-            if not self._fits(db):
-                db.close()
-                self.remove()
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
-                db = connect(self.path)
-                db.executescript(_SCHEMA)
-                values = [("version", VERSION), ("session", self._index.session_id), ("mark", "0"), ("segments", "0 0")]
-                db.executemany("INSERT INTO meta VALUES (?, ?)", values)
+            db.executescript(_SCHEMA)
+            values = [("version", VERSION), ("session", self._index.session_id), ("mark", "0"), ("segments", "0 0")]
+            db.executemany("INSERT INTO meta VALUES (?, ?)", values)
         except BaseException:
             db.close()
             raise
         return db
 
+    def _connected(self) -> sqlite3.Connection:
+        check_ours(self.path)
+        with contextlib.suppress(OSError):  # what cannot be made here, SQLite will report
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE))
+        return connect(self.path)
+
     def remove(self) -> None:
         """Throw it away."""
-        for path in (*beside(self.path), self.path):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder, or one that takes no changes
+            for path in (*beside(self.path), self.path):
+                path.unlink(missing_ok=True)
 
     def _fits(self, db: sqlite3.Connection) -> bool:
         """Return whether it was made of the log as it is: segments that were healed or moved have other bodies."""
@@ -185,6 +185,7 @@ class TextIndex:
         if match is None or not self.path.is_file():
             return None
         with contextlib.suppress(sqlite3.Error):
+            check_ours(self.path)
             db = connect(self.path)
             if self._fits(db):
                 return Candidates(db, match)
