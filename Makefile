@@ -15,7 +15,7 @@ NO_SKIPS := -p tests.support.no_skips
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test coverage check format prove bench lock install install-dev clean distclean
+.PHONY: help run demo test coverage check format prove bench conformance lock install install-dev clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: install ## kill a recording proxy in the middle of real traffic, recover, 
 
 test: install-dev ## the whole suite (ARGS="-k writer" passes options)
 	$(PY) -m pytest -n auto $(NO_SKIPS) $(ARGS)
+
+conformance: install-dev ## the MCP conformance suite, by npx, on our registration layer in both eras
+	$(PY) -m tests.mcpserver.conformance $(ARGS)
 
 coverage: install-dev ## the whole suite, branch coverage measured: it takes twice as long
 	$(PY) -m pytest -n auto --cov --cov-report=term:skip-covered $(NO_SKIPS) $(ARGS)

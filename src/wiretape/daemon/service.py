@@ -178,7 +178,7 @@ class Service:
         async with self._lock:
             if self._capture is not None:
                 raise BusyError(
-                    f"the proxy runs already, on port {self._capture.address.port}",
+                    f"the proxy is already running, on port {self._capture.address.port}",
                     hint="use that one (proxy_status says more), or call proxy_stop first",
                     code="proxy-running",
                     pid=os.getpid(),

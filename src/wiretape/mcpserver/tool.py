@@ -90,13 +90,14 @@ class Call:
         service: the daemon.
         settings: what this client may do.
         veil: every recorded text that goes into an answer is shown through it (P18).
+        context: the SDK's view of the request.
     """
 
     def __init__(self, service: Service, settings: McpSettings, context: Context[Any, Any]) -> None:
         self.service = service
         self.settings = settings
         self.veil: Veil = UNVEILED if settings.reveal else service.secrecy.veil
-        self._context = context
+        self.context = context
         self._loop = asyncio.get_running_loop()
         self._next_report = 0.0
         self._reports: set[asyncio.Task[None]] = set()
@@ -114,7 +115,7 @@ class Call:
             return
         self._next_report = self._loop.time() + PROGRESS_EVERY
         message = f"{done / 1e6:.0f} of {total / 1e6:.0f} MB of log read"
-        task = self._loop.create_task(self._context.report_progress(done, total or None, message))
+        task = self._loop.create_task(self.context.report_progress(done, total or None, message))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
@@ -140,6 +141,8 @@ class WiretapeTool(Tool):
         try:
             value = await self.fn(call, **await boundary.incoming(values))
             await call.reported()
+            if isinstance(value, CallToolResult):
+                return value  # blocks of its own, such as an image
         except WiretapeError as error:
             said = {"code": error.code, "message": for_tools(error.message), "hint": hint_for_tools(error)}
             return failure(await boundary.outgoing(said))
@@ -173,13 +176,17 @@ def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
         {"model_config": ConfigDict(extra="forbid"), "__module__": __name__},
     )
     result = get_type_hints(spec.function)["return"]
+    listed = settings.schemas and result is not CallToolResult
     return WiretapeTool(
         fn=spec.function,
         name=spec.name,
         title=spec.title,
         description=inspect.getdoc(spec.function) or "",
         parameters=input_schema(model),
-        fn_metadata=FuncMetadata(arg_model=model, output_schema=output_schema(result) if settings.schemas else None),
+        fn_metadata=FuncMetadata(
+            arg_model=model,
+            output_schema=output_schema(result) if listed else None,
+        ),
         is_async=True,
         context_kwarg=None,
         annotations=_annotations(spec.hints),

@@ -57,7 +57,7 @@ def test_what_mitmproxy_has_written_comes_in_with_its_bytes(root: Path) -> None:
     report = import_recording(root, MITMPROXY)
     assert (report.name, report.imported, report.skipped, report.damaged) == ("imported mitmproxy.har", 18, 0, 0)
     assert len(report.warnings) == 1
-    assert "4 bodies are there without their content encoding" in report.warnings[0]
+    assert "4 bodies were stored decoded; their Content-Encoding is kept as" in report.warnings[0]
     entries = json.loads(MITMPROXY.read_text())["log"]["entries"]
     with imported(root) as session:
         assert session.verify(deep=True).state == "clean"

@@ -49,7 +49,7 @@ def _print_report(report: VerifyReport) -> None:
     dropped = f", {report.dropped} dropped" if report.dropped else ""
     write_line(
         f"{report.session_id}: {report.state}. {report.exchanges} exchanges, {report.interrupted} interrupted"
-        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {report.segments} segments"
+        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {report.segments} segment{'' if report.segments == 1 else 's'}"
         + (f"; torn tail of {report.torn_tail_bytes} bytes" if report.torn_tail_bytes else "")
     )
     if report.deep:

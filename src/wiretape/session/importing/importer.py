@@ -195,8 +195,8 @@ def _write(
             )
         if writer.decoded:
             warnings.append(
-                f"{writer.decoded} bodies are there without their content encoding alone; the header that names it is "
-                "called x-imported-content-encoding"
+                f"{writer.decoded} bodies were stored decoded; their Content-Encoding is kept as "
+                "X-Imported-Content-Encoding"
             )
         warnings.extend(f"{count} {what}" for what, count in left_out.items())
         writer.finish(skipped, damaged)
