@@ -53,7 +53,9 @@ def _page(status: DaemonStatus, token: str) -> str:
     lines += ["", *status.warnings] if status.warnings else []
     if status.url is not None:
         lines += ["", "Try it:", ""]
-        lines.append(f"  curl --proxy {status.url} --cacert {shlex.quote(status.ca_cert)} https://example.com/")
+        # Broken where it can be copied: a terminal breaks it anywhere.
+        lines.append(f"  curl --proxy {status.url} --cacert {shlex.quote(status.ca_cert)} \\")
+        lines.append("      https://example.com/")
     lines += ["", "For the configuration of an MCP client:", ""]
     lines.append(json.dumps(client_configuration(Path(status.root)), indent=2))
     if token and status.mcp is not None:

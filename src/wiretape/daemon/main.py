@@ -20,6 +20,8 @@ from wiretape.daemon.messages import OneLine
 from wiretape.daemon.paths import info_path
 from wiretape.daemon.service import Service
 from wiretape.daemon.token import load_or_create
+from wiretape.daemon.traffic import Traffic, Watcher
+from wiretape.errors import WiretapeError
 from wiretape.memory import LOOK_EVERY, Trimmer
 from wiretape.model import to_json
 from wiretape.private_files import replace_file
@@ -28,12 +30,13 @@ from wiretape.settings import Address, ServeOptions
 log = logging.getLogger(__name__)
 
 
-def run_serve(options: ServeOptions, make_face: MakeFace | None = None) -> int:
+def run_serve(options: ServeOptions, make_face: MakeFace | None = None, watcher: Watcher | None = None) -> int:
     """Serve until SIGTERM, SIGINT, SIGHUP, a ``stop`` command or idleness, then end cleanly.
 
     Args:
         options: what to serve.
         make_face: makes the face that answers MCP; without one only the control socket is served.
+        watcher: a person who is shown the traffic as it comes.
 
     Returns:
         The exit status, 0.
@@ -44,13 +47,13 @@ def run_serve(options: ServeOptions, make_face: MakeFace | None = None) -> int:
     _log_to_stderr()
     lock = RootLock(options.root)
     try:
-        asyncio.run(_serve(options, make_face))
+        asyncio.run(_serve(options, make_face, watcher))
     finally:
         lock.release()
     return 0
 
 
-async def _serve(options: ServeOptions, make_face: MakeFace | None) -> None:
+async def _serve(options: ServeOptions, make_face: MakeFace | None, watcher: Watcher | None) -> None:
     service = await asyncio.to_thread(
         lambda: Service(options.root, options.upstream, options.maintenance, loop=options.loop)
     )
@@ -65,18 +68,25 @@ async def _serve(options: ServeOptions, make_face: MakeFace | None) -> None:
         for warning in exposed(None, service.api):
             log.warning("%s", warning)
     try:
-        await _run(options, service, listener, make_face)
+        await _run(options, service, listener, make_face, watcher)
     finally:
         with suppress(FileNotFoundError):
             info_path(options.root).unlink()
         await service.close()
         if listener is not None:
             listener.close()
-        log.info("ended")
+        if watcher is None:
+            log.info("ended")
+        else:
+            watcher.end(service.last_session, await _recorded(service))
 
 
 async def _run(
-    options: ServeOptions, service: Service, listener: socket.socket | None, make_face: MakeFace | None
+    options: ServeOptions,
+    service: Service,
+    listener: socket.socket | None,
+    make_face: MakeFace | None,
+    watcher: Watcher | None,
 ) -> None:
     """Bring everything up, say so, and wait for the end."""
     # The recorders start while this process still imports the face: both take longest of all.
@@ -89,6 +99,7 @@ async def _run(
     await control.start()
     http = asyncio.create_task(_serve_http(face, listener))
     memory = asyncio.create_task(_give_back_memory())
+    shown = asyncio.create_task(_show_traffic(service, watcher))
     try:
         await service.maintenance.start()
         service.follow()
@@ -97,10 +108,28 @@ async def _run(
     finally:
         http.cancel()
         memory.cancel()
-        await asyncio.gather(http, memory, return_exceptions=True)
+        shown.cancel()
+        await asyncio.gather(http, memory, shown, return_exceptions=True)
         # The socket goes last: `wiretape stop` waits for it, and is then to find a session that is sealed.
         await service.close()
         await control.stop()
+
+
+async def _show_traffic(service: Service, watcher: Watcher | None) -> None:
+    if watcher is not None:
+        await Traffic(service, watcher.traffic).run()
+
+
+async def _recorded(service: Service) -> int:
+    """Return how many exchanges the last session has."""
+    if service.last_session is None:
+        return 0
+    try:
+        return (await service.library.summary(service.last_session)).exchanges
+    except WiretapeError:
+        return 0
+    finally:
+        await service.library.close()
 
 
 async def _start_proxy(options: ServeOptions, service: Service) -> None:

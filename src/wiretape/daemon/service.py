@@ -340,6 +340,16 @@ class Service:
             )
 
     @property
+    def recorded_session(self) -> str | None:
+        """The session that is recorded now."""
+        return self._target.session_id if self._target is not None else None
+
+    @property
+    def last_session(self) -> str | None:
+        """The session that this daemon recorded last."""
+        return self._last_session
+
+    @property
     def recording_settings(self) -> SessionSettings | None:
         """Return how the session that is recorded now is recorded, None where there is none."""
         return self._target.settings if self._target is not None else None

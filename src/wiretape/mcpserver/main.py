@@ -5,14 +5,16 @@ from __future__ import annotations
 from wiretape.daemon.faces import Face
 from wiretape.daemon.main import run_serve as run_daemon
 from wiretape.daemon.service import Service
+from wiretape.daemon.traffic import Watcher
 from wiretape.settings import ServeOptions
 
 
-def run_serve(options: ServeOptions, *, client_comes: bool = False) -> int:
+def run_serve(options: ServeOptions, *, client_comes: bool = False, watcher: Watcher | None = None) -> int:
     """Serve in the foreground until told to end; see ``wiretape.daemon.main.run_serve``.
 
     Args:
         options: what to serve.
+        watcher: a person who is shown the traffic as it comes.
         client_comes: an MCP client has started this daemon: the SDK is imported at once, not when it is there.
     """
 
@@ -25,4 +27,4 @@ def run_serve(options: ServeOptions, *, client_comes: bool = False) -> int:
             face.warm_up()
         return face
 
-    return run_daemon(options, make_face)
+    return run_daemon(options, make_face, watcher)

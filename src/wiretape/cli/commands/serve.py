@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import click
 
 from wiretape.cli.mcp_options import mcp_options, wishes
 from wiretape.cli.options import json_option, root_option
+from wiretape.cli.watching import Terminal
 from wiretape.config import parse_address, parse_size
 from wiretape.settings import (
     PARITY,
@@ -102,6 +104,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Refuse responses that RFC 9112 forbids (502), instead of mending what clients live with.",
 )
+@click.option("--quiet", is_flag=True, help="Print no line an exchange.")
 @mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
 @root_option
@@ -124,6 +127,7 @@ def command(
     upstream_ca: Path | None,
     strict_http: bool,
     idle_exit: float | None,
+    quiet: bool,
     root: Path,
     as_json: bool,
     **offered: Any,
@@ -163,4 +167,5 @@ def command(
     )
     from wiretape.mcpserver.main import run_serve  # noqa: PLC0415
 
-    return run_serve(options)
+    watched = sys.stdout.isatty() and not as_json
+    return run_serve(options, watcher=Terminal(quiet=quiet) if watched else None)
