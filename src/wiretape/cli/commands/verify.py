@@ -47,9 +47,10 @@ def _print_report(report: VerifyReport) -> None:
     lost = f", {report.lost_exchanges} lost" if report.lost_exchanges else ""
     flight = f", {report.in_flight} in flight" if report.in_flight else ""
     dropped = f", {report.dropped} dropped" if report.dropped else ""
+    segments = "1 segment" if report.segments == 1 else f"{report.segments} segments"
     write_line(
         f"{report.session_id}: {report.state}. {report.exchanges} exchanges, {report.interrupted} interrupted"
-        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {report.segments} segment{'' if report.segments == 1 else 's'}"
+        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {segments}"
         + (f"; torn tail of {report.torn_tail_bytes} bytes" if report.torn_tail_bytes else "")
     )
     if report.deep:
