@@ -49,9 +49,9 @@ CaptureProfile = Annotated[
     Literal["preview", "full"], Field(description="preview keeps only the first 4 KB of each body")
 ]
 StorageDir = Annotated[str | None, hidden()]
-MaxDisk = Annotated[float, Field(gt=0, le=2**40, description="MB; later traffic passes unrecorded, and is counted")]
+MaxDisk = Annotated[float, Field(gt=0, le=2**40, description="MB; what comes later passes, and is counted")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="At most; max_tokens may allow fewer")]
-Offset = Annotated[int, Field(ge=0, le=2**53, description="Leave out so many; cursor is better")]
+Offset = Annotated[int, Field(ge=0, le=2**53, json_schema_extra={HIDDEN: True})]
 Cursor = Annotated[str | None, Field(description="nextCursor of the answer before")]
 Sort = Annotated[Literal["asc", "desc"], Field(description="desc: newest first")]
 Order = Annotated[
@@ -78,7 +78,7 @@ StatusCode = Annotated[
     AfterValidator(lambda code: None if code is None else _status(code)),
     WithJsonSchema({"type": ["integer", "string"], "description": "404 or 4xx"}),
 ]
-Timestamp = Annotated[int | None, Field(description="ms since the epoch, inclusive")]
+Timestamp = Annotated[int | None, Field(json_schema_extra={HIDDEN: True})]
 Text = Annotated[str | None, Field(description="Text in URL, headers or decoded bodies")]
 IncludeBody = Annotated[bool, Field(description="Give the bodies")]
 ExchangeId = Annotated[str | None, Field(description="An exchangeId, or SESSION:SEQ")]

@@ -15,6 +15,9 @@ def input_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of a tool's arguments, those that may be left out as what they are when they are given."""
     schema = _tidy(model.model_json_schema(by_alias=True), keep_descriptions=True)
     listed = {name: part for name, part in schema.get("properties", {}).items() if HIDDEN not in part}
+    # That nothing else is taken is for us to say, in an answer that names what was meant; here it would cost more than
+    # many an argument, and forbid those that are taken without being listed.
+    schema.pop("additionalProperties", None)
     return {**schema, "properties": {name: _when_given(part) for name, part in listed.items()}}
 
 

@@ -47,7 +47,7 @@ class Hints:
         reads: it changes nothing at all.
         destroys: it may remove or end something that its caller cannot get back.
         repeats: calling it again with the same arguments changes nothing more.
-        open_world: it reaches beyond this machine's own recordings.
+        open_world: it reaches beyond this machine's own recordings; the protocol's default, so no list says it.
     """
 
     reads: bool = False
@@ -197,13 +197,12 @@ def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
 
 
 def _annotations(hints: Hints) -> ToolAnnotations:
-    """Return what differs from the protocol's defaults; what reads only can neither destroy nor repeat anything."""
+    """Return what a client may do without asking; the rest is the protocol's default, which every tool would cost."""
     if hints.reads:
-        return ToolAnnotations(read_only_hint=True, open_world_hint=None if hints.open_world else False)
+        return ToolAnnotations(read_only_hint=True)
     return ToolAnnotations(
         destructive_hint=None if hints.destroys else False,
         idempotent_hint=True if hints.repeats else None,
-        open_world_hint=None if hints.open_world else False,
     )
 
 

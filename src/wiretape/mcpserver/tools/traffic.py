@@ -39,7 +39,7 @@ async def proxy_list_traffic(
     hostname_filter: arg.HostContains = None,
     source_filter: Annotated[
         Literal["explicit", "transparent"] | None,
-        Field(description="How the client came: to a proxy, or with TLS straight to the port"),
+        arg.hidden(),
     ] = None,
     from_ts: Annotated[int | None, arg.hidden()] = None,
     to_ts: Annotated[int | None, arg.hidden()] = None,
