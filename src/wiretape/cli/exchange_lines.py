@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wiretape.cli.output import local_time, print_table, size_text, styled, time_text, visible, width_of, write_line
+from wiretape.cli.output import local_time, print_table, size_text, styled, time_text, visible, width_of, write_lines
 from wiretape.cli.output import terminal_width as _terminal_width
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def print_exchanges(items: Sequence[ExchangeSummary], *, empty: str, full: bool 
     if not sys.stdout.isatty() or not items:
         print_table(COLUMNS, map(_cells, items), empty=empty)
         return
-    for line in exchange_lines(items, width=None if full else _terminal_width()):
-        write_line(line)
+    write_lines(exchange_lines(items, width=None if full else _terminal_width()))
 
 
 def _cells(item: ExchangeSummary) -> list[str]:

@@ -99,6 +99,31 @@ def writing_output() -> Iterator[None]:
         ) from error
 
 
+def write_lines(lines: Sequence[str]) -> None:
+    """Print lines, through a pager where a person would not see the first ones any more.
+
+    ``PAGER`` names it, ``less`` without; ``PAGER=cat`` or an empty one wants none.
+    """
+    import shlex  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+
+    words = shlex.split(os.environ.get("PAGER", "less"))
+    people = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    program = shutil.which(words[0]) if words and words[0] != "cat" and people else None
+    if program is None or len(lines) < shutil.get_terminal_size((80, 24)).lines:
+        for line in lines:
+            write_line(line)
+        return
+    text = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+    # less: colours as they are, no pager for one screen, and the text stays when it ends.
+    variables = {"LESS": "FRX", **os.environ}
+    done = subprocess.run([program, *words[1:]], input=text, env=variables, check=False)
+    if done.returncode == 127:
+        for line in lines:
+            write_line(line)
+
+
 def styled(text: str, colour: str) -> str:
     """Return a text in a colour, or ``bold`` or ``dim``, where colours are wanted (NO_COLOR, see no-color.org)."""
     import click  # noqa: PLC0415

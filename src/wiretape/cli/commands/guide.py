@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from wiretape.cli.options import json_option, root_option
-from wiretape.cli.output import print_json, write_line
+from wiretape.cli.output import print_json, write_lines
 from wiretape.guide import guide, topic, topics
 
 EXAMPLES = """\b
@@ -25,7 +25,7 @@ def command(*, name: str | None, as_json: bool, **_: object) -> None:
     if as_json:
         print_json({"topics": list(topics()), "text": text})
     else:
-        write_line(text.rstrip("\n"))
+        write_lines(text.rstrip("\n").split("\n"))
 
 
 def complete(word: str) -> list[str]:

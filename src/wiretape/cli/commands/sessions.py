@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_json, print_table, size_text, terminal_width, time_text, write_line
+from wiretape.cli.output import note, print_json, print_table, size_text, terminal_width, time_text, write_lines
 from wiretape.cli.session_lines import session_lines
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def command(*, root: Path, as_json: bool, limit: int | None, cursor: str | None,
     if more is not None:
         note(f"More follow: --cursor {more}")
     if sys.stdout.isatty() and sessions:
-        for line in session_lines(sessions, width=None if full else terminal_width(), now=datetime.now().astimezone()):
-            write_line(line)
+        write_lines(session_lines(sessions, width=None if full else terminal_width(), now=datetime.now().astimezone()))
     else:
         print_table(COLUMNS, map(_row, sessions), empty="No sessions yet: `wiretape serve` records one.")
     for session in sessions:
