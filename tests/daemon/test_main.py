@@ -77,7 +77,7 @@ def test_what_it_prints_for_people_can_be_pasted(root: Path) -> None:
         finally:
             process.terminate()
             page = process.communicate(timeout=DEADLINE)[0].decode()
-    assert f"curl --proxy {facts['url']} --cacert {facts['caCert']} https://" in page
+    assert f"curl --proxy {facts['url']} --cacert {facts['caCert']} \\\n      https://" in page
     assert facts["mcp"] in page
     token = (root / "token").read_text().strip()
     assert f"{facts['ui']}?token={token}\n" in page

@@ -99,7 +99,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 """What a user of proxy-mcp may pass, and the defaults; ``...`` is required. Here all is kept, and whole."""
 
-UNLISTED = {
+UNLISTED: dict[str, dict[str, Any]] = {
     "proxy_start": {"storage_dir": "/tmp"},
     "proxy_session_start": {"storage_dir": "/tmp"},
     "proxy_get_session_exchange": {"exchange_id": "20260101T000000-00000a.5"},
