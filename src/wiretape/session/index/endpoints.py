@@ -468,7 +468,7 @@ class EndpointSink:
         db.executemany("INSERT OR REPLACE INTO problems VALUES (?, ?, ?, ?)", self._problems)
         db.execute("DELETE FROM endpoint_slowest")
         db.executemany(
-            "INSERT INTO endpoint_slowest VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO endpoint_slowest VALUES (?, ?, ?)",
             [(seq, ns, endpoint) for ns, seq, endpoint in self._slowest],
         )
         db.executemany(
