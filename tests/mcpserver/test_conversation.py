@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
@@ -73,45 +74,63 @@ def talk(server: Any, conversation: Any, mode: str = "auto") -> None:
     asyncio.run(main())
 
 
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("idle") / "root", "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def daemon(idle: Daemon) -> Iterator[Daemon]:
+    """A daemon without a proxy and without sessions; the import of the SDK takes longer than most conversations."""
+
+    async def stop(agent: Agent) -> None:
+        await agent("proxy_stop")
+
+    yield idle
+    talk(idle.mcp, stop)
+    catalogue = Catalogue(idle.root)
+    for session_id in catalogue.ids():
+        catalogue.delete(session_id)
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_over_http_an_agent_records_looks_and_clears(root: Path, http_origin: Origin, mode: str) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
+def test_over_http_an_agent_records_looks_and_clears(daemon: Daemon, http_origin: Origin, mode: str) -> None:
+    async def conversation(agent: Agent) -> None:
+        assert not (await agent("proxy_status"))["running"]
+        started = await agent("proxy_start", port=0, session_name="visit", capture_profile="full")
+        assert started["url"] == f"http://127.0.0.1:{started['port']}"
+        assert Path(started["caCert"]).exists()
+        assert "already" in await agent.error("proxy_start", port=0)
+        for number in range(3):
+            await asyncio.to_thread(fetch, started["url"], http_origin.url(f"/text/50?{number}"))
+        traffic = await agent("proxy_list_traffic", limit=2)
+        assert traffic["session"] == "visit"
+        assert (traffic["matched"], traffic["returned"]) == (3, 2)
+        rest = await agent("proxy_list_traffic", limit=2, cursor=traffic["nextCursor"])
+        assert [row[0] for row in [*traffic["rows"], *rest["rows"]]] == [3, 2, 1]
+        (item,) = (await agent("proxy_list_traffic", limit=1, format="objects"))["items"]
+        one = await agent("proxy_get_exchange", exchange_id=item["exchangeId"])
+        assert one["response"]["bodySize"] == 50
+        found = await agent("proxy_search_traffic", query=one["response"]["body"][:20])
+        assert found["matched"] >= 1
+        cleared = await agent("proxy_clear_traffic")
+        assert (cleared["throughSeq"], cleared["hidden"]) == (3, 3)
+        assert (await agent("proxy_list_traffic"))["matched"] == 0
+        await asyncio.to_thread(fetch, started["url"], http_origin.url("/text/50?later"))
+        assert [row[0] for row in (await agent("proxy_list_traffic"))["rows"]] == [4]
+        assert (await agent("proxy_query_session", session_id="visit"))["matched"] == 4
+        stopped = await agent("proxy_stop")
+        assert stopped == {
+            "status": "success",
+            "wasRunning": True,
+            "sessionId": started["sessionId"],
+            "dropped": False,
+        }
+        assert not (await agent("proxy_stop"))["wasRunning"]
 
-        async def conversation(agent: Agent) -> None:
-            assert not (await agent("proxy_status"))["running"]
-            started = await agent("proxy_start", port=0, session_name="visit", capture_profile="full")
-            assert started["url"] == f"http://127.0.0.1:{started['port']}"
-            assert Path(started["caCert"]).exists()
-            assert "already" in await agent.error("proxy_start", port=0)
-            for number in range(3):
-                await asyncio.to_thread(fetch, started["url"], http_origin.url(f"/text/50?{number}"))
-            traffic = await agent("proxy_list_traffic", limit=2)
-            assert traffic["session"] == "visit"
-            assert (traffic["matched"], traffic["returned"]) == (3, 2)
-            rest = await agent("proxy_list_traffic", limit=2, cursor=traffic["nextCursor"])
-            assert [row[0] for row in [*traffic["rows"], *rest["rows"]]] == [3, 2, 1]
-            (item,) = (await agent("proxy_list_traffic", limit=1, format="objects"))["items"]
-            one = await agent("proxy_get_exchange", exchange_id=item["exchangeId"])
-            assert one["response"]["bodySize"] == 50
-            found = await agent("proxy_search_traffic", query=one["response"]["body"][:20])
-            assert found["matched"] >= 1
-            cleared = await agent("proxy_clear_traffic")
-            assert (cleared["throughSeq"], cleared["hidden"]) == (3, 3)
-            assert (await agent("proxy_list_traffic"))["matched"] == 0
-            await asyncio.to_thread(fetch, started["url"], http_origin.url("/text/50?later"))
-            assert [row[0] for row in (await agent("proxy_list_traffic"))["rows"]] == [4]
-            assert (await agent("proxy_query_session", session_id="visit"))["matched"] == 4
-            stopped = await agent("proxy_stop")
-            assert stopped == {
-                "status": "success",
-                "wasRunning": True,
-                "sessionId": started["sessionId"],
-                "dropped": False,
-            }
-            assert not (await agent("proxy_stop"))["wasRunning"]
-
-        talk(daemon.mcp, conversation, mode)
-    with Catalogue(root).open("visit") as session:
+    talk(daemon.mcp, conversation, mode)
+    with Catalogue(daemon.root).open("visit") as session:
         assert session.verify().state == "clean"
 
 
@@ -166,45 +185,40 @@ def test_over_stdio_sessions_change_while_traffic_flows_and_are_recovered_and_de
         request(root, {"cmd": "stop"})
 
 
-def test_a_proxy_that_cannot_start_says_why_and_leaves_no_session(root: Path, tmp_path: Path) -> None:
+def test_a_proxy_that_cannot_start_says_why_and_leaves_no_session(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "roots.pem").write_text("no certificate")
-    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
 
-        async def conversation(agent: Agent) -> None:
-            assert "no file" in await agent.error("proxy_start", upstream_ca=str(tmp_path / "missing.pem"))
-            assert "roots.pem" in await agent.error("proxy_start", upstream_ca=str(tmp_path / "roots.pem"))
-            assert (await agent("proxy_list_sessions"))["sessions"] == []
-            assert not (await agent("proxy_status"))["running"]
-            assert (await agent("proxy_start"))["port"] > 0
+    async def conversation(agent: Agent) -> None:
+        assert "no file" in await agent.error("proxy_start", upstream_ca=str(tmp_path / "missing.pem"))
+        assert "roots.pem" in await agent.error("proxy_start", upstream_ca=str(tmp_path / "roots.pem"))
+        assert (await agent("proxy_list_sessions"))["sessions"] == []
+        assert not (await agent("proxy_status"))["running"]
+        assert (await agent("proxy_start"))["port"] > 0
 
-        talk(daemon.mcp, conversation)
-
-
-def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(root: Path, http_origin: Origin) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
-
-        async def conversation(agent: Agent) -> None:
-            started = await agent("proxy_start", persistence_enabled=False)
-            await asyncio.to_thread(fetch, started["url"], http_origin.url("/bytes/10"))
-            assert (await agent("proxy_list_traffic"))["matched"] == 1
-            assert (await agent("proxy_stop"))["dropped"]
-            assert (await agent("proxy_list_sessions"))["sessions"] == []
-
-        talk(daemon.mcp, conversation)
+    talk(daemon.mcp, conversation)
 
 
-def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(root: Path, http_origin: Origin) -> None:
-    with Daemon(root, "--no-record", "--proxy", "none", *EVERYTHING) as daemon:
+def test_what_was_not_to_be_kept_is_dropped_when_the_proxy_stops(daemon: Daemon, http_origin: Origin) -> None:
+    async def conversation(agent: Agent) -> None:
+        started = await agent("proxy_start", persistence_enabled=False)
+        await asyncio.to_thread(fetch, started["url"], http_origin.url("/bytes/10"))
+        assert (await agent("proxy_list_traffic"))["matched"] == 1
+        assert (await agent("proxy_stop"))["dropped"]
+        assert (await agent("proxy_list_sessions"))["sessions"] == []
 
-        async def conversation(agent: Agent) -> None:
-            prepared = await agent("proxy_session_start", session_name="early")
-            assert not prepared["recording"]
-            started = await agent("proxy_start")
-            assert started["sessionId"] == prepared["session"]["sessionId"]
-            await asyncio.to_thread(fetch, started["url"], http_origin.url("/bytes/10"))
-            assert (await agent("proxy_session_status"))["session"]["exchanges"] == 1
+    talk(daemon.mcp, conversation)
 
-        talk(daemon.mcp, conversation)
+
+def test_a_session_begun_before_the_proxy_is_the_one_it_records_to(daemon: Daemon, http_origin: Origin) -> None:
+    async def conversation(agent: Agent) -> None:
+        prepared = await agent("proxy_session_start", session_name="early")
+        assert not prepared["recording"]
+        started = await agent("proxy_start")
+        assert started["sessionId"] == prepared["session"]["sessionId"]
+        await asyncio.to_thread(fetch, started["url"], http_origin.url("/bytes/10"))
+        assert (await agent("proxy_session_status"))["session"]["exchanges"] == 1
+
+    talk(daemon.mcp, conversation)
 
 
 def test_p11_an_answer_never_grows_past_its_budget_and_says_what_it_leaves_out(root: Path, http_origin: Origin) -> None:

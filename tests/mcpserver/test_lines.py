@@ -32,14 +32,26 @@ ENVELOPE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_daemon_is_left(root: Path) -> Iterator[None]:
-    """End the daemon that a bridge started."""
-    yield
+def end_daemon(root: Path) -> None:
     try:
         request(root, {"cmd": "stop"})
     except NotFoundError:
         return
+
+
+@pytest.fixture
+def root(root: Path) -> Iterator[Path]:
+    """The test's own root; the daemon that a bridge started there is ended."""
+    yield root
+    end_daemon(root)
+
+
+@pytest.fixture(scope="module")
+def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A root for tests that only talk; the daemon that the first bridge starts answers all of them."""
+    root = tmp_path_factory.mktemp("shared") / "root"
+    yield root
+    end_daemon(root)
 
 
 def call(number: int | str, method: str, **params: Any) -> dict[str, Any]:
@@ -90,9 +102,9 @@ def test_the_handshake_the_list_and_a_recovery_are_answered_although_stdin_has_e
     assert json.loads(recovered["content"][0]["text"]) == recovered["structuredContent"]
 
 
-def test_the_stateless_form_needs_no_handshake(root: Path) -> None:
+def test_the_stateless_form_needs_no_handshake(shared_root: Path) -> None:
     answers = piped(
-        root,
+        shared_root,
         call(1, "server/discover", _meta=ENVELOPE),
         call(2, "tools/list", _meta=ENVELOPE),
         call(3, "tools/call", name="proxy_session_recover", arguments={}, _meta=ENVELOPE),
@@ -102,17 +114,17 @@ def test_the_stateless_form_needs_no_handshake(root: Path) -> None:
     assert answers[3]["result"]["structuredContent"]["status"] == "success"
 
 
-def test_a_handshake_that_asks_for_the_stateless_version_gets_the_newest_with_a_handshake(root: Path) -> None:
-    answers = piped(root, initialize("2026-07-28"), call(2, "tools/list"))
+def test_a_handshake_that_asks_for_the_stateless_version_gets_the_newest_with_a_handshake(shared_root: Path) -> None:
+    answers = piped(shared_root, initialize("2026-07-28"), call(2, "tools/list"))
     assert answers[1]["result"]["protocolVersion"] == "2025-11-25"
     assert answers[2]["result"]["tools"]
 
 
-def test_lines_that_are_no_messages_are_answered_and_the_rest_goes_on(root: Path) -> None:
-    answers = piped(root, initialize(), "this is no JSON", call(2, "ping"))
+def test_lines_that_are_no_messages_are_answered_and_the_rest_goes_on(shared_root: Path) -> None:
+    answers = piped(shared_root, initialize(), "this is no JSON", call(2, "ping"))
     assert answers[None]["error"]["code"] == -32700
     assert answers[2]["result"] == {}
-    assert piped(root, initialize(), '{"jsonrpc": "1.0"}')[None]["error"]["code"] == -32600
+    assert piped(shared_root, initialize(), '{"jsonrpc": "1.0"}')[None]["error"]["code"] == -32600
 
 
 @pytest.mark.parametrize(
@@ -131,9 +143,9 @@ def test_lines_that_are_no_messages_are_answered_and_the_rest_goes_on(root: Path
     ids=["null", "fraction", "boolean", "object", "parameters", "method", "half a character", "nested", "too long"],
 )
 def test_a_request_that_is_none_is_answered_under_its_id_where_it_can_be_told(
-    root: Path, line: str, number: object, code: int
+    shared_root: Path, line: str, number: object, code: int
 ) -> None:
-    answers = piped(root, initialize(), line, call(2, "ping"))
+    answers = piped(shared_root, initialize(), line, call(2, "ping"))
     assert answers.keys() == {1, number, 2}
     assert answers[number]["error"]["code"] == code
     assert ("too long" in answers[number]["error"]["message"]) == (len(line) > LINE_MAX)
@@ -141,9 +153,9 @@ def test_a_request_that_is_none_is_answered_under_its_id_where_it_can_be_told(
 
 
 @pytest.mark.parametrize("params", ["[1]", "null", '"x"', "{}", '{"requestId":{"a":[]}}', "7"])
-def test_a_cancellation_of_nothing_is_answered_with_silence_or_an_error(root: Path, params: str) -> None:
+def test_a_cancellation_of_nothing_is_answered_with_silence_or_an_error(shared_root: Path, params: str) -> None:
     cancelled = f'{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}'
-    answers = piped(root, initialize(), cancelled, call(2, "ping"))
+    answers = piped(shared_root, initialize(), cancelled, call(2, "ping"))
     assert answers[2]["result"] == {}
     assert answers.keys() <= {1, 2, None}
 
@@ -156,23 +168,23 @@ def test_a_capture_outlives_the_bridge_that_began_it_and_the_next_one_finds_it(r
     assert status[2]["result"]["structuredContent"]["bridges"] == 1
 
 
-def test_toolsets_and_read_only_are_the_bridges_own(root: Path) -> None:
+def test_toolsets_and_read_only_are_the_bridges_own(shared_root: Path) -> None:
     arguments = ("--toolsets", "legacy,core", "--read-only")
     names = {
         tool["name"]
-        for tool in piped(root, initialize(), call(2, "tools/list"), arguments=arguments)[2]["result"]["tools"]
+        for tool in piped(shared_root, initialize(), call(2, "tools/list"), arguments=arguments)[2]["result"]["tools"]
     }
     assert "proxy_query_session" in names
     assert "proxy_get_session" in names
     assert not names & {"proxy_start", "proxy_delete_session", "proxy_clear_traffic"}
-    default = {tool["name"] for tool in piped(root, initialize(), call(2, "tools/list"))[2]["result"]["tools"]}
+    default = {tool["name"] for tool in piped(shared_root, initialize(), call(2, "tools/list"))[2]["result"]["tools"]}
     assert "proxy_start" in default
     assert "proxy_get_session" not in default
 
 
-def test_an_unknown_toolset_ends_the_bridge_with_a_sentence(root: Path) -> None:
+def test_an_unknown_toolset_ends_the_bridge_with_a_sentence(shared_root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "wiretape", "mcp", "--root", str(root), "--toolsets", "bodies"],
+        [sys.executable, "-m", "wiretape", "mcp", "--root", str(shared_root), "--toolsets", "bodies"],
         input=b"",
         capture_output=True,
         timeout=DEADLINE * 2,
@@ -220,7 +232,8 @@ def test_a_killed_daemon_costs_the_agent_nothing_but_what_was_being_asked(root: 
         assert bridge.ask(initialize())["result"]
         bridge.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
         status = bridge.ask(call(2, "tools/call", name="proxy_status", arguments={}))
-        first = status["result"]["structuredContent"]["pid"]
+        assert status["result"]["structuredContent"]
+        first = request(root, {"cmd": "status"})["pid"]
         # It is stopped, so that the next request is surely unanswered when it is killed.
         os.kill(first, signal.SIGSTOP)
         bridge.say(call(3, "tools/list"))
@@ -233,7 +246,8 @@ def test_a_killed_daemon_costs_the_agent_nothing_but_what_was_being_asked(root: 
         assert all("ask again" in answer["error"]["message"].lower() for answer in lost)
         status = bridge.ask(call(4, "tools/call", name="proxy_status", arguments={}))
         assert status["id"] == 4
-        assert status["result"]["structuredContent"]["pid"] != first
+        assert status["result"]["structuredContent"]
+        assert request(root, {"cmd": "status"})["pid"] != first
     finally:
         code, rest = bridge.end()
     assert rest == b""

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from httpx2 import AsyncClient
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from harness.origin import Origin
 from tests.cli.support import wiretape_json
@@ -85,7 +85,7 @@ def test_p14_the_printed_address_opens_the_page_as_often_as_it_is_opened(root: P
 def test_the_printed_configuration_for_http_is_all_that_a_client_needs(root: Path) -> None:
     async def list_tools(url: str, headers: dict[str, str]) -> int:
         async with (
-            AsyncClient(headers=headers) as http_client,
+            create_mcp_http_client(headers) as http_client,  # it waits as long as clients of MCP do
             Client(streamable_http_client(url, http_client=http_client)) as client,
         ):
             return len((await client.list_tools()).tools)
