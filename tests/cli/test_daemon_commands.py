@@ -28,6 +28,14 @@ def daemon(root: Path, origin_ca: OriginCA, tmp_path: Path) -> Iterator[Daemon]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def lasting(origin_ca: OriginCA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon for tests that leave it as it is."""
+    options = ("--session", "mine", "--upstream-ca", str(origin_ca.pem))
+    with Daemon(tmp_path_factory.mktemp("lasting") / "root", *options) as made:
+        yield made
+
+
 @pytest.mark.parametrize(("options", "status"), [((), b"200"), (("--strict-http",), b"502")])
 def test_strict_http_is_a_switch_of_serve(
     root: Path, http_origin: Origin, options: tuple[str, ...], status: bytes
@@ -40,11 +48,11 @@ def test_strict_http_is_a_switch_of_serve(
             assert client.recv(65536).split(b" ")[1] == status
 
 
-def test_serve_says_in_one_line_where_everything_is(daemon: Daemon, root: Path) -> None:
-    ready = daemon.ready
+def test_serve_says_in_one_line_where_everything_is(lasting: Daemon) -> None:
+    ready = lasting.ready
     assert set(ready) >= {"proxy", "mcp", "ui", "caCert", "root", "sessionId", "pid", "recorderPids"}
-    assert ready["root"] == str(root)
-    assert ready["pid"] == daemon.process.pid
+    assert ready["root"] == str(lasting.root)
+    assert ready["pid"] == lasting.process.pid
     assert Path(ready["caCert"]).read_text().startswith("-----BEGIN CERTIFICATE-----")
     assert len(ready["recorderPids"]) == 1
 
@@ -77,11 +85,11 @@ def test_nothing_to_stop_is_no_error(root: Path) -> None:
     assert not root.exists()
 
 
-def test_a_second_daemon_on_the_root_is_refused_with_the_pid_of_the_first(daemon: Daemon, root: Path) -> None:
-    done = wiretape("serve", "--root", root, "--proxy", "127.0.0.1:0", "--api", "127.0.0.1:0", "--json")
+def test_a_second_daemon_on_the_root_is_refused_with_the_pid_of_the_first(lasting: Daemon) -> None:
+    done = wiretape("serve", "--root", lasting.root, "--proxy", "127.0.0.1:0", "--api", "127.0.0.1:0", "--json")
     assert done.returncode == 1
-    assert str(daemon.process.pid) in json.loads(done.stdout)["message"]
-    assert daemon.process.poll() is None
+    assert str(lasting.process.pid) in json.loads(done.stdout)["message"]
+    assert lasting.process.poll() is None
 
 
 def test_a_port_in_use_is_a_clear_error(root: Path) -> None:
@@ -106,17 +114,17 @@ def test_a_root_that_is_a_file_is_a_clear_error(tmp_path: Path, arguments: list[
 
 
 def test_a_live_session_is_verified_and_recovered_reading_only_and_cannot_be_deleted(
-    daemon: Daemon, root: Path, http_origin: Origin
+    lasting: Daemon, http_origin: Origin
 ) -> None:
-    host, _, port = daemon.address.rpartition(":")
+    host, _, port = lasting.address.rpartition(":")
     with RawClient.plain((host, int(port))) as client:
         client.get(http_origin.url("/bytes/10"), host=http_origin.authority)
-    assert wiretape_json("verify", "mine", "--root", root)["state"] == "live"
-    skipped = wiretape_json("recover", "--root", root)["skipped"]
-    assert [one["sessionId"] for one in skipped] == [daemon.ready["sessionId"]]
-    done = wiretape("delete", "mine", "--yes", "--root", root)
+    assert wiretape_json("verify", "mine", "--root", lasting.root)["state"] == "live"
+    skipped = wiretape_json("recover", "--root", lasting.root)["skipped"]
+    assert [one["sessionId"] for one in skipped] == [lasting.ready["sessionId"]]
+    done = wiretape("delete", "mine", "--yes", "--root", lasting.root)
     assert done.returncode == 1
-    assert wiretape_json("query", "mine", "--root", root)["matched"] == 1
+    assert wiretape_json("query", "mine", "--root", lasting.root)["matched"] == 1
 
 
 def test_mcp_starts_a_daemon_answers_and_leaves_it_to_the_next(root: Path) -> None:
@@ -151,8 +159,8 @@ def test_ca_prints_the_path_and_the_certificate_and_makes_the_key_private(root: 
     assert (path.parent / "ca.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_doctor_finds_a_healthy_root_healthy(daemon: Daemon, root: Path) -> None:
-    report = wiretape_json("doctor", "--root", root)
+def test_doctor_finds_a_healthy_root_healthy(lasting: Daemon) -> None:
+    report = wiretape_json("doctor", "--root", lasting.root)
     results = {check["check"]: check["result"] for check in report["checks"]}
     assert report["status"] == "success"
     assert results["root"] == results["CA"] == results["daemon"] == "ok"
