@@ -8,6 +8,8 @@ from typing import Final
 
 MAX_PATH: Final = 500
 """Characters of a path of which a template is made; what follows is dropped."""
+ANY: Final = "{*}"
+"""Stands in a template for what has many values in that position."""
 FOLDED_FROM: Final = 9
 """Different values in one position of a path from which on they are taken for values of one thing."""
 LOOKED_AT: Final = 16 * 1024
@@ -108,6 +110,11 @@ def operation(method: str, url: str, body: bytes = b"") -> str:
     return f"{method} {template(path)}" + (f"#{name}" if name else "")
 
 
+def is_word(part: str) -> bool:
+    """Return whether a part of a path is a word of letters, or two with a dash between."""
+    return _WORD(part) is not None
+
+
 # -- folding by siblings -------------------------------------------------------------------------------------------
 
 
@@ -151,12 +158,12 @@ def _fold(node: _Node, path: str, name: str | None, put: Callable[[str, str], No
     resources = name is None or _ROOM(name) is not None
     values = [part for part in children if part and part[0] != "{" and not (resources and _WORD(part))]
     if len(values) >= FOLDED_FROM:
-        merged = _Node()
+        merged = children.get(ANY, _Node())
         for part in values:
             _merge(merged, children[part])
         chosen = set(values)
         children = {part: child for part, child in children.items() if part not in chosen}
-        children["{*}"] = merged
+        children[ANY] = merged
     for part, child in children.items():
         _fold(child, f"{path}/{part}", part, put)
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.logs import Recording, closed_session, new_session
 from wiretape.log.format import EndState, Flag, FrameType, Opened
+from wiretape.session.answers.tally import tally
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.endpoints import bucket_ns, bucket_of
 from wiretape.session.session import Session
@@ -137,3 +138,17 @@ def test_what_was_made_is_the_same_when_made_again(root: Path) -> None:
         before = asked(session, "SELECT * FROM endpoint_counts"), asked(session, ENDPOINTS)
         session.index.restart()
         assert (asked(session, "SELECT * FROM endpoint_counts"), asked(session, ENDPOINTS)) == before
+
+
+def test_many_values_in_one_position_are_one_endpoint_and_no_name_of_a_resource_is_lost(root: Path) -> None:
+    recording = Recording(new_session(root))
+    for number in range(200):
+        recording.exchange(f"http://a.example/assets/{number % 50:02x}z/chunk-{number}.js")
+        recording.exchange(f"http://a.example/v1/{'abcdefghij'[number % 10] * 4}s/{number}")
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        assert asked(session, "SELECT count(*) FROM endpoints WHERE template LIKE '/assets/%'")[0][0] <= 33 * 33
+        assert asked(session, "SELECT count(*) FROM endpoints WHERE template LIKE '/v1/%'") == [(10,)]
+        labels = {label: one.n for (label, _), one in tally(session.index).endpoints.items()}
+    assert labels["GET /assets/{*}/{*}"] == 200
+    assert len(labels) == 11

@@ -17,7 +17,7 @@ from wiretape.log.report import LogReport
 from wiretape.model import Gap
 from wiretape.session.content import ContentError, content_codings, decode
 from wiretape.session.index.projection import Item, Segment
-from wiretape.views.operations import operation_name, serves_many, split_url, template
+from wiretape.views.operations import ANY, is_word, operation_name, serves_many, split_url, template
 from wiretape.views.problems import may_be_problem, problem_of
 
 ERRONEOUS: Final = 1 << 10
@@ -27,6 +27,8 @@ _STATES: Final = {EndState.COMPLETE: 0, EndState.ABORTED: 1, EndState.FAILED: 2}
 STATE_NAMES: Final = ("complete", "aborted", "failed")
 SLOWEST: Final = 10
 """Slowest exchanges that are kept by name."""
+MOST_SIBLINGS: Final = 32
+"""Values in one position of a path that are told apart while the log is read."""
 MOST_TEMPLATES: Final = 5_000
 """Templates of one method and host that are told apart; of the others only the beginning of the path is kept."""
 
@@ -107,7 +109,7 @@ class Endpoints:
     """The projection."""
 
     name = "endpoints"
-    version = 1
+    version = 2
     tables = (
         "endpoints",
         "endpoint_of",
@@ -148,6 +150,7 @@ class _Names:
         self._db = db
         self._lines: dict[tuple[str, bytes], int] = {}
         self._ids: dict[tuple[str, str, str], int] = {}
+        self._siblings: dict[tuple[str, str, str], set[str]] | None = None
         self.manifold: dict[int, bool] = {0: False}
 
     def find(self, host: str, payload: bytes, begin: int, end: int) -> int:
@@ -177,8 +180,31 @@ class _Names:
         if found is None:
             if len(self._ids) >= _MAX_MEMO:
                 self._ids.clear()
-            found = self._ids[key] = self._stored(_sound(method), _sound(host), _sound(made))
+            method, host, made = _sound(method), _sound(host), _sound(made)
+            found = self._ids[key] = self._stored(method, host, self._without_siblings(method, host, made))
         return found
+
+    def _without_siblings(self, method: str, host: str, made: str) -> str:
+        """Put ``{*}`` where a position has had many values already: an overview would fold them anyway.
+
+        Without it a host of a million files would have as many endpoints.
+        """
+        if self._siblings is None:
+            self._siblings = {}
+            for known_method, known_host, template_ in self._db.execute("SELECT method, host, template FROM endpoints"):
+                self._without_siblings(known_method, known_host, template_)
+        path, mark, name = made.partition("#")
+        parts = path.split("/")
+        before = ""
+        for at, part in enumerate(parts):
+            if part and part[0] != "{" and not is_word(part):
+                siblings = self._siblings.setdefault((method, host, before), set())
+                if len(siblings) >= MOST_SIBLINGS and part not in siblings:
+                    parts[at] = ANY
+                else:
+                    siblings.add(part)
+            before = f"{before}/{parts[at]}"
+        return "/".join(parts) + mark + name
 
     def _stored(self, method: str, host: str, made: str) -> int:
         db = self._db
