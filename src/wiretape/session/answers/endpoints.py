@@ -12,7 +12,7 @@ from wiretape.secrets.veil import Veil
 from wiretape.session.answers.covered import called, missing
 from wiretape.session.answers.fields import response_fields
 from wiretape.session.answers.noise import starred
-from wiretape.session.answers.tally import Key, Sum, Tally, tally
+from wiretape.session.answers.tally import Key, Sum, Tally, read_times, tally
 from wiretape.session.index.endpoints import is_error, status_of
 from wiretape.session.session import Session
 
@@ -59,6 +59,7 @@ def endpoints(session: Session, *, veil: Veil) -> Endpoints:
     """
     lacking = missing(session.follow())
     found = tally(session.index)
+    read_times(session.index, found, list(found.untimed))
     rows = [
         [veil.text(key[0]), key[1], one.n, _statuses(found, key), _ms(one.quantile(0.5)), _ms(one.quantile(0.95))]
         for key, one in sorted(found.endpoints.items(), key=lambda item: (-item[1].n, item[0]))
@@ -75,6 +76,8 @@ def drift(a: Session, b: Session, *, veil: Veil) -> Drift:
     """
     lacking = [text for text in (missing(a.follow()), missing(b.follow())) if text]
     tallies = tally(a.index), tally(b.index)
+    for session, found in zip((a, b), tallies, strict=True):
+        read_times(session.index, found, list(found.untimed))
     several = all(len({host for _, host in one.endpoints}) > 1 for one in tallies)
     sides = [_by_name(one, several=several) for one in tallies]
     both = [name for name in sides[0] if name in sides[1]]

@@ -11,7 +11,7 @@ import msgspec
 from wiretape.model import Filter, Lean, Table
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.covered import called, missing
-from wiretape.session.answers.tally import Key, Sum, Tally, errors_first, outcome_text, sample, tally
+from wiretape.session.answers.tally import Key, Sum, Tally, errors_first, outcome_text, read_times, sample, tally
 from wiretape.session.index.endpoints import status_of
 from wiretape.session.session import Session
 
@@ -77,7 +77,7 @@ def overview(
         states=dict(found.states.most_common()),
         statuses=_statuses(found),
         hosts=_hosts(found) if found.exchanges else None,
-        endpoints=_endpoints(found, veil, top, one_host=one_host),
+        endpoints=_endpoints(session, found, veil, top, one_host=one_host),
         errors=_errors(session, found, veil, one_host=one_host),
         slowest=_slowest(found, veil),
         complete=not lacking,
@@ -107,9 +107,10 @@ def _hosts(found: Tally) -> Table:
     return Table(["host", "n", "errors", "kB"], rows[:_HOSTS], left if len(rows) > _HOSTS else {})
 
 
-def _endpoints(found: Tally, veil: Veil, top: int, *, one_host: bool) -> Table | None:
+def _endpoints(session: Session, found: Tally, veil: Veil, top: int, *, one_host: bool) -> Table | None:
     every = sorted(found.endpoints.items(), key=lambda item: (-item[1].n, item[1].first_seq))
     shown = [item for item in every if not is_static(item[0])]
+    read_times(session.index, found, [key for key, _ in shown[:top]])
     rows = [
         without_host(
             [veil.text(key[0]), key[1], one.n, _ms(one.quantile(0.5)), _ms(one.quantile(0.95)), one.slowest_seq],

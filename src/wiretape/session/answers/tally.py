@@ -24,6 +24,10 @@ _ROWS: Final = (
     " (SELECT endpoint FROM endpoint_of AS o WHERE o.seq = exchanges.seq),"
     " (SELECT outcome FROM problems AS p WHERE p.seq = exchanges.seq) FROM exchanges"
 )
+_TIMES: Final = (
+    "SELECT endpoint, bucket, n, slowest_ns, slowest_seq FROM endpoint_counts"
+    " WHERE endpoint IN (SELECT value FROM json_each(?))"
+)
 _CHOSEN: Final = "WHERE seq IN (SELECT value FROM json_each(?))"
 
 
@@ -71,6 +75,8 @@ class Tally(msgspec.Struct):
     states: Counter[str] = msgspec.field(default_factory=Counter)
     slowest: list[tuple[int, int, Key]] = msgspec.field(default_factory=list)
     """(ns, seq, endpoint), the slowest first."""
+    untimed: dict[Key, set[int]] = msgspec.field(default_factory=dict)
+    """Endpoints whose durations are still to be read, with their numbers in the index."""
     first_ms: int | None = None
     last_ms: int | None = None
 
@@ -89,6 +95,16 @@ class Tally(msgspec.Struct):
             by_outcome = self.outcomes[key, outcome] = Sum()
         by_outcome.add(n, size, seq)
         return found
+
+
+def read_times(index: Index, found: Tally, keys: Iterable[Key]) -> None:
+    """Read the durations of endpoints that are to be shown: of all they would be most of what is read."""
+    numbers = {number: key for key in keys for number in found.untimed.pop(key, ())}
+    if not numbers:
+        return
+    rows = index.rows(_TIMES, (msgspec.json.encode(list(numbers)).decode(),))
+    for endpoint, bucket, n, slowest_ns, slowest_seq in rows:
+        found.endpoints[numbers[endpoint]].took(min(bucket_ns(bucket), slowest_ns), n, slowest_ns, slowest_seq)
 
 
 def names(index: Index) -> dict[int, Key]:
@@ -123,11 +139,12 @@ def tally(index: Index, seqs: Sequence[int] | None = None, *, by_path: bool = Fa
 def _of_counts(index: Index) -> Tally:
     found, known = Tally(), names(index)
     rows = index.rows(
-        "SELECT endpoint, outcome, bucket, n, bytes, first_seq, slowest_ns, slowest_seq FROM endpoint_counts"
+        "SELECT endpoint, outcome, sum(n), sum(bytes), min(first_seq) FROM endpoint_counts GROUP BY endpoint, outcome"
     )
-    for endpoint, outcome, bucket, n, size, seq, slowest_ns, slowest_seq in rows:
-        counted = found.count(known[endpoint], state_of(outcome), outcome, n, size, seq)
-        counted.took(min(bucket_ns(bucket), slowest_ns), n, slowest_ns, slowest_seq)
+    for endpoint, outcome, n, size, seq in rows:
+        key = known[endpoint]
+        found.count(key, state_of(outcome), outcome, n, size, seq)
+        found.untimed.setdefault(key, set()).add(endpoint)
     for seq, endpoint, state, status in index.rows(
         "SELECT seq, endpoint, state, status FROM unended JOIN exchanges USING (seq)"
     ):

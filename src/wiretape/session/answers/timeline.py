@@ -6,7 +6,7 @@ from collections import Counter
 
 from wiretape.model import Value
 from wiretape.secrets.veil import Veil
-from wiretape.session.answers.tally import Sum, tally
+from wiretape.session.answers.tally import Sum, read_times, tally
 from wiretape.session.ids import exchange_id
 from wiretape.session.session import Session
 
@@ -137,6 +137,7 @@ def totals(session: Session) -> Totals:
     """
     session.follow()
     found = tally(session.index)
+    read_times(session.index, found, list(found.untimed))
     hosts: Counter[str] = Counter()
     methods: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
