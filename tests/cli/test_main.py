@@ -213,7 +213,7 @@ def test_the_name_alone_says_what_is_going_on_and_helps(root: Path) -> None:
         (["quer"], "No such command 'quer'. Did you mean 'query'?"),
         (["ls"], "No such command 'ls'. Did you mean 'sessions'?"),
         (["zzzz"], "No such command 'zzzz'."),
-        (["query", "last", "--zinc"], "No such option '--zinc'."),
+        (["query", "last", "--wxyz"], "No such option '--wxyz'."),
         (["query", "last", "--limt", "5"], "No such option '--limt'. Did you mean '--limit'?"),
         (["completion"], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
         (["exchange", "last", "abc"], "'abc' is not a whole number."),
