@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from wiretape.formats.replayable import Request, Text, Variable, Variables, header, plain
 from wiretape.formats.volatile import is_volatile, is_volatile_name
 from wiretape.model import ExchangeDetail, Message
+from wiretape.secrets.names import kind_of
 
 _MAX_JSON: Final = 64 * 1024
 """Bytes of an answer above which a test asserts its keys alone."""
@@ -260,7 +261,8 @@ class Tests:
             shown = [self._expected(one, name, f"{pointer}/{at}") for at, one in enumerate(value[:_MAX_ITEMS])]
             more = [f"*[ANY] * {len(value) - _MAX_ITEMS}"] if len(value) > _MAX_ITEMS else []
             return "[" + ", ".join(shown + more) + "]"
-        return "ANY" if is_volatile_name(name) or is_volatile(value) else repr(value)
+        secret = isinstance(value, str) and kind_of(name) is not None
+        return "ANY" if secret or is_volatile_name(name) or is_volatile(value) else repr(value)
 
 
 def _joined(parts: list[str], given: dict[str, str], names: dict[str, Variable]) -> list[str]:
