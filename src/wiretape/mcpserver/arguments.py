@@ -58,7 +58,7 @@ Order = Annotated[
     str | None,
     AfterValidator(lambda order: None if order is None else _order(order)),
     Field(
-        description="desc: newest first; asc; or a column: ms, status, host, ms:asc",
+        description="asc, desc, or a column: ms, status, ms:asc",
         json_schema_extra={"default": "desc"},
     ),
 ]
@@ -66,9 +66,10 @@ Order = Annotated[
 Expression = Annotated[
     str | None, Field(description="mitmproxy's filter, also ~err, ~c 4xx, ~ms >1000, ~st failed, ~json /p=v")
 ]
-Since = Annotated[str | None, Field(description="ISO time, -5m, seq or mark; oldest first then")]
-Until = Annotated[str | None, Field(description="Likewise")]
-GroupBy = Annotated[str | None, Field(description="Count by host, status, method, type, path, state, minute")]
+SameExpression = Annotated[str | None, Field(description="As in proxy_query_session")]
+HiddenText = Annotated[str | None, hidden()]
+Since = Annotated[str | None, Field(description="ISO time, -5m, seq or mark; also until")]
+GroupBy = Annotated[str | None, Field(description="Count by host, status, type, path, ...")]
 Method = Annotated[str | None, Field(description="POST")]
 HostContains = Annotated[str | None, Field(description="Part of the host")]
 UrlContains = Annotated[str | None, Field(description="Part of the URL")]

@@ -42,7 +42,7 @@ async def proxy_find_secrets(
     session_id: arg.SessionId,
     kinds: Annotated[list[str] | None, Field(description='Only "jwt", "password", ...')] = None,
     custom: Annotated[list[str] | None, Field(description="Further regexes (RE2)")] = None,
-    filter: arg.Expression = None,  # noqa: A002
+    filter: arg.SameExpression = None,  # noqa: A002
 ) -> SecretsFound:
     """List a session's secrets and e-mail addresses: kind, handle, how often, where; never values. Handles {{kind:id}}
     can be arguments.
@@ -64,7 +64,7 @@ async def proxy_export(
     what: Annotated[Literal["har", "curl", "httpx", "pytest", "openapi", "ndjson"], Field(description="Format")],
     session_id: Annotated[str | None, Field(description='"a,b": openapi of both, tests of a without noise')] = None,
     exchange: Annotated[str | None, Field(description="Only this one")] = None,
-    filter: arg.Expression = None,  # noqa: A002
+    filter: arg.SameExpression = None,  # noqa: A002
     since: Annotated[str | None, arg.hidden()] = None,
     until: Annotated[str | None, arg.hidden()] = None,
     redact: Annotated[bool, Field(description="Replace secrets and e-mail addresses")] = True,

@@ -31,10 +31,10 @@ class Waited(Lean, frozen=True, kw_only=True):
 @tool("Mark this moment", Hints())
 async def proxy_mark(
     call: Call,
-    label: Annotated[str, Field(min_length=1, description="A word; since= and until= take it")],
+    label: Annotated[str, Field(min_length=1, description="A word")],
     session_id: Annotated[str | None, arg.hidden()] = None,
 ) -> MarkSet:
-    """Label this moment in the session being recorded, before an action; since=LABEL lists what followed."""
+    """Label this moment of the live session, before an action; since=LABEL lists what followed."""
     return await call.service.mark(label, session_id)
 
 
@@ -42,13 +42,13 @@ async def proxy_mark(
 async def proxy_wait_for(
     call: Call,
     since: arg.Since = None,
-    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
-    count: Annotated[int, Field(ge=1, le=1000, description="How many have to match and to have ended")] = 1,
-    idle_ms: Annotated[int, Field(ge=0, le=60_000, description="Then quiet for so long")] = 500,
+    filter: arg.SameExpression = None,  # noqa: A002  the name is part of the contract
+    count: Annotated[int, Field(ge=1, le=1000, description="Matches that ended")] = 1,
+    idle_ms: Annotated[int, Field(ge=0, le=60_000, description="Quiet after")] = 500,
     timeout_ms: Annotated[int, Field(ge=0, le=300_000, description="At most")] = 10_000,
     session_id: Annotated[str | None, arg.hidden()] = None,
 ) -> Waited:
-    """Wait until exchanges match and traffic is quiet; gives them. Without since: what begins from now on."""
+    """Wait until exchanges match and traffic is quiet, and give them; since defaults to now."""
     found = await arg.session_or_live(call, session_id)
     begun = time.monotonic()
     if filter is not None:

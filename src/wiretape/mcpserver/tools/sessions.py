@@ -103,7 +103,7 @@ async def proxy_query_session(
     sort: arg.Order = None,
     filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
     since: arg.Since = None,
-    until: arg.Until = None,
+    until: arg.HiddenText = None,
     group_by: arg.GroupBy = None,
     count: Annotated[bool, arg.hidden()] = False,
     method: arg.Method = None,
@@ -117,9 +117,7 @@ async def proxy_query_session(
     format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: arg.MaxTokens = None,
 ) -> Exchanges | Groups:
-    """List exchanges of a session, filtered; all filters hold together. An empty answer means what it says: coverage
-    tells what could not be searched.
-    """
+    """List exchanges of a session; coverage tells what could not be searched."""
     wanted = Filter(
         method=method,
         host_contains=hostname_contains,

@@ -46,14 +46,14 @@ async def proxy_list_traffic(
     text: Annotated[str | None, arg.hidden()] = None,
     sort: Annotated[str | None, arg.hidden()] = None,
     session_id: Annotated[str | None, arg.hidden()] = None,
-    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    filter: arg.HiddenText = None,  # noqa: A002  the name is part of the contract
     since: arg.Since = None,
-    until: arg.Until = None,
+    until: arg.HiddenText = None,
     count: Annotated[bool, arg.hidden()] = False,
     group_by: Annotated[str | None, arg.hidden()] = None,
     cursor: arg.Cursor = None,
-    format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
-    max_tokens: arg.MaxTokens = None,
+    format: Annotated[Literal["columns", "objects"], arg.hidden()] = "columns",  # noqa: A002  the name is part of the contract
+    max_tokens: Annotated[int | None, Field(ge=200, le=50_000), arg.hidden()] = None,
 ) -> Exchanges | Groups:
     """List the newest exchanges, newest first, from the session recorded now (or last). Includes what is in flight,
     leaves out what proxy_clear_traffic hid. Takes proxy_query_session's arguments too.
@@ -111,9 +111,9 @@ async def proxy_search_traffic(
     limit: arg.Limit = 20,
     cursor: arg.Cursor = None,
     session_id: Annotated[str | None, arg.hidden()] = None,
-    filter: arg.Expression = None,  # noqa: A002  the name is part of the contract
+    filter: arg.SameExpression = None,  # noqa: A002  the name is part of the contract
     since: arg.Since = None,
-    until: arg.Until = None,
+    until: arg.HiddenText = None,
     format: arg.Format = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: arg.MaxTokens = None,
 ) -> Exchanges | Groups:
