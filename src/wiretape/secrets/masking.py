@@ -110,6 +110,11 @@ def _each_string(value: Any, hide: Callable[[str], str], depth: int) -> Any:
 
 
 def _names(text: str) -> bool:
-    """Return whether a text is the name of a header or a pointer to a field that holds a secret."""
+    """Return whether a text is the name of a header or a pointer to a field that holds a secret.
+
+    One with a space is a sentence of ours about a place ("request.cookie.sid x26"), with others after it.
+    """
+    if " " in text:
+        return False
     last = text.rpartition("/")[2].rpartition(".")[2]
     return len(text) <= 200 and (last.lower() in _HEADERS or kind_of(last) is not None)
