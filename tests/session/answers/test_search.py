@@ -235,3 +235,17 @@ def test_p18_what_a_veil_hides_is_neither_shown_nor_guessed(root: Path) -> None:
             "Secrets are not searched by regular expression."
             in search(session, "ada", veil=Hiding(), regex=True).coverage.notes
         )
+
+
+def test_p11_messages_that_are_not_searched_are_named(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    upgraded = recording.open("https://shop.example/ws")
+    recording.message(upgraded, 1, b"needle in a message")
+    recording.done(upgraded, b"", status=101, headers="")
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        page = look(opened, "needle")
+    assert not page.items
+    assert page.coverage.missing == {"messages of WebSockets are not searched": [upgraded]}
+    assert page.coverage.complete is False

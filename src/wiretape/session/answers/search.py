@@ -1,4 +1,4 @@
-"""Search: a text in all its encodings, or a regular expression, in URLs, headers, decoded bodies and messages."""
+"""Search: a text in all its encodings, or a regular expression, in URLs, headers and decoded bodies."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ Sides = Literal["request", "response", "both"]
 MAX_LIMIT: Final = 1_000
 MOST_PLACES: Final = 5
 """Places of one exchange that are told."""
+MESSAGES: Final = "messages of WebSockets are not searched"
 HIDDEN: Final = "Secrets are not searched by regular expression."
 _PAGE: Final = 500
 _WINDOW: Final = 8_192
@@ -44,6 +45,7 @@ _ROWS: Final = (
     " FROM exchanges AS e LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in"
 )
 _ALL: Final = f"{_ROWS} WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?"
+_WITH_MESSAGES: Final = "SELECT DISTINCT seq FROM messages WHERE seq > ? AND seq <= ?"
 _AMONG: Final = "SELECT count(*) FROM exchanges WHERE seq BETWEEN ? AND ?"
 _THESE: Final = f"{_ROWS} WHERE e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq"  # noqa: S608 - constants
 
@@ -191,6 +193,9 @@ class Search:
 
     def items(self) -> Iterator[SearchItem]:
         """Yield the exchanges that match; ``after`` is the last that was looked at."""
+        if self._type is None:
+            for (seq,) in self._session.index.rows(_WITH_MESSAGES, (self.after, self.through)):
+                self.account.skipped(MESSAGES, seq)
         for row in self._rows():
             if self._most is not None and self.searched >= self._most:
                 self.stopped = True
