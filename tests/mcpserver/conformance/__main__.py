@@ -20,7 +20,7 @@ from wiretape.daemon.service import Service
 from wiretape.mcpserver.http import McpOverHttp
 from wiretape.settings import UpstreamSettings
 
-SUITE = ("npx", "-y", "-p", "@modelcontextprotocol/conformance@0.2.0-alpha.12", "conformance")
+SUITE = ("npx", "-y", "-p", "node@22", "-p", "@modelcontextprotocol/conformance@0.2.0-alpha.12", "conformance")
 ERAS = ("2025-11-25", "2026-07-28")
 TOKEN = "t" * 64
 EXPECTED = Path(__file__).with_name("expected-failures.txt")
