@@ -108,7 +108,7 @@ def test_an_error_with_json_is_one_document_on_stdout_too(root: Path) -> None:
 
 def test_json_behind_two_dashes_belongs_to_the_command_that_is_run(root: Path) -> None:
     done = wiretape("run", "--root", root, "--", "no-such-program-anywhere", "--json")
-    assert done.returncode == 1
+    assert done.returncode == 127
     assert done.stdout == b""
     assert b"no-such-program-anywhere" in done.stderr
 

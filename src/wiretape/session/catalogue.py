@@ -206,14 +206,18 @@ class Catalogue:
         manifests = {one: read_manifest(self.folder / one, one) for one in found}
         return sorted((one for one, manifest in manifests.items() if manifest and manifest.name == name), reverse=True)
 
-    def open(self, ref: str) -> Session:
+    def open(self, ref: str, *, aside: bool = False) -> Session:
         """Open the session that ``ref`` means (see ``resolve``). Nothing is read yet.
+
+        Args:
+            ref: as ``resolve`` takes it.
+            aside: write nothing into the session's folder, whatever is asked.
 
         Raises:
             NotFoundError, UsageError: as ``resolve``.
         """
         session_id = self.resolve(ref)
-        return Session(self.folder / session_id, session_id)
+        return Session(self.folder / session_id, session_id, aside=aside)
 
     def list(self, after: str | None = None, limit: int | None = None) -> builtins.list[SessionSummary]:
         """Describe sessions, newest first; one that cannot be read is listed with what is known of it.

@@ -66,11 +66,19 @@ class Session:
     patience: float | None = None
     progress: Progress | None = None
 
-    def __init__(self, folder: Path, session_id: str) -> None:
+    def __init__(self, folder: Path, session_id: str, *, aside: bool = False) -> None:
+        """Begin with a session's folder; nothing is read yet.
+
+        Args:
+            folder: the session's.
+            session_id: its id.
+            aside: write nothing into the folder: recover nothing, and make the index in a temporary place.
+        """
         self.folder = folder
         self.session_id = session_id
         self.log_dir = folder / "log"
         self._index = Index(folder, session_id)
+        self._index.private = self._aside = aside
         self._lookup = Lookup(self._index, session_id)
         self._settler = Settler(folder, session_id, self._index)
 
@@ -138,7 +146,7 @@ class Session:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
         self._check()
-        return self._settler.settle(progress or self.progress, until)
+        return None if self._aside else self._settler.settle(progress or self.progress, until)
 
     def settle_in_background(self, progress: Progress | None = None) -> RecoveredSession | None:
         """Do the same when nobody waits: no index is made where there is none, one of an older version is made again.

@@ -147,7 +147,10 @@ def command(
 
     SESSION is an id, a name, the beginning of an id, or `last`. FILTER is an expression such as '~m POST & ~c 5xx'.
     """
+    from wiretape.session.query.ordering import read_order  # noqa: PLC0415
+
     wanted = make_filter(filters)
+    read_order(sort or "desc")  # what is no order is said before a session is looked for
     with open_catalogue(root).open(session) as opened:
         bring_up(opened)
         # Under a bar a person decides how long to wait; a program gets what there is, and what its coverage says.

@@ -76,8 +76,7 @@ def command(*, session: str | None, dry_run: bool, root: Path, as_json: bool) ->
     """
     with progress("recover", quiet=as_json) as report_progress:
         report = open_catalogue(root).recover(session, dry_run=dry_run, progress=report_progress)
-    if not dry_run:  # which writes nothing, and the index is what tells of single exchanges
-        report = _with_endings(root, report)
+    report = _with_endings(root, report, aside=dry_run)
     if as_json:
         print_value(report)
     else:
@@ -85,8 +84,8 @@ def command(*, session: str | None, dry_run: bool, root: Path, as_json: bool) ->
     return 1 if any(map(_lost, report.recovered)) or report.status != "success" else 0
 
 
-def _with_endings(root: Path, report: RecoverReport) -> RecoverReport:
-    """Add how each recording ended, where something happened."""
+def _with_endings(root: Path, report: RecoverReport, *, aside: bool) -> RecoverReport:
+    """Add how each recording ended, where something happened; ``aside`` writes nothing for that (P7)."""
     import msgspec  # noqa: PLC0415
 
     from wiretape.secrets.veil import UNVEILED  # noqa: PLC0415
@@ -95,7 +94,7 @@ def _with_endings(root: Path, report: RecoverReport) -> RecoverReport:
     told = []
     for one in report.recovered:
         if one.recovery_state != "clean" or one.interrupted:
-            with open_catalogue(root).open(one.session_id) as session:
+            with open_catalogue(root).open(one.session_id, aside=aside) as session:
                 told.append(with_ending(one, ending(session, veil=UNVEILED)))
         else:
             told.append(one)
