@@ -113,7 +113,7 @@ def test_a_proxy_can_be_started_and_stopped_over_the_socket(root: Path) -> None:
     started = client.request(root, {"cmd": "start-proxy", "port": 0, "name": "mine"})
     with socket.create_connection(("127.0.0.1", started["port"])):
         pass
-    with pytest.raises(DaemonError, match="runs already"):
+    with pytest.raises(DaemonError, match="already running"):
         client.request(root, {"cmd": "start-proxy"})
     assert client.request(root, {"cmd": "stop-proxy"})["sessionId"] == started["sessionId"]
     with pytest.raises(ConnectionRefusedError):

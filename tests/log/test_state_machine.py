@@ -41,6 +41,9 @@ class Recording(RuleBasedStateMachine):
         self.possible: set[Written] = set()
         self.certain: set[Written] = set()
         self.durable: set[Written] = set()
+        self.doubtful: set[Written] = set()
+        """What a sync that failed should have saved, in a life that was killed before it had written copies. The kernel
+        has dropped those pages and told the one that is dead; no later sync fails, so nobody can know (P9)."""
         self.pending: set[Written] = set()
         self.unfinished: list[int] = []
         self.ends: dict[int, int] = {}
@@ -144,10 +147,15 @@ class Recording(RuleBasedStateMachine):
         for _ in range(4):
             until = writer.here
             self.syncs += 1
+            before = self.doubtful
+            if self.memory.failing:
+                self.doubtful = before | (self.certain - self.durable)
             try:
                 writer.sync_job()()
             except OSError:
-                if writer.rewrite_unsynced():
+                rewritten = writer.rewrite_unsynced()
+                self.doubtful = before
+                if rewritten:
                     continue
                 lost = set(writer.lost)
                 writer.lost.clear()
@@ -155,10 +163,11 @@ class Recording(RuleBasedStateMachine):
                 self.durable &= self.certain
                 assert all(frame[:2] not in lost or frame not in self.durable for frame in self.certain)
                 return
+            self.doubtful = before
             writer.synced(until)
             # What lives before this one left unsynced is saved by the first sync, or as the kill left it.
             first = self.syncs == 1
-            self.durable |= {frame for frame in self.certain if first or frame[2][0] == self.runs}
+            self.durable |= {frame for frame in self.certain if first or frame[2][0] == self.runs} - self.doubtful
             return
 
     @precondition(lambda self: self.writer is not None)
@@ -210,7 +219,7 @@ class Recording(RuleBasedStateMachine):
         assert self.durable <= found, "a frame that was synced is gone"
         self.end_of_life()
         # What a machine finds when it starts is on the disk; numbers of which nothing was left may be given again.
-        self.certain, self.durable = found, set(found)
+        self.certain, self.durable, self.doubtful = found, set(found), set()
         self.harmed = True
 
     def calling(self, action: object) -> None:

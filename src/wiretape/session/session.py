@@ -309,6 +309,7 @@ class Session:
         """
         found, _ = self._selection(wanted or Filter(), sort, _now(), None)
         for row in found.every():
+            self._check()  # of a session deleted meanwhile some of the log is still in memory
             yield self._detail(row[0], MAX_INLINE if bodies else 0)
 
     def summaries(self, wanted: Filter | None = None, sort: str = "asc") -> Iterator[ExchangeSummary]:

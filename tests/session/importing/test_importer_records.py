@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.session.importing.test_importer import FULL, imported, records
-from wiretape.errors import UsageError
+from wiretape.errors import UsageError, WiretapeError
 from wiretape.model import ExchangeDetail
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.importing.importer import ImportReport, import_recording
@@ -155,8 +155,12 @@ def test_the_dots_that_end_a_cut_preview_are_no_part_of_the_body(root: Path, tmp
         one.pop("requestBodyBase64", None)
     assert bring_in(root, tmp_path, cut, whole, short).imported == 4
     with imported(root) as session:
-        bodies = [b"".join(session.raw_body(seq, "request")) for seq in (2, 3, 4)]
-    assert bodies == [("é" * 4096).encode(), b"x" * 4096 + b"...", b"and so on..."]
+        pieces = session.raw_body(2, "request")
+        assert next(pieces) == ("é" * 4096).encode()
+        with pytest.raises(WiretapeError, match="8,192 of 20,000 bytes"):
+            next(pieces)
+        bodies = [b"".join(session.raw_body(seq, "request")) for seq in (3, 4)]
+    assert bodies == [b"x" * 4096 + b"...", b"and so on..."]
 
 
 def test_a_body_that_was_no_text_is_said_to_be_lost(root: Path, tmp_path: Path) -> None:
