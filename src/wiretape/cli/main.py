@@ -275,6 +275,11 @@ def _to_nowhere() -> None:
 
 
 def _report(arguments: list[str], code: str, message: str, hint: str, status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is buffered can never be written; Python would try again at its end, and exit with 120.
+        _to_nowhere()
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if code == OUTPUT:
         _to_nowhere()  # nor can what is buffered still be written at the end
