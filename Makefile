@@ -32,7 +32,7 @@ test: install-dev ## the whole suite (ARGS="-k writer" passes options)
 conformance: install-dev ## the MCP conformance suite, by npx, on our registration layer in both eras
 	$(PY) -m tests.mcpserver.conformance $(ARGS)
 
-coverage: install-dev ## the whole suite, branch coverage measured: it takes twice as long
+coverage: install-dev ## the whole suite, branch coverage measured; it takes longer
 	$(PY) -m pytest -n auto --cov --cov-report=term:skip-covered $(NO_SKIPS) $(ARGS)
 
 check: install-dev ## lint, format, types, layers, file sizes

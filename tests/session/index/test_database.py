@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.logs import Recording, closed_session, new_session, segment, snapshot
+from wiretape.errors import StorageError
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index, remove_index
 from wiretape.session.index.exchanges import KEPT_SORTED, SORTED_AT_REST
+from wiretape.session.index.messages import Messages
+from wiretape.session.index.projections import PROJECTIONS
+from wiretape.session.index.row_sink import RowSink
 
 ROOT = Path(__file__).parents[3]
 
@@ -174,3 +179,32 @@ def test_a_page_by_a_column_reads_no_other_rows_and_sorts_none(root: Path, colum
     plan = index.rows(f"EXPLAIN QUERY PLAN SELECT seq FROM exchanges ORDER BY {column} DESC, seq DESC LIMIT 50")
     assert [row[3] for row in plan] == [f"SCAN exchanges USING COVERING INDEX by_{column}"]
     index.close()
+
+
+class _Clash(RowSink):
+    """Breaks a constraint in the second transaction, each time: the first one goes through."""
+
+    def write(self) -> None:
+        if self._db.execute("SELECT count(*) FROM exchanges").fetchone()[0] > 2:
+            raise sqlite3.IntegrityError("UNIQUE constraint failed: messages.seq")
+
+
+class _Faulty(Messages):
+    """A projection with a fault."""
+
+    def open(self, db: sqlite3.Connection) -> RowSink:
+        return _Clash(db, "", lambda _segment, _items: [])
+
+
+def test_an_index_that_breaks_each_time_it_is_made_ends_in_a_clear_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = closed_session(root, 20)
+    faulty = tuple(_Faulty() if one.name == "messages" else one for one in PROJECTIONS)
+    monkeypatch.setattr("wiretape.session.index.database.PROJECTIONS", faulty)
+    index = Index(made.path, made.session_id)
+    index.follow_gently(4, 1 << 20)
+    with pytest.raises(StorageError, match="broke each time") as refused:
+        index.follow()
+    index.close()
+    assert "wiretape verify" in refused.value.hint

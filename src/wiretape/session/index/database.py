@@ -24,6 +24,8 @@ from wiretape.session.index.schema import bring_up, is_current, is_outdated
 INDEX: Final = "index.sqlite"
 _HEADER: Final = 100
 _BUSY_MS: Final = 30_000
+MADE_AGAIN: Final = 3
+"""Times that one call makes a broken index again before it says so."""
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
@@ -43,6 +45,8 @@ class Index:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._folder_fd = -1
+        self._made_again = 0
+        """How often it was found broken, and emptied to be made again."""
         self.private = False
         """The file could not be written, so the index is this process's own, in a temporary place."""
 
@@ -157,6 +161,7 @@ class Index:
 
     def _discard(self) -> None:
         """Remove a broken index, unless another process is using it; then go on with a private one."""
+        self._made_again += 1
         self.close()
         if self.private:
             return
@@ -178,7 +183,14 @@ class Index:
         Raises:
             NotFoundError: the session is gone. StorageError, LogVersionError: its log cannot be read.
         """
+        before = self._made_again
         while not self.run(self._follower.step, refill=False):
+            # ``run`` makes it again for one step. What breaks it at the same place each time would never end.
+            if self._made_again - before > MADE_AGAIN:
+                raise StorageError(
+                    f"The index of session {self.session_id} was made again {MADE_AGAIN} times, and broke each time",
+                    hint="its log is not touched: `wiretape verify` reads it without an index; please report this",
+                )
             if progress is not None:
                 progress(*self.progress())
             if until is not None and time.monotonic() >= until:
