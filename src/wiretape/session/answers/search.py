@@ -20,11 +20,12 @@ from wiretape.log.items import Frame
 from wiretape.model import Coverage, Filter, Lean
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.ids import exchange_id
+from wiretape.session.query.account import BINARY, Unsearched
 from wiretape.session.query.coverage import coverage
 from wiretape.session.query.head_candidates import in_heads
 from wiretape.session.query.needles import Hit, Needle
 from wiretape.session.query.places import Found, Showing, found_in_body
-from wiretape.session.query.readable import BINARY, Account, BodyText, is_binary
+from wiretape.session.query.readable import BodyText, is_binary
 from wiretape.session.query.text_index import TextIndex
 from wiretape.session.session import Session
 
@@ -134,7 +135,7 @@ class Search:
         most: int | None = None,
         context: int = 40,
     ) -> None:
-        self.account = Account()
+        self.account = Unsearched()
         self.searched = 0
         self.brief = False
         """Whether it is enough to know that an exchange matches: then its places are looked for only where in doubt."""

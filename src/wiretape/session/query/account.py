@@ -11,35 +11,47 @@ UNRECORDED: Final = "not recorded whole"
 UNREADABLE: Final = "frame unreadable"
 RUNNING: Final = "still running"
 TOO_LARGE: Final = "too large to be searched whole"
+BINARY: Final = "image, sound, font or archive"
 
-_NAMED: Final = 10
-"""Exchanges that are named for one reason; of more, how many."""
+_NAMED: Final = 20
+"""Exchanges that are named for one reason."""
+_IN_A_NOTE: Final = 10
+"""And those of them that stand in a sentence."""
 
 
 class Unsearched:
-    """Which exchanges could not be decided, and why."""
+    """Which exchanges could not be decided, and why.
+
+    Attributes:
+        counts: bodies, by reason.
+        seqs: the first exchanges of each reason.
+    """
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._seqs: dict[str, list[int]] = {}
+        self.counts: dict[str, int] = {}
+        self.seqs: dict[str, list[int]] = {}
+
+    def skipped(self, reason: str, seq: int) -> None:
+        """Take note of a body that was not searched to its end."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        named = self.seqs.setdefault(reason, [])
+        if len(named) < _NAMED and seq not in named[-1:]:
+            named.append(seq)
 
     def add(self, seq: int, reasons: Iterable[str]) -> None:
         """Take note of an exchange; a reason that comes twice is two bodies."""
         for reason in reasons:
-            self._counts[reason] = self._counts.get(reason, 0) + 1
-            seqs = self._seqs.setdefault(reason, [])
-            if len(seqs) < _NAMED and seq not in seqs[-1:]:
-                seqs.append(seq)
+            self.skipped(reason, seq)
 
     def __bool__(self) -> bool:
-        return bool(self._counts)
+        return bool(self.counts)
 
     def notes(self) -> list[str]:
         """Say what was not searched, one sentence for each reason."""
-        return [self._note(reason, count) for reason, count in sorted(self._counts.items())]
+        return [self._note(reason, count) for reason, count in sorted(self.counts.items())]
 
     def _note(self, reason: str, count: int) -> str:
         what = "1 body was" if count == 1 else f"{count} bodies were"
-        seqs = sorted(self._seqs[reason])
-        more = ", ..." if len(seqs) == _NAMED and count > _NAMED else ""
+        seqs = sorted(self.seqs[reason][:_IN_A_NOTE])
+        more = ", ..." if count > len(seqs) == _IN_A_NOTE else ""
         return f"{what} not searched to the end: {reason} (seq {', '.join(map(str, seqs))}{more})."

@@ -9,41 +9,12 @@ from wiretape.heads import field_values, fields
 from wiretape.log.assembly import REQUEST, ExchangeTape, Side
 from wiretape.session.bodies import WireBody
 from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
+from wiretape.session.query.account import BINARY, DAMAGED, RUNNING, UNDECODABLE, UNREADABLE, UNRECORDED, Unsearched
 
 LIMIT: Final = 64 * 1024 * 1024
 """Decoded bytes of one body that a search looks at: above any text, and a decompression bomb ends here."""
-_NAMED: Final = 20
 _BINARY: Final = ("image/", "audio/", "video/", "font/", "application/zip", "application/gzip", "application/pdf",
                   "application/wasm", "application/x-7z", "application/x-tar")  # fmt: skip
-
-UNDECODABLE: Final = "content coding could not be removed"
-DAMAGED: Final = "lost to damage"
-UNRECORDED: Final = "not recorded whole"
-UNREADABLE: Final = "frame unreadable"
-RUNNING: Final = "still running"
-BINARY: Final = "image, sound, font or archive"
-
-
-class Account:
-    """What was not searched, or not to its end.
-
-    Attributes:
-        counts: bodies, by reason.
-        seqs: the first exchanges of each reason.
-        without: bodies that are empty.
-    """
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.seqs: dict[str, list[int]] = {}
-        self.without = 0
-
-    def skipped(self, reason: str, seq: int) -> None:
-        """Note that a body was not searched to its end."""
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        named = self.seqs.setdefault(reason, [])
-        if len(named) < _NAMED and (not named or named[-1] != seq):
-            named.append(seq)
 
 
 def is_binary(content_type: str | None) -> bool:
@@ -55,7 +26,7 @@ def is_binary(content_type: str | None) -> bool:
 class BodyText:
     """One body. What cannot be read is put on the account while it is read."""
 
-    def __init__(self, tape: ExchangeTape, side: Side, account: Account) -> None:
+    def __init__(self, tape: ExchangeTape, side: Side, account: Unsearched) -> None:
         head = tape.request_head if side == REQUEST else tape.response_head
         self.side = side
         self.seq = tape.seq
@@ -68,7 +39,6 @@ class BodyText:
         """Yield the decoded text in UTF-8 as it streams by, as far as it can be read."""
         tape, side = self._tape, self.side
         if not tape.has_body(side):
-            self._account.without += 1
             if tape.opened is None or tape.notes:
                 self._account.skipped(UNREADABLE, self.seq)
             elif self._cut():

@@ -22,7 +22,8 @@ from wiretape.errors import NotFoundError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.private_files import FILE_MODE
 from wiretape.session.index.database import Index, beside, check_ours, connect
-from wiretape.session.query.readable import Account, BodyText
+from wiretape.session.query.account import Unsearched
+from wiretape.session.query.readable import BodyText
 
 TEXT: Final = "text.sqlite"
 VERSION: Final = "1"
@@ -140,7 +141,7 @@ class TextIndex:
             if size > BATCH_BYTES:
                 break
             mark = seq
-            text, account = (None, Account()) if state == "inFlight" else self._text_of(seq)
+            text, account = (None, Unsearched()) if state == "inFlight" else self._text_of(seq)
             if text is None:
                 db.execute("INSERT OR IGNORE INTO aside VALUES (?)", (seq,))
                 continue
@@ -156,9 +157,9 @@ class TextIndex:
         db.execute("UPDATE meta SET value = ? WHERE key = 'segments'", (signature,))
         return len(rows) < BATCH and (not rows or mark == rows[-1][0])
 
-    def _text_of(self, seq: int) -> tuple[str | None, Account]:
+    def _text_of(self, seq: int) -> tuple[str | None, Unsearched]:
         """Return the text of an exchange's bodies; None where it is too long to be kept."""
-        account, parts, size = Account(), [], 0
+        account, parts, size = Unsearched(), [], 0
         try:
             tape = self._tape(seq)
         except NotFoundError:
