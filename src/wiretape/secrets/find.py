@@ -44,11 +44,6 @@ class Found(NamedTuple):
     end: int
 
 
-def is_handle(value: str) -> bool:
-    """Return whether a value is a handle, and so hides something already."""
-    return _HANDLE.fullmatch(value) is not None
-
-
 @lru_cache(maxsize=1)
 def _compiled() -> tuple[Any, Any, Any]:
     """Compile the expressions when the first text comes: RE2 is loaded late."""

@@ -72,7 +72,6 @@ _KEYS: Final = (
 )
 _NO_TOKENS: Final = ("page", "next", "continuation", "sync", "cursor", "max", "device")
 """Words that make a token the place in a list, and no secret."""
-_COOKIES: Final = ("sess", "auth", "token", "sid", "csrf", "xsrf", "jwt", "login", "remember", "secret", "key")
 
 
 @lru_cache(maxsize=4096)
@@ -95,10 +94,3 @@ def kind_of(name: str) -> str | None:
     if plain.endswith("token") and not any(word in plain for word in _NO_TOKENS):
         return "refresh-token" if "refresh" in plain else "token"
     return "session" if plain.endswith("sessionid") else None
-
-
-@lru_cache(maxsize=4096)
-def keeps_a_login(cookie: str) -> bool:
-    """Return whether a cookie's name says that it holds a login, rather than a preference."""
-    plain = cookie.lower()
-    return any(word in plain for word in _COOKIES)

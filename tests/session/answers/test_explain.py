@@ -15,7 +15,6 @@ from wiretape.log.format import EndState
 from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.explain import explain
-from wiretape.session.answers.went_wrong import error_rows
 from wiretape.session.catalogue import Catalogue
 
 JSON = "Content-Type: application/json\r\n"
@@ -192,13 +191,3 @@ def test_other_sessions_that_are_not_looked_at_are_told(root: Path, monkeypatch:
     found = explained(root, "three", 3)
     assert found["complete"] is False
     assert "not in 1 more" in found["missing"]
-
-
-def test_what_went_wrong_in_a_run_is_a_row_each(root: Path) -> None:
-    checkout(root, "bad", 29_314)
-    with Catalogue(root).open("bad") as session:
-        session.follow()
-        assert error_rows(session, UNVEILED) == [
-            [3, "POST /checkout", 422, "Validation failed: /payment/amount amount_mismatch"]
-        ]
-        assert error_rows(session, UNVEILED, seqs=[1, 2]) == []

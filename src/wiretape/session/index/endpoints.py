@@ -455,8 +455,7 @@ class EndpointSink:
         return None if found is None else found.message()
 
     def _count(self, seq: int, endpoint: int, outcome: int, ns: int, size: int) -> None:
-        shift = ns.bit_length() - 6
-        key = (endpoint, outcome, (shift << 5) + (ns >> shift) if shift > 0 else ns)
+        key = (endpoint, outcome, bucket_of(ns))
         found = self._counts.get(key)
         if found is None:
             self._counts[key] = [1, size, seq, ns, seq]
