@@ -22,6 +22,7 @@ from bench.procs import Child
 _PROJECT = Path(__file__).parents[2]
 # Counting lets the index follow the log to its end first: half a million exchanges take a while on a busy machine.
 _ASK_SECONDS = 300
+_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,15 @@ def _recorded(checkout: Checkout, root: Path, session: str) -> Recorded:
     command: list[str | Path] = [
         *checkout.program, "query", session, "--root", root, "--state", "complete", "--limit", "1", "--json",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ASK_SECONDS)
+    done = _ask([*command, "--count"])
+    if done.returncode == _USAGE:
+        # 0.1.0 has no --count: it always counts.
+        done = _ask(command)
     if done.returncode:
         raise BenchError(f"wiretape query: {done.stderr.strip()[-300:]}")
     answer = json.loads(done.stdout)
     return Recorded(complete=answer["matched"], dropped=answer["coverage"]["dropped"])
+
+
+def _ask(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ASK_SECONDS)
