@@ -84,6 +84,9 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
     A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
     with an empty value, so that nothing that was there is missing. Of more than 20,000 lines the rest is given as one.
     """
+    plain = _plain_fields(block, skip_first=skip_first)
+    if plain is not None:
+        return plain
     first = 0 if not skip_first else len(pseudo_fields(block)) if block[:1] == b":" else 1
     lines = _LINES.split(block, _MAX_FIELDS)[first:]
     found: list[tuple[str, list[str]]] = []
@@ -98,6 +101,17 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
     return [(name, " ".join(values)) for name, values in found]
 
 
+def _plain_fields(block: bytes, *, skip_first: bool) -> list[tuple[str, str]] | None:
+    """Return the fields of a block that is as RFC 9112 has it, as nearly all are, and of ASCII; None of any other."""
+    if not block.isascii() or block[:1] == b":" or b"\n " in block or b"\n\t" in block:
+        return None
+    lines = block.decode("ascii").split("\r\n")
+    if len(lines) > _MAX_FIELDS or block.count(b"\n") != len(lines) - 1:
+        return None
+    parts = (line.partition(":") for line in (lines[1:] if skip_first else lines) if line)
+    return [(name, value.strip(" \t")) for name, _, value in parts]
+
+
 def content_type(head: bytes) -> str | None:
     """Return the value of the first Content-Type of a raw head."""
     match = _CONTENT_TYPE.search(head)
@@ -106,7 +120,36 @@ def content_type(head: bytes) -> str | None:
 
 def is_coded(head: bytes) -> bool:
     """Return whether the text of a body with this head may look otherwise in bytes: content coding, charset."""
-    return _CODED.search(head) is not None
+    return _may_be_coded(head.lower()) and _CODED.search(head) is not None
+
+
+def content_facts(head: bytes) -> tuple[str | None, bool]:
+    """Return ``content_type`` and ``is_coded`` of a head: an index asks both of each response."""
+    lowered = head.lower()
+    at = lowered.find(b"\ncontent-type")
+    kind = None
+    if at >= 0:
+        begin = at + 14
+        if lowered[begin - 1 : begin] == b":":
+            kind = as_str(head[begin : _end_of_value(head, begin)].strip())
+        else:
+            kind = content_type(head)
+    return kind, _may_be_coded(lowered) and _CODED.search(head) is not None
+
+
+def _end_of_value(head: bytes, begin: int) -> int:
+    end = head.find(b"\n", begin)
+    end = len(head) if end < 0 else end
+    cut = head.find(b"\r", begin, end)
+    return end if cut < 0 else cut
+
+
+def _may_be_coded(lowered: bytes) -> bool:
+    """Return what a look at a head in lower case tells; an expression is asked where that is not enough."""
+    if b"\ncontent-encoding" in lowered:
+        return True
+    named = lowered.count(b"charset")
+    return bool(named) and named != lowered.count(b"charset=utf-8")
 
 
 def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:

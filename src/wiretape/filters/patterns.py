@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -38,10 +39,50 @@ class Pattern:
         """Return whether ``data`` has it; a dot stands for any byte."""
         return _compiled(self, "bytes").search(data) is not None
 
+    def lines_in(self, data: bytes) -> Iterator[int]:
+        """Yield the numbers, from 0 on, of the lines of ``data`` that may have it, and of all that have it.
+
+        Args:
+            data: a text in UTF-8 in which letters of ASCII are in lower case. A pattern that is not ``joinable`` says
+                nothing of its lines.
+        """
+        find = self._finder()
+        line = counted = 0
+        at = find(data, 0)
+        while at >= 0:
+            line += data.count(b"\n", counted, at)
+            yield line
+            counted = at
+            end = data.find(b"\n", at)
+            at = find(data, end + 1) if end >= 0 else -1
+
+    def _finder(self) -> Callable[[bytes, int], int]:
+        """Return what finds the pattern in bytes from a line's beginning on; -1 where there is none."""
+        needle = self.needle.lower().encode() if self.needle.isascii() else b""
+        if needle and self.kind == "contains":
+            return lambda data, start: data.find(needle, start)
+        search = _compiled(self, "utf8-lines").search
+
+        def find(data: bytes, start: int) -> int:
+            found = search(data, start)
+            return -1 if found is None else int(found.start())
+
+        def find_needle_first(data: bytes, start: int) -> int:
+            at = data.find(needle, start)
+            while at >= 0:
+                end = data.find(b"\n", at)
+                end = len(data) if end < 0 else end
+                if search(data[data.rfind(b"\n", 0, at) + 1 : end]) is not None:
+                    return at
+                at = data.find(needle, end)
+            return -1
+
+        return find_needle_first if needle else find
+
     @property
     def joinable(self) -> bool:
         """Whether what matches a line matches in lines that are joined, too."""
-        return self.kind != "equals" and _UNJOINABLE.search(self.text) is None
+        return self.kind == "contains" or (self.kind == "regex" and _UNJOINABLE.search(self.text) is None)
 
     @property
     def needle(self) -> str:
@@ -75,7 +116,7 @@ def _compiled(pattern: Pattern, form: str) -> Any:
     source = pattern.text if pattern.kind == "regex" else re2.escape(pattern.text)
     if pattern.kind == "equals":
         source = rf"\A(?:{source})\z"
-    if form == "lines":
+    if form in {"lines", "utf8-lines"}:
         source = "(?m)" + source
     elif form == "bytes":
         options.dot_nl = True
@@ -83,7 +124,7 @@ def _compiled(pattern: Pattern, form: str) -> Any:
             # Each byte a character: what is no UTF-8 is searched as well.
             options.encoding = re2.Options.Encoding.LATIN1
     try:
-        return re2.compile(source.encode() if form == "bytes" else source, options)
+        return re2.compile(source if form in {"text", "lines"} else source.encode(), options)
     except re2.error as error:
         raise PatternError(_reason(pattern.text, error)) from None
 

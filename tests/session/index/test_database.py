@@ -17,6 +17,7 @@ from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index, remove_index
 from wiretape.session.index.exchanges import KEPT_SORTED, SORTED_AT_REST
 from wiretape.session.index.messages import Messages
+from wiretape.session.index.projection import Memory
 from wiretape.session.index.projections import PROJECTIONS
 from wiretape.session.index.row_sink import RowSink
 
@@ -192,7 +193,7 @@ class _Clash(RowSink):
 class _Faulty(Messages):
     """A projection with a fault."""
 
-    def open(self, db: sqlite3.Connection) -> RowSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         return _Clash(db, "", lambda _segment, _items: [])
 
 

@@ -13,6 +13,7 @@ from harness.logs import Recording, closed_session, new_session
 from wiretape.log.format import EndState, Flag, FrameType, Opened
 from wiretape.session.answers.tally import tally
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.index.database import Index
 from wiretape.session.index.endpoints import bucket_ns, bucket_of
 from wiretape.session.session import Session
 
@@ -152,3 +153,22 @@ def test_many_values_in_one_position_are_one_endpoint_and_no_name_of_a_resource_
         labels = {label: one.n for (label, _), one in tally(session.index).endpoints.items()}
     assert labels["GET /assets/{*}/{*}"] == 200
     assert len(labels) == 11
+
+
+def test_what_two_readers_in_turn_make_is_what_one_makes(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    readers = [Index(made.path, made.session_id) for _ in range(2)]
+    for number in range(40):
+        recording.done(recording.open(f"http://a.example/{'abcd'[number % 4]}-{number % 7}/{number % 3}"))
+        readers[number % 2].follow()
+    recording.close()
+    asked = "SELECT seq, method, host, template FROM endpoint_of JOIN endpoints ON id = endpoint ORDER BY seq"
+    readers[0].follow()
+    in_turn = readers[0].rows(asked)
+    readers[0].restart()
+    readers[0].follow()
+    assert readers[0].rows(asked) == in_turn
+    assert len(in_turn) == 40
+    for reader in readers:
+        reader.close()

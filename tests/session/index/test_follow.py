@@ -15,7 +15,7 @@ from wiretape.model import Gap
 from wiretape.session.catalogue import Catalogue, SessionDir
 from wiretape.session.index.database import Index, connect
 from wiretape.session.index.follow import Follower
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.projections import PROJECTIONS
 from wiretape.session.index.schema import bring_up
 
@@ -32,7 +32,7 @@ class Counter:
         self.ends = 0
         self.readings = 0
 
-    def open(self, db: sqlite3.Connection) -> CounterSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> CounterSink:
         self.readings += 1
         return CounterSink(db)
 

@@ -17,7 +17,7 @@ from wiretape.log.audit import Audit
 from wiretape.log.inventory import Inventory
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 
 _CRC_BYTES: Final = 4
 """SQLite does not check its content, and a number that is off by a bit would be believed."""
@@ -38,7 +38,7 @@ class AuditProjection:
         );
     """
 
-    def open(self, db: sqlite3.Connection) -> _Sink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> _Sink:
         """Begin a transaction's work.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Final
 
 from wiretape.log.format import TlsSeen
 from wiretape.log.report import LogReport
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_WORD: Final = 1_000
@@ -30,7 +30,7 @@ class Connections:
         CREATE INDEX handshakes_of ON handshakes (run, connection);
     """
 
-    def open(self, db: sqlite3.Connection) -> RowSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
         return RowSink(db, _PUT, _rows_of)
 

@@ -7,6 +7,7 @@ something went wrong, and in requests to paths that serve many operations.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,14 +17,14 @@ from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 from wiretape.session.content import ContentError, content_codings, decode
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.views.operations import ANY, is_word, operation_name, serves_many, split_url, template
 from wiretape.views.problems import may_be_problem, problem_of
 
 ERRONEOUS: Final = 1 << 10
 """In ``outcome``: the answer says that something went wrong though its status does not."""
 _STATE: Final = 11
-_STATES: Final = {EndState.COMPLETE: 0, EndState.ABORTED: 1, EndState.FAILED: 2}
+_STATES: Final[dict[int, int]] = {EndState.COMPLETE: 0, EndState.ABORTED: 1, EndState.FAILED: 2}
 STATE_NAMES: Final = ("complete", "aborted", "failed")
 SLOWEST: Final = 10
 """Slowest exchanges that are kept by name."""
@@ -44,6 +45,8 @@ _HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
 _REQUEST_COMPLETE: Final = int(Flag.REQUEST_COMPLETE)
 _MAX_WORD: Final = 200
 _MAX_MEMO: Final = 50_000
+_MAX_KEPT: Final = 200_000
+"""Endpoints beyond which nothing of them is kept between transactions."""
 _MS: Final = 1_000_000
 _MINUTE: Final = 60_000 * _MS
 _MAX_INTEGER: Final = 2**63 - 1
@@ -122,9 +125,12 @@ class Endpoints:
     )
     schema = _SCHEMA
 
-    def open(self, db: sqlite3.Connection) -> EndpointSink:
+    def open(self, db: sqlite3.Connection, memory: Memory) -> EndpointSink:
         """Begin a transaction's work."""
-        return EndpointSink(db)
+        names = memory.get(self.name)
+        if not isinstance(names, _Names) or names.too_many:
+            names = memory[self.name] = _Names(db)
+        return EndpointSink(db, names)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it: what has not ended has its state in ``exchanges``."""
@@ -144,14 +150,25 @@ class _Kept:
 
 
 class _Names:
-    """Endpoints by what they are made of; a host's are bounded in number."""
+    """Endpoints by what they are made of; a host's are bounded in number.
+
+    It is kept from one transaction to the next, as long as the database holds what the last one left (``Memory``).
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._lines: dict[tuple[str, bytes], int] = {}
         self._ids: dict[tuple[str, str, str], int] = {}
-        self._siblings: dict[tuple[str, str, str], set[str]] | None = None
+        self._siblings: dict[tuple[str, str, str], set[str]] = {}
+        self._stored: dict[tuple[str, str, str], int] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._loaded = False
         self.manifold: dict[int, bool] = {0: False}
+
+    @property
+    def too_many(self) -> bool:
+        """Whether it holds more than may be kept while nothing is read."""
+        return len(self._stored) > _MAX_KEPT
 
     def find(self, host: str, payload: bytes, begin: int, end: int) -> int:
         """Return the endpoint of a request: its head lies in ``payload`` from ``begin``, its body from ``end``."""
@@ -168,7 +185,7 @@ class _Names:
         made = template(path)
         endpoint = self._intern(method[:_MAX_WORD], host, f"{made}#{name}" if name else made)
         # A line with a value in it hardly comes again; one with a name may ask for something else the next time.
-        if made == path and not name and line[:1] != b":":
+        if made == path and not query and not name and line[:1] != b":":
             if len(self._lines) >= _MAX_MEMO:
                 self._lines.clear()
             self._lines[host, line] = endpoint
@@ -178,21 +195,26 @@ class _Names:
         key = (method, host, made)
         found = self._ids.get(key)
         if found is None:
+            if not self._loaded:
+                self._load()
             if len(self._ids) >= _MAX_MEMO:
                 self._ids.clear()
             method, host, made = _sound(method), _sound(host), _sound(made)
-            found = self._ids[key] = self._stored(method, host, self._without_siblings(method, host, made))
+            found = self._ids[key] = self._stored_as(method, host, self._without_siblings(method, host, made))
         return found
+
+    def _load(self) -> None:
+        for number, method, host, made in self._db.execute("SELECT id, method, host, template FROM endpoints"):
+            self._without_siblings(method, host, made)
+            self._stored[method, host, made] = number
+            self._counts[method, host] += 1
+        self._loaded = True
 
     def _without_siblings(self, method: str, host: str, made: str) -> str:
         """Put ``{*}`` where a position has had many values already: an overview would fold them anyway.
 
         Without it a host of a million files would have as many endpoints.
         """
-        if self._siblings is None:
-            self._siblings = {}
-            for known_method, known_host, template_ in self._db.execute("SELECT method, host, template FROM endpoints"):
-                self._without_siblings(known_method, known_host, template_)
         path, mark, name = made.partition("#")
         parts = path.split("/")
         before = ""
@@ -206,20 +228,19 @@ class _Names:
             before = f"{before}/{parts[at]}"
         return "/".join(parts) + mark + name
 
-    def _stored(self, method: str, host: str, made: str) -> int:
-        db = self._db
-        row = db.execute(
-            "SELECT id FROM endpoints WHERE method = ? AND host = ? AND template = ?", (method, host, made)
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-        (count,) = db.execute("SELECT count(*) FROM endpoints WHERE method = ? AND host = ?", (method, host)).fetchone()
+    def _stored_as(self, method: str, host: str, made: str) -> int:
+        found = self._stored.get((method, host, made))
+        if found is not None:
+            return found
+        count = self._counts[method, host]
         if count >= MOST_TEMPLATES and made != "/{*}":
             beginning = "/".join(made.split("/")[:2]) if count < 2 * MOST_TEMPLATES else ""
             coarse = f"{beginning}/{{*}}"
-            return self._stored(method, host, coarse if coarse != made else "/{*}")
-        added = db.execute("INSERT INTO endpoints (method, host, template) VALUES (?, ?, ?)", (method, host, made))
-        return int(added.lastrowid or 0)
+            return self._stored_as(method, host, coarse if coarse != made else "/{*}")
+        put = "INSERT INTO endpoints (method, host, template) VALUES (?, ?, ?)"
+        found = self._stored[method, host, made] = int(self._db.execute(put, (method, host, made)).lastrowid or 0)
+        self._counts[method, host] += 1
+        return found
 
     def is_manifold(self, endpoint: int) -> bool:
         """Return whether an endpoint's answers have statuses of success also where something went wrong."""
@@ -245,15 +266,15 @@ def _split(target: str) -> tuple[str, str]:
 
 
 def _sound(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class EndpointSink:
     """One transaction's work."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, names: _Names) -> None:
         self._db = db
-        self._names = _Names(db)
+        self._names = names
         self._running: dict[int, tuple[int, int]] = {}
         """The endpoint of each, and when it began (ns)."""
         self._kept: dict[int, _Kept] = {}
@@ -402,8 +423,8 @@ class EndpointSink:
             self._held -= len(kept.body)
         status = record.status if 0 < record.status < ERRONEOUS else 0
         outcome, message = status, None
-        if record.state != EndState.COMPLETE:
-            outcome |= _STATES.get(record.state, 2) << _STATE  # type: ignore[call-overload]
+        if record.state:
+            outcome |= _STATES.get(record.state, 2) << _STATE
         if status >= 400 or outcome >> _STATE == 2:
             message = self._said(frame, record, kept, status) or record.error or record.error_code
         elif self._is_suspect(frame, record, kept, one[0]):
@@ -423,18 +444,21 @@ class EndpointSink:
 
     def _is_suspect(self, frame: Frame, record: Done, kept: _Kept | None, endpoint: int) -> bool:
         """Return whether an answer of success is worth a closer look; this is asked of nearly each exchange."""
-        if self._names.manifold.get(endpoint, True) and self._names.is_manifold(endpoint):
-            return True
+        manifold = self._names.manifold.get(endpoint, True) and self._names.is_manifold(endpoint)
         if not frame.flags & _HAS_RESPONSE:
-            return kept is not None and bool(kept.head) and _may_say_more(kept.head, bytes(kept.body or b""))
+            return manifold or (
+                kept is not None and bool(kept.head) and _may_say_more(kept.head, bytes(kept.body or b""))
+            )
         payload, begin = frame.payload, frame.head_length
         end = begin + record.head_size
-        if payload.find(b"json", begin, end) < 0:
+        stop = len(payload) if manifold else end + _BEGINNING
+        if payload.find(b"json", begin, end) < 0 and not manifold:
             return payload.find(b"grpc", begin, end) >= 0
-        stop = end + _BEGINNING
-        if payload.find(b"false", end, stop) >= 0 or payload.find(b'"error', end, stop) >= 0:
+        if payload.find(b'"error', end, stop) >= 0 or payload.find(b"false", end, stop) >= 0:
             return True
-        return payload.find(b"ncoding", begin, end) >= 0 and _may_say_more(payload[begin:end], payload[end:])
+        if payload.find(b"ontent-Encoding", begin, end) < 0 and payload.find(b"ontent-encoding", begin, end) < 0:
+            return payload.find(b"grpc", begin, end) >= 0
+        return manifold or _may_say_more(payload[begin:end], payload[end:])
 
     @staticmethod
     def _said(frame: Frame, record: Done, kept: _Kept | None, status: int) -> str | None:
@@ -448,7 +472,7 @@ class EndpointSink:
             return None
         headers = fields(head)
         if b"ncoding" in head:
-            body = _decoded(head, body)
+            body = _decoded(headers, body)
         if kept is not None and kept.trailers:
             headers = [*headers, *fields(kept.trailers, skip_first=False)]
         found = problem_of(status, headers, body)
@@ -535,13 +559,13 @@ def _may_say_more(head: bytes, body: bytes) -> bool:
     if b"json" not in head:
         return False
     if len(body) <= _CODED_SUSPECT and b"content-encoding" in head.lower():
-        body = _decoded(head, body)
+        body = _decoded(fields(head), body)
     return may_be_problem(body)
 
 
-def _decoded(head: bytes, body: bytes) -> bytes:
+def _decoded(headers: list[tuple[str, str]], body: bytes) -> bytes:
     """Return a body without its content codings, as far as it decodes and is looked at."""
-    codings = content_codings(field_values(fields(head), "content-encoding"))
+    codings = content_codings(field_values(headers, "content-encoding"))
     if not codings:
         return body
     pieces = bytearray()

@@ -9,13 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import DamagedError
-from wiretape.heads import content_type, full_url, is_coded, start_line
+from wiretape.heads import content_facts, full_url, is_coded, start_line
 from wiretape.log.assembly import counted
 from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, Record, ResponseBegun
 from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index import urls
+from wiretape.session.index.projection import Item, Memory, Segment
 
 PARTS_MISSING: Final = 1
 """In ``damaged``: the log was given more of it than is there. Other bits: a frame of that kind was damaged."""
@@ -131,11 +132,11 @@ class Exchanges:
     """The projection."""
 
     name = "exchanges"
-    version = 2
-    tables = ("exchanges", "pieces", "clocks")
-    schema = _SCHEMA
+    version = 3
+    tables = ("exchanges", "pieces", "clocks", "url_blocks")
+    schema = _SCHEMA + urls.SCHEMA
 
-    def open(self, db: sqlite3.Connection) -> ExchangeSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> ExchangeSink:
         """Begin a transaction's work."""
         return ExchangeSink(db)
 
@@ -172,6 +173,7 @@ class ExchangeSink:
         self._text = 0
         self._rows: dict[int, ExchangeRow] = {}
         self._pieces: list[tuple[int, int, int, int, int]] = []
+        self._urls = urls.UrlBlocks()
         self._clocks: dict[int, int] = dict(db.execute("SELECT stream, ts FROM clocks"))
         self._clock = 0
         self._known = db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()[0]
@@ -252,6 +254,7 @@ class ExchangeSink:
         row.request_seen = max(row.request_seen, len(frame.payload) - begin - record.head_size)
         if row.done_in is None:
             row.request_size = row.request_seen
+        self._urls.add(row.seq, row.url)
         self._text += len(row.url)
         if self._text > _HELD_TEXT:
             self._flush()
@@ -284,9 +287,9 @@ class ExchangeSink:
 
     @staticmethod
     def _response_head(row: ExchangeRow, head: bytes) -> None:
-        found = content_type(head)
+        found, coded = content_facts(head)
         row.content_type = None if found is None else found[:_MAX_WORD]
-        if is_coded(head):
+        if coded:
             row.special = 1
 
     def _done(self, segment: Segment, frame: Frame, record: Done) -> None:
@@ -338,6 +341,7 @@ class ExchangeSink:
         except OverflowError:  # a forged record; SQLite's integers have 64 bits with a sign
             db.executemany(_PUT, [_clamped(row) for row in rows])
         db.executemany("INSERT OR IGNORE INTO pieces VALUES (?, ?, ?, ?, ?)", self._pieces)
+        self._urls.write(db)
         self._known = max(self._known, max(self._rows, default=0))
         self._text = 0
         self._rows.clear()

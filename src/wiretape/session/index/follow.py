@@ -24,7 +24,7 @@ from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.log.store import fingerprint, list_segments, stream_locks
 from wiretape.log.verify import settled, written_streams
 from wiretape.session.index.audits import read_audit
-from wiretape.session.index.projection import Projection, Segment, Sink
+from wiretape.session.index.projection import Memory, Projection, Segment, Sink
 from wiretape.session.index.schema import start_again
 
 BATCH_FRAMES: Final = 16_384
@@ -60,6 +60,8 @@ class Follower:
         self.batch_frames = BATCH_FRAMES
         self.batch_bytes = BATCH_BYTES
         self._stock: _Stock | None = None
+        self._memory: Memory = {}
+        self._remembered: tuple[sqlite3.Connection, int] | None = None
 
     def step(self, db: sqlite3.Connection) -> bool:
         """Read on for one transaction; return whether the end is reached.
@@ -72,13 +74,22 @@ class Follower:
             return True
         _begin(db)
         try:
+            self._remember(db)
             done = self._read_on(db)
             db.execute("COMMIT")
         except BaseException:
+            self._memory.clear()
             with contextlib.suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
             raise
         return done
+
+    def _remember(self, db: sqlite3.Connection) -> None:
+        """Forget what projections keep, if anybody else has written since the last transaction."""
+        now = (db, db.execute("PRAGMA data_version").fetchone()[0])
+        if now != self._remembered:
+            self._memory.clear()
+            self._remembered = now
 
     def nothing_new(self, db: sqlite3.Connection) -> bool:
         """Return whether all projections are at the log's end; raises as ``step``."""
@@ -95,12 +106,16 @@ class Follower:
         """Forget everything, to read the log again from its beginning."""
         _begin(db)
         try:
-            start_again(db, self.session_id, self.projections)
+            self._start_again(db)
             db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
             raise
+
+    def _start_again(self, db: sqlite3.Connection) -> None:
+        self._memory.clear()
+        start_again(db, self.session_id, self.projections)
 
     def _names(self) -> str:
         return msgspec.json.encode([projection.name for projection in self.projections]).decode()
@@ -127,7 +142,7 @@ class Follower:
             if _fits(known, stock.inventory, _step_of(db)):
                 break
             if fresh:
-                start_again(db, self.session_id, self.projections)
+                self._start_again(db)
             stock = None
         done = self._read(db, stock)
         self._stock = None if done else stock
@@ -158,7 +173,7 @@ class Follower:
         front: dict[int, Place] | None = None
         for _, group in groupby(foremost, key=lambda one: places[one.name]):
             members = list(group)
-            pass_ = _Pass(db, stock, members, places[members[0].name], budget, front)
+            pass_ = _Pass(db, stock, members, self._memory, places[members[0].name], budget, front)
             done = pass_.run()
             if not done:
                 return False
@@ -174,6 +189,7 @@ class _Pass:
         db: sqlite3.Connection,
         stock: _Stock,
         projections: Sequence[Projection],
+        memory: Memory,
         places: dict[int, Place],
         budget: Budget,
         front: dict[int, Place] | None,
@@ -183,7 +199,7 @@ class _Pass:
         self._db = db
         self._stock = stock
         self._names = [projection.name for projection in projections]
-        self._sinks: list[Sink] = [projection.open(db) for projection in projections]
+        self._sinks: list[Sink] = [projection.open(db, memory) for projection in projections]
         self._budget = budget
         self._front = front
         self._known = _known(db)
@@ -252,16 +268,19 @@ class _Pass:
 def _together(scan: SegmentScan, budget: Budget, start: int) -> Iterator[list[Frame | Damage]]:
     """Yield what stands in a segment from ``start`` on, some at a time, until the budget is used up."""
     held: list[Frame | Damage] = []
-    until = start + _HELD_BYTES
+    most, until = budget.next(start)
     for item in scan:
         held.append(item)
-        spent = budget.used(scan.position - start)
-        if spent or len(held) == _HELD_FRAMES or scan.position >= until:
-            yield held
-            held, until = [], scan.position + _HELD_BYTES
+        if len(held) < most and scan.position < until:
+            continue
+        spent = budget.used(len(held), scan.position - start)
+        yield held
         if spent:
             return
+        held = []
+        most, until = budget.next(scan.position)
     if held:
+        budget.used(len(held), scan.position - start)
         yield held
 
 
@@ -274,9 +293,13 @@ class Budget:
         self._here = 0
         self.spent = False
 
-    def used(self, here: int) -> bool:
-        """Count one frame; ``here`` is bytes read in this segment so far. Return whether that was enough."""
-        self._frames -= 1
+    def next(self, position: int) -> tuple[int, int]:
+        """Return how many frames to read at once, and the offset from which on they are enough."""
+        return min(_HELD_FRAMES, self._frames), position + min(_HELD_BYTES, self._size - self._here)
+
+    def used(self, frames: int, here: int) -> bool:
+        """Count frames; ``here`` is bytes read in this segment so far. Return whether that was enough."""
+        self._frames -= frames
         self._here = here
         self.spent = self._frames <= 0 or here >= self._size
         return self.spent

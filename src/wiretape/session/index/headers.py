@@ -20,7 +20,7 @@ from wiretape.log.format import Flag, FrameType
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 
 REQUEST_HEADER: Final = 0
 RESPONSE_HEADER: Final = 1
@@ -76,7 +76,7 @@ class Headers:
     tables = ("header_blocks", "header_sizes", "header_gaps")
     schema = _SCHEMA
 
-    def open(self, db: sqlite3.Connection) -> HeaderSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> HeaderSink:
         """Begin a transaction's work."""
         return HeaderSink(db)
 
@@ -184,16 +184,36 @@ class _Block:
 
     def take(self, side: int, lines: dict[bytes, list[int]]) -> None:
         """Take lines apart; each distinct one once, whatever the number of exchanges that have it."""
+        # What a name is in bytes is looked up; only a name that was not met before, or a line that is odd, costs more.
+        known: dict[bytes, Found] = {}
         for line, seqs in lines.items():
-            if b"\n" in line:
-                self.take(side, dict.fromkeys(line.split(b"\n"), seqs))
-                continue
             name, _, value = line.partition(b":")
-            if not name:  # the empty line at the end, and what HTTP/2 has for a start line
+            found = known.get(name)
+            if found is None or b"\n" in line or len(value) > MAX_VALUE:
+                self._take_slowly(side, line, seqs, known)
                 continue
-            if name[0] in b" \t" or len(name) > MAX_NAME or len(value) > MAX_VALUE:
-                self.cut.update(seqs)  # goes on the line before, or is cut
-            self._put(side, as_str(name[:MAX_NAME]).rstrip(" \t").lower(), as_str(value[:MAX_VALUE].strip()), seqs)
+            text = as_str(value.strip())
+            if text in found:
+                found[text] = found[text] + seqs
+            else:
+                found[text] = seqs
+
+    def _take_slowly(self, side: int, line: bytes, seqs: list[int], known: dict[bytes, Found]) -> None:
+        """Take a line apart that may be anything; note a name that the next line may have in ``known``."""
+        if b"\n" in line:
+            for part in line.split(b"\n"):
+                self._take_slowly(side, part, seqs, known)
+            return
+        raw, _, value = line.partition(b":")
+        if not raw:  # the empty line at the end, and what HTTP/2 has for a start line
+            return
+        if raw[0] in b" \t" or len(raw) > MAX_NAME or len(value) > MAX_VALUE:
+            self.cut.update(seqs)  # goes on the line before, or is cut
+        name = as_str(raw[:MAX_NAME]).rstrip(" \t").lower()
+        self._put(side, name, as_str(value[:MAX_VALUE].strip()), seqs)
+        found = self._names.get((side, name))
+        if found is not None and len(raw) <= MAX_NAME and raw[0] not in b" \t":
+            known[raw] = found
 
     def _put(self, side: int, name: str, value: str, seqs: list[int]) -> None:
         found = self._names.get((side, name))

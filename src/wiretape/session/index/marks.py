@@ -9,7 +9,7 @@ from typing import Final
 from wiretape.log.format import Marked
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_LABEL: Final = 1_000
@@ -35,7 +35,7 @@ class Marks:
         ) WITHOUT ROWID;
     """
 
-    def open(self, db: sqlite3.Connection) -> RowSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
         return RowSink(db, _PUT, _rows_of)
 

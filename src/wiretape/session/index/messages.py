@@ -9,7 +9,7 @@ from typing import Final
 from wiretape.log.format import Flag, MessageSeen
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_INTEGER: Final = 2**63 - 1
@@ -40,7 +40,7 @@ class Messages:
         ) WITHOUT ROWID;
     """
 
-    def open(self, db: sqlite3.Connection) -> RowSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
         return RowSink(db, _PUT, _rows_of)
 

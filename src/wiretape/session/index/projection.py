@@ -17,7 +17,7 @@ from wiretape.log.items import Item
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 
-__all__ = ["Item", "Projection", "Segment", "Sink"]
+__all__ = ["Item", "Memory", "Projection", "Segment", "Sink"]
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -29,6 +29,14 @@ class Segment(msgspec.Struct, frozen=True):
     id: int
     run: int
     placed: Placed
+
+
+Memory = dict[str, object]
+"""What projections keep from one transaction to the next, by their names.
+
+It is empty where the database may hold something else than the last transaction left: another process has written, that
+transaction failed, or everything was begun anew.
+"""
 
 
 class Sink(Protocol):
@@ -69,7 +77,7 @@ class Projection(Protocol):
     def schema(self) -> str:
         """The statements that make them."""
 
-    def open(self, db: sqlite3.Connection) -> Sink:
+    def open(self, db: sqlite3.Connection, memory: Memory, /) -> Sink:
         """Begin a transaction's work where the last one ended.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import Final
 from wiretape.heads import as_str
 from wiretape.log.format import Event
 from wiretape.log.report import LogReport
-from wiretape.session.index.projection import Item, Segment
+from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
 
 _KIND: Final = "refused"
@@ -32,7 +32,7 @@ class Refusals:
         ) WITHOUT ROWID;
     """
 
-    def open(self, db: sqlite3.Connection) -> RowSink:
+    def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
         return RowSink(db, _PUT, _rows_of)
 

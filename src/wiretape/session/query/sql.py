@@ -29,6 +29,7 @@ from wiretape.session.index.headers import (
     not_whole,
     seqs_with,
 )
+from wiretape.session.index.urls import seqs_with_url
 
 _HIGHEST: Final = 2**63 - 1
 _NS_PER_MS: Final = 1_000_000
@@ -38,8 +39,6 @@ _UNENDED: Final = "(state IN ('inFlight', 'interrupted') AND status >= 400)"
 _ERRONEOUS: Final = f"(EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq) OR {_UNENDED})"  # noqa: S608
 _ERRONEOUS_SEQS: Final = f"SELECT seq FROM problems UNION ALL SELECT seq FROM exchanges WHERE {_UNENDED}"  # noqa: S608
 """The index knows of each exchange that has ended whether it went wrong."""
-_URLS: Final = "SELECT seq, url FROM exchanges WHERE seq <= ? ORDER BY seq DESC LIMIT ?"
-_BLOCK: Final = 1_000
 _SEQS: Final = "seq IN (SELECT value FROM json_each(?))"
 _FIELD: Final = re.compile(r"\^([A-Za-z0-9-]+):")
 """An expression that looks at headers of one name alone."""
@@ -70,7 +69,7 @@ class Condition:
         exact: it takes no others.
         column: the only column it looks at, where it is a test of one that an index can serve.
         seqs: a SELECT of the numbers that it takes, where that is another than by ``sql``.
-        in_urls: an expression that is looked for in URLs, and for which SQLite has no quicker test.
+        in_urls: what is looked for in URLs, where blocks of them tell who may have it.
         bounds: of a condition on the number alone, the number that it is above, and the highest that it takes.
     """
 
@@ -213,30 +212,27 @@ class Compiler:
     def _url(self, pattern: Pattern) -> Condition:
         """Look in the URL: SQLite's LIKE takes what has the plain part of it, the expression looks at that."""
         needle = pattern.needle
+        # A block of URLs has a line for each: what is looked for must be in one.
+        in_lines = pattern if pattern.joinable and "\n" not in pattern.text else None
         if needle and needle.isascii():
-            like = Condition("url LIKE ? ESCAPE '\\'", (f"%{_escape(needle)}%",))
+            like = Condition("url LIKE ? ESCAPE '\\'", (f"%{_escape(needle)}%",), in_urls=in_lines)
             if pattern.kind == "contains":
                 return like
-            return Condition(f"({like.sql} AND found_in({self._pattern(pattern)}, url))", like.params)
-        joined = pattern if pattern.joinable else None
-        return Condition(f"found_in({self._pattern(pattern)}, url)", in_urls=joined)
+            sql = f"({like.sql} AND found_in({self._pattern(pattern)}, url))"
+            return Condition(sql, like.params, in_urls=in_lines)
+        return Condition(f"found_in({self._pattern(pattern)}, url)", in_urls=in_lines)
 
     def looked_up(self, condition: Condition) -> Condition | None:
-        """Return a condition on URLs as numbers; None where they are many, and a page is found by reading on.
-
-        An expression is called for a block of URLs at once: for each by itself it would cost ten times as much.
-        """
-        pattern, found = condition.in_urls, list[int]()
+        """Return a condition on URLs as one on numbers; None where they are many, and a page is found by reading on."""
+        pattern = condition.in_urls
         assert pattern is not None
-        (high,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()
-        while high > 0:
-            rows = self._db.execute(_URLS, (high, _BLOCK)).fetchall()
-            if pattern.in_text("\n".join(row[1] for row in rows), lines=True):
-                found += [seq for seq, url in rows if pattern.in_text(url)]
-            if len(found) > _MANY:
-                return None
-            high = rows[-1][0] - 1 if len(rows) == _BLOCK else 0
-        return Condition(_SEQS, (msgspec.json.encode(found).decode(),), column="seq")
+        if pattern.in_text(""):  # what an exchange has whose beginning is lost; no block holds those
+            return None
+        found = seqs_with_url(self._db, pattern.lines_in, _MANY)
+        if found is None:
+            return None
+        encoded = msgspec.json.encode(found).decode()
+        return Condition(f"({_SEQS} AND {condition.sql})", (encoded, *condition.params), column="seq")
 
 
 def _of_state(node: Node) -> Condition | None:
