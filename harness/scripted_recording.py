@@ -18,8 +18,8 @@ from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
 from wiretape.log.stream_writer import StreamIdentity, StreamWriter
-from wiretape.model import Durability
 from wiretape.recorder.session_stream import SessionStream
+from wiretape.settings import Durability
 
 EXCHANGES = 12
 _SEGMENT = 9_000

@@ -14,7 +14,7 @@ from harness.disks.memory import MemoryDisk, MemoryFiles
 from prove.part import Figure, Result, Task, all_cores
 from prove.tally import Tally
 from wiretape.log.resume import resume_point
-from wiretape.model import Durability
+from wiretape.settings import Durability
 
 CUTS = 100_000
 WINDOW = 0.2

@@ -20,8 +20,8 @@ from wiretape.log.items import Damage, Frame
 from wiretape.log.resume import resume_point
 from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.log.verify import LogReport, verify_log
-from wiretape.model import Durability
 from wiretape.recorder.session_stream import SessionStream
+from wiretape.settings import Durability
 
 LOG = Path("/log")
 SESSION = "20260101T000000-00000a"

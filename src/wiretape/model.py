@@ -11,13 +11,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from wiretape.settings import Durability, Profile
+
 State = Literal["inFlight", "complete", "aborted", "failed", "interrupted"]
 """An exchange's state: ``aborted`` the client left, ``failed`` the server or the network did, ``interrupted`` the
 recorder ended in the middle, ``inFlight`` still running."""
 
-Profile = Literal["full", "preview"]
-Durability = Literal["os", "group", "always"]
-OnFull = Literal["pass", "refuse"]
 RecoveryState = Literal["clean", "recovered", "damaged"]
 SessionStatus = Literal["active", "stopped"]
 
@@ -98,7 +97,8 @@ class Coverage(Value, frozen=True):
 class ExchangeSummary(Value, frozen=True):
     """One line of a list of exchanges. ``duration`` is in milliseconds, sizes are bytes on the wire.
 
-    ``damaged`` says that damage to the log took a part of it.
+    ``damaged`` says that damage to the log took a part of it, ``error_in_body`` that the answer says itself that
+    something went wrong, though its status does not.
     """
 
     seq: int
@@ -114,6 +114,7 @@ class ExchangeSummary(Value, frozen=True):
     response_content_type: str | None
     error: str | None = None
     damaged: bool | UnsetType = UNSET
+    error_in_body: bool | UnsetType = UNSET
 
 
 class QueryPage(Value, frozen=True):
@@ -275,6 +276,7 @@ class ExchangeDetail(Value, frozen=True):
 class SessionSummary(Value, frozen=True):
     """One session in a list. ``bytes`` is what its log takes on disk; times are milliseconds since the epoch.
 
+    ``errors`` counts exchanges that went wrong, as an overview does; absent where nothing has indexed the log yet.
     ``verified`` says whether every byte of the log was checked since it last grew; ``note`` what the counts leave out.
     ``pinned`` keeps the session from being deleted.
     """
@@ -294,6 +296,7 @@ class SessionSummary(Value, frozen=True):
     verified: bool = False
     pinned: bool = False
     note: str | None = None
+    errors: int | UnsetType = UNSET
 
 
 class VerifyReport(Value, frozen=True):

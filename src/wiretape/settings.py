@@ -75,20 +75,31 @@ class SessionSettings(Setting, frozen=True):
     keep: bool = True
 
 
+CONNECT_SECONDS: Final = 20.0
+WAIT_SECONDS: Final = 900.0
+"""The SDKs of language models wait ten minutes for a first byte: who gives up before its client does hides it."""
+
+
 class UpstreamSettings(Setting, frozen=True):
-    """How servers are trusted, and by how many recorders they are asked.
+    """How servers are trusted and waited for, and by how many recorders they are asked.
 
     Attributes:
         workers: recorder processes.
         insecure: do not verify the servers' certificates.
         ca: a PEM file of further roots to trust.
         strict_http: refuse responses that RFC 9112 forbids, instead of mending what clients live with.
+        connect_timeout: seconds for one address of a server, and again for the TLS handshake.
+        first_byte_timeout: seconds from the last byte of a request to the first of the response.
+        idle_timeout: seconds between two pieces of a body.
     """
 
     workers: int = 1
     insecure: bool = False
     ca: Path | None = None
     strict_http: bool = False
+    connect_timeout: float = CONNECT_SECONDS
+    first_byte_timeout: float = WAIT_SECONDS
+    idle_timeout: float = WAIT_SECONDS
 
 
 class MaintenanceSettings(Setting, frozen=True):

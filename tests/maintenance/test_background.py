@@ -18,7 +18,7 @@ from wiretape.cli.demo.stage import Daemon
 from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.daemon.client import request
 from wiretape.log.scan import SegmentScan, scan_segment
-from wiretape.maintenance.background import Commands, Follower, Pace, Work
+from wiretape.maintenance.background import Commands, LiveFollower, Pace, Work
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index
 from wiretape.session.pin import set_pin
@@ -108,7 +108,7 @@ def test_a_quiet_log_is_not_read_again_and_again(root: Path) -> None:
     (folder.path / "log").mkdir(exist_ok=True)
     (folder.path / "log" / "small").write_bytes(b"x")
     problems: list[str] = []
-    follower = Follower(catalogue, problems.append)
+    follower = LiveFollower(catalogue, problems.append)
     follower.look(folder.session_id)
     index = folder.path / "index.sqlite"
     index.unlink()
@@ -123,7 +123,7 @@ def test_a_session_deleted_while_it_is_followed_is_reported_and_given_up(root: P
     folder = catalogue.create("gone")
     (folder.path / "log").mkdir(exist_ok=True)
     (folder.path / "log" / "small").write_bytes(b"x")
-    follower = Follower(catalogue, problems.append)
+    follower = LiveFollower(catalogue, problems.append)
     follower.look(folder.session_id)
     shutil.rmtree(folder.path)
     follower.look(folder.session_id)

@@ -18,8 +18,8 @@ from tests.support.failing_files import FailingFiles
 from wiretape.log.format import Done, EndState, Flag, FrameType, Opened
 from wiretape.log.stream_writer import StreamWriter
 from wiretape.log.verify import verify_log
-from wiretape.model import Durability
 from wiretape.recorder.session_stream import SessionStream
+from wiretape.settings import Durability
 
 LOG = Path("/log")
 DONE = Done(1, EndState.COMPLETE, 200, 0, 0, 0, 0, 0, 0, 0)

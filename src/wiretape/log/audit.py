@@ -17,7 +17,7 @@ from wiretape.log.findings import LISTED_GAPS, LISTED_IN_GAPS, Findings, Place, 
 from wiretape.log.format import Event, Flag, FrameType, Seal, SegmentHead
 from wiretape.log.inventory import Inventory, Placed
 from wiretape.log.items import IMPOSSIBLE_FROM, OF_AN_EXCHANGE, Damage, Frame
-from wiretape.log.losses import Losses, count_in
+from wiretape.log.losses import DropEvents, count_in
 from wiretape.log.report import SESSION_EVENT, LogReport
 from wiretape.log.sequence import NO_CAUSE, Room, StreamSequence, count
 from wiretape.model import Gap
@@ -102,7 +102,7 @@ class Audit(msgspec.Struct, array_like=True):
     streams: dict[int, Reading] = msgspec.field(default_factory=dict)
     room: Room = msgspec.field(default_factory=Room)
     found: Findings = msgspec.field(default_factory=Findings)
-    losses: Losses = msgspec.field(default_factory=Losses)
+    losses: DropEvents = msgspec.field(default_factory=DropEvents)
     begun_ns: int = 0
     ended_ns: int = 0
     facts: tuple[bytes, Place] | None = None

@@ -154,7 +154,7 @@ class ReadBack:
                 self.whole = False
 
 
-class Durability:
+class SyncState:
     """What of one stream is not known to be on the disk.
 
     Attributes:

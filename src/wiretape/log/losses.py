@@ -17,7 +17,7 @@ _DIGEST: Final = 16
 _KEY: Final = 8
 
 
-class Losses(msgspec.Struct, array_like=True):
+class DropEvents(msgspec.Struct, array_like=True):
     """Adds up the events of a log that tell of drops; an event that was written twice counts once.
 
     Attributes:

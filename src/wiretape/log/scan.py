@@ -374,7 +374,7 @@ def _opened(path: Path, files: Files) -> Iterator[Readable]:
     try:
         file = files.open_read(path)
     except FileNotFoundError:
-        raise NotFoundError(f"there is no segment {path}") from None
+        raise NotFoundError(f"There is no segment {path}") from None
     except OSError as error:
         raise StorageError(f"the segment {path} cannot be opened: {error.strerror}") from error
     try:

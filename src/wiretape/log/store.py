@@ -136,6 +136,6 @@ def _scan(log_dir: Path, files: Files) -> list[FileEntry]:
     try:
         return files.list_folder(log_dir)
     except FileNotFoundError:
-        raise NotFoundError(f"there is no log in {log_dir}", hint="name an existing session") from None
+        raise NotFoundError(f"There is no log in {log_dir}", hint="name an existing session") from None
     except OSError as error:
         raise StorageError(f"the log folder {log_dir} cannot be read: {error.strerror}") from error

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from wiretape.errors import StorageError
-from wiretape.log.durability import Durability
+from wiretape.log.durability import SyncState
 from wiretape.log.files import REAL, Files
 from wiretape.log.format import SEGMENT_BYTES, FrameType, Record, segment_name
 from wiretape.log.identity import StreamIdentity
@@ -153,7 +153,7 @@ class StreamWriter:
         self._lock_fd = take_lock(log_dir, identity.stream, identity.note(), files)
         adopted = range(max(1, next_number - _ADOPTED), next_number)
         inherited = [log_dir / segment_name(identity.stream, number) for number in adopted]
-        self._durability = Durability(log_dir, files, next_number, self.step, inherited)
+        self._durability = SyncState(log_dir, files, next_number, self.step, inherited)
         note_end = self._durability.note_end
         self._segments = _Segments(log_dir, identity, clock_ns, next_number, files, note_end)
         self._segment = self._segments.none()

@@ -179,7 +179,7 @@ class Work:
         self._reported = 0.0
         self._looked = 0.0
         self._tick = TICK
-        self._follower = Follower(catalogue, self.problem, self._commands.wait)
+        self._follower = LiveFollower(catalogue, self.problem, self._commands.wait)
         self._failed: set[tuple[str, str]] = set()
         self._damaged: set[tuple[str, str, int]] = set()
         self._recovered: list[str] = []
@@ -354,7 +354,7 @@ def _sentence(session_id: str, gap: Gap) -> str:
     return f"session {session_id}: {gap.segment} is damaged at {gap.offset}, {gap.length} bytes{of}: {gap.reason}"
 
 
-class Follower:
+class LiveFollower:
     """Keeps the index of the session being recorded close to its log's end."""
 
     def __init__(

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from wiretape.log.format import Event, Record
 from wiretape.log.stream_writer import StreamWriter
-from wiretape.model import PREVIEW_BYTES, Durability, OnFull, Profile
+from wiretape.model import PREVIEW_BYTES
 from wiretape.recorder.losses import Losses
 from wiretape.recorder.syncs import Release, Syncs, Waiting, act
+from wiretape.settings import Durability, OnFull, Profile
 
 EVENT_RESERVE: Final = 256 * 1024  # kept below the cap so that the end of a session can always be written
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from wiretape.log.format import Event, FrameType, Record
 from wiretape.log.stream_writer import StreamWriter
-from wiretape.model import Durability
+from wiretape.settings import Durability
 
 GROUP_SECONDS: Final = 0.15  # promise: at least every 200 ms; the rest is for the disk
 MAX_FAILED_SYNCS: Final = 3

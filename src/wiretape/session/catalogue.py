@@ -15,14 +15,7 @@ from typing import Final
 
 from wiretape.errors import BusyError, NotFoundError, UsageError, WiretapeError
 from wiretape.log.locks import writer_alive
-from wiretape.model import (
-    Durability,
-    Profile,
-    RecoveredSession,
-    RecoverReport,
-    SessionSummary,
-    SkippedSession,
-)
+from wiretape.model import RecoveredSession, RecoverReport, SessionSummary, SkippedSession
 from wiretape.private_files import derived_lock, make_folder, storage_error, sync_folder
 from wiretape.session.ids import LAST, MAX_NAME, check_name, is_session_id, new_session_id
 from wiretape.session.index.database import Progress
@@ -30,6 +23,7 @@ from wiretape.session.manifest import Manifest, read_manifest, write_manifest
 from wiretape.session.pin import is_pinned
 from wiretape.session.roll import Roll, enrol, read_roll
 from wiretape.session.session import Session
+from wiretape.settings import Durability, Profile
 
 SESSIONS: Final = "sessions"
 _DELETED: Final = ".deleted-"
@@ -397,7 +391,7 @@ def _read_mark(mark: str) -> tuple[str, int, str]:
     session_id, _, created = mark.partition(".")
     if not is_session_id(session_id) or not created.isascii() or not created.isdigit() or len(created) > 20:
         raise UsageError(
-            f"{mark[:80]!r} is no cursor of the list of sessions", hint="pass nextCursor of the answer before"
+            f"{mark[:80]!r} is not a cursor of the list of sessions", hint="pass nextCursor of the answer before"
         )
     return session_id[:15], int(created), session_id
 

@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from wiretape.model import Durability, Profile, RecoveryState, Value
+from wiretape.model import RecoveryState, Value
 from wiretape.private_files import read_private, replace_file
+from wiretape.settings import Durability, Profile
 
 MANIFEST: Final = "manifest.json"
 _MAX_BYTES: Final = 1024 * 1024
@@ -19,7 +20,8 @@ class Manifest(Value, frozen=True):
 
     ``created_ns`` orders sessions of the same second. ``log`` is the state of the log (see ``fingerprint``) for which
     the counts below hold; None while the session is written; ``verified`` says whether every byte of that state was
-    checked, or only what the index had not read before. ``max_disk`` is in bytes. Name, profile, durability and
+    checked, or only what the index had not read before. ``errors`` is None where nothing has indexed the log yet.
+    ``max_disk`` is in bytes. Name, profile, durability and
     ``max_disk`` are in the log too (metadata.py), unless an older program wrote it.
     """
 
@@ -34,6 +36,7 @@ class Manifest(Value, frozen=True):
     ended_at: int | None = None
     exchanges: int = 0
     interrupted: int = 0
+    errors: int | None = None
     lost: int = 0
     dropped: int = 0
     recovery_state: RecoveryState = "clean"

@@ -10,9 +10,10 @@ import msgspec
 
 from wiretape.errors import UsageError
 from wiretape.log.report import SESSION_EVENT, LogReport
-from wiretape.model import Durability, Profile, Value
+from wiretape.model import Value
 from wiretape.session.ids import check_name
 from wiretape.session.manifest import Manifest, read_manifest
+from wiretape.settings import Durability, Profile
 
 __all__ = ["SESSION_EVENT", "Facts", "facts_of", "new_manifest"]
 

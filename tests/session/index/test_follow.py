@@ -17,7 +17,7 @@ from wiretape.session.index.database import Index, connect
 from wiretape.session.index.follow import Follower
 from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.projections import PROJECTIONS
-from wiretape.session.index.schema import bring_up
+from wiretape.session.index.schema import make_tables
 
 
 class Counter:
@@ -78,10 +78,10 @@ def counted(db: sqlite3.Connection) -> list[tuple[str, int]]:
 def test_a_projection_that_is_new_is_brought_up_and_then_reads_with_the_others(root: Path) -> None:
     made, recording = several_segments(root)
     db = connect(None)
-    bring_up(db, made.session_id, PROJECTIONS)
+    make_tables(db, made.session_id, PROJECTIONS)
     follow(db, Follower(made.log_dir, made.session_id, PROJECTIONS))
     counter = Counter()
-    bring_up(db, made.session_id, (*PROJECTIONS, counter))
+    make_tables(db, made.session_id, (*PROJECTIONS, counter))
     follower = Follower(made.log_dir, made.session_id, (*PROJECTIONS, counter))
     follower.batch_frames = 7
     follower.step(db)
@@ -109,12 +109,12 @@ def test_a_projection_of_another_version_is_made_again_and_the_others_stay(root:
     recording.close()
     db = connect(None)
     first = Counter()
-    bring_up(db, made.session_id, (*PROJECTIONS, first))
+    make_tables(db, made.session_id, (*PROJECTIONS, first))
     follow(db, Follower(made.log_dir, made.session_id, (*PROJECTIONS, first)))
     before = counted(db)
     db.execute("UPDATE exchanges SET url = 'kept'")
     second = Counter(version=2)
-    bring_up(db, made.session_id, (*PROJECTIONS, second))
+    make_tables(db, made.session_id, (*PROJECTIONS, second))
     assert counted(db) == []
     follow(db, Follower(made.log_dir, made.session_id, (*PROJECTIONS, second)))
     assert counted(db) == before
@@ -125,11 +125,11 @@ def test_a_projection_of_another_version_is_made_again_and_the_others_stay(root:
 def test_what_has_come_furthest_goes_on_first_while_something_is_being_brought_up(root: Path) -> None:
     made, recording = several_segments(root)
     db = connect(None)
-    bring_up(db, made.session_id, PROJECTIONS)
+    make_tables(db, made.session_id, PROJECTIONS)
     follow(db, Follower(made.log_dir, made.session_id, PROJECTIONS))
     seq = recording.exchange("http://example.com/newest")
     projections = (*PROJECTIONS, Counter())
-    bring_up(db, made.session_id, projections)
+    make_tables(db, made.session_id, projections)
     follower = Follower(made.log_dir, made.session_id, projections)
     follower.batch_frames = 6
     assert not follower.step(db)

@@ -19,7 +19,7 @@ from wiretape.private_files import FILE_MODE, read_private, storage_error
 from wiretape.session.index.audits import is_exact, read_report
 from wiretape.session.index.follow import Follower
 from wiretape.session.index.projections import PROJECTIONS
-from wiretape.session.index.schema import bring_up, is_current, is_outdated
+from wiretape.session.index.schema import is_current, is_outdated, make_tables
 
 INDEX: Final = "index.sqlite"
 _HEADER: Final = 100
@@ -104,7 +104,7 @@ class Index:
         try:
             if not is_current(db, self.session_id, PROJECTIONS):
                 db.execute("BEGIN IMMEDIATE")
-                bring_up(db, self.session_id, PROJECTIONS)
+                make_tables(db, self.session_id, PROJECTIONS)
                 db.execute("COMMIT")
         except BaseException:
             db.close()

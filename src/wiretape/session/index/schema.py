@@ -57,7 +57,7 @@ def is_current(db: sqlite3.Connection, session_id: str, projections: Iterable[Pr
     return all(versions.get(projection.name) == projection.version for projection in projections)
 
 
-def bring_up(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> None:
+def make_tables(db: sqlite3.Connection, session_id: str, projections: Iterable[Projection]) -> None:
     """Make the tables that are missing or of another version, within the caller's transaction.
 
     What a projection of another version had made is dropped, and the log is read for it anew; the others stay.
