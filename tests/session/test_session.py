@@ -333,3 +333,45 @@ def test_where_nothing_was_refused_nothing_is_said(root: Path) -> None:
     closed_session(root, 1)
     with opened(root) as session:
         assert set(to_json(session.coverage())) == {"throughSeq", "inFlight", "dropped", "damaged", "notes"}
+
+
+def test_an_answer_that_says_itself_that_it_failed_is_marked_and_counted(root: Path) -> None:
+    recording = Recording(new_session(root))
+    recording.exchange()
+    seq = recording.open("http://example.com/graphql", method="POST")
+    recording.done(seq, b'{"errors":[{"message":"Coupon expired"}]}', headers="Content-Type: application/json\r\n")
+    recording.exchange(status=404)
+    with opened(root) as session:
+        assert [item.error_in_body for item in session.query(sort="asc").items] == [UNSET, True, UNSET]
+        assert to_json(session.query(Filter(seqs=[seq])).items[0])["errorInBody"] is True
+        assert session.summary().errors == 2
+        recording.close()
+        assert session.summary().errors == 2
+    with opened(root) as session:
+        assert session.summary().errors == 2  # from the manifest
+
+
+def test_errors_are_unknown_until_something_has_indexed_the_log(root: Path) -> None:
+    made = closed_session(root, 3)
+    (summary,) = Catalogue(root).list()
+    assert summary.errors is UNSET
+    assert "errors" not in to_json(summary)
+    assert not (made.path / "index.sqlite").exists()
+    with opened(root) as session:
+        session.query()
+    assert Catalogue(root).list()[0].errors == 0
+
+
+def test_p7_a_recovery_says_the_same_of_errors_whenever_it_runs(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    recording.exchange(status=500)
+    recording.open()
+    recording.kill()
+    manifests = []
+    for _ in range(2):
+        with opened(root) as session:
+            session.recover()
+        manifests.append((made.path / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]
+    assert Catalogue(root).list()[0].errors == 1

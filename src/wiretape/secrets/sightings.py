@@ -39,6 +39,11 @@ def sightings(exchange: ExchangeDetail, *, personal: bool = False) -> Iterator[S
         yield from _in_body(message, side, personal)
 
 
+def in_message(text: str, where: str, *, personal: bool = False) -> Iterator[Sighting]:
+    """Yield the secrets in the text of a message, which stands at ``where``; ``personal`` as of ``sightings``."""
+    yield from _in_text(text, "", where, personal)
+
+
 def not_searched(message: Message | None) -> str | None:
     """Return why a body cannot be searched for secrets, None where it is."""
     if message is None or not message.body_size:
@@ -109,15 +114,15 @@ def _in_header(side: str, name: str, value: str, personal: bool) -> Iterator[Sig
 
 
 def _in_body(message: Message, side: str, personal: bool) -> Iterator[Sighting]:
-    text = body_text(message)
-    if not text:
-        return
-    where = f"{side}.body"
-    found = in_text(text)
+    yield from _in_text(body_text(message), content_type(message).lower(), f"{side}.body", personal)
+
+
+def _in_text(text: str, kind: str, where: str, personal: bool) -> Iterator[Sighting]:
+    found = in_text(text) if text else []
     if not found and not (personal and "@" in text):
         return
     seen: set[str] = set()
-    for name, value, pointer in _fields(text, content_type(message).lower()):
+    for name, value, pointer in _fields(text, kind):
         for one in _of(value, in_field(name, value), f"{where}{pointer}", personal):
             seen.add(one.value)
             yield one

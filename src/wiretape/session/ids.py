@@ -54,7 +54,7 @@ def split_exchange_id(text: str) -> tuple[str, int]:
     session, _, number = text.rpartition(".")
     if not is_session_id(session) or not number.isascii() or not number.isdigit() or len(number) > 18:
         raise UsageError(
-            f"{text[:80]!r} is no exchange id", hint="an exchange id is <sessionId>.<seq>, as query gives it"
+            f"{text[:80]!r} is not an exchange id", hint="an exchange id is <sessionId>.<seq>, as query gives it"
         )
     return session, int(number)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any, Final
 
 from wiretape.errors import DamagedError, NotFoundError
@@ -15,6 +14,7 @@ from wiretape.model import ExchangeDetail
 from wiretape.session.detail import certificates, exchange_detail, handshake
 from wiretape.session.index.database import Index
 from wiretape.session.index.exchanges import EXCHANGE_COLUMNS
+from wiretape.session.messages import MessageLog, RecordedMessage
 from wiretape.session.query.coverage import Reach
 
 _EXCHANGE: Final = (
@@ -31,10 +31,6 @@ _HANDSHAKE: Final = (
 )
 
 
-_MESSAGES: Final = (
-    "SELECT m.number, s.name, m.offset FROM messages AS m JOIN segments AS s ON s.id = m.segment"
-    " WHERE m.seq = ? AND m.side = ? ORDER BY m.number, m.position"
-)
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 _FRAMES: Final = 1_000
 """Frames other than body that are looked at of one exchange; a recorder writes a handful."""
@@ -67,6 +63,7 @@ class Lookup:
         self._index = index
         self._session_id = session_id
         self._frames = LogFrames(index.log_dir)
+        self._messages = MessageLog(index)
 
     def find(self, seq: int) -> tuple[dict[str, Any], ExchangeTape] | None:
         """Return an exchange's row of the index and its frames; None when the index knows none."""
@@ -87,20 +84,9 @@ class Lookup:
             tape.notes.append(LEFT_OUT)
         return row, tape
 
-    def messages(self, seq: int, side: Side) -> Iterator[bytes]:
-        """Yield the messages that one side of an upgraded connection sent, as far as they are whole and sound.
-
-        A message is given up to ``MAX_MESSAGE`` bytes.
-        """
-        rows = self._index.rows(_MESSAGES, (seq, int(side == RESPONSE)))
-        for _, parts in groupby(rows, key=lambda row: row[0]):
-            message = bytearray()
-            for _, name, offset in parts:
-                with contextlib.suppress(DamagedError):
-                    message += self._frames.frame(Place(name, offset, FrameType.MESSAGE)).data
-                if len(message) >= MAX_MESSAGE:
-                    break
-            yield bytes(message)
+    def messages(self, seq: int, side: Side) -> Iterator[RecordedMessage]:
+        """Return the messages that one side of an upgraded connection sent, each up to ``MAX_MESSAGE`` bytes."""
+        return self._messages.each(seq, side, most=MAX_MESSAGE)
 
     def detail(self, row: dict[str, Any], tape: ExchangeTape, max_body: int) -> ExchangeDetail:
         """Return an exchange whole, with at most ``max_body`` bytes of each body."""

@@ -36,9 +36,10 @@ from wiretape.session.lookup import Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
-from wiretape.session.query.coverage import Reach, coverage, read_reach, recovery_state, unread_note
+from wiretape.session.query.coverage import Reach, count_errors, coverage, read_reach, recovery_state, unread_note
 from wiretape.session.query.grouping import check_by, grouped
 from wiretape.session.query.moments import Mark, read_marks
+from wiretape.session.query.needles import LITERAL, looks_like_expression
 from wiretape.session.query.ordering import Cursor, check_page, decode_cursor, encode_cursor, query_checksum, read_order
 from wiretape.session.query.recorded import summary
 from wiretape.session.query.selection import COUNTED, Chosen, Place, Selection
@@ -227,6 +228,7 @@ class Session:
             recovery_state=recovery_state(log),
             exchanges=log.exchanges,
             interrupted=len(log.interrupted) + log.interrupted_unlisted,
+            errors=count_errors(self._index) if self._index.exists() else UNSET,
             bytes=sum(ref.size for ref in list_segments(self.log_dir)),
             started_at=(log.begun_ns or known.created_ns) // 1_000_000,
             ended_at=None if live else (log.ended_ns // 1_000_000 or None),
@@ -288,13 +290,16 @@ class Session:
         if len(rows) > limit:
             last = rows[limit - 1]
             next_cursor = encode_cursor(Cursor(last[0], found.through, matched, counted, what, now, last[-1]))
+        notes = found.unsearched.notes()
+        if not items and any(map(looks_like_expression, (wanted.text, wanted.url_contains, wanted.host_contains))):
+            notes.append(LITERAL)
         return QueryPage(
             matched=matched if counted else UNSET,
             matched_at_least=UNSET if counted else COUNTED,
             returned=len(items),
             items=items,
             next_cursor=next_cursor,
-            coverage=coverage(reach, empty=not items, notes=found.unsearched.notes()),
+            coverage=coverage(reach, empty=not items, notes=notes),
         )
 
     def iterate(
@@ -480,6 +485,7 @@ def summary_of(manifest: Manifest, size: int, *, pinned: bool) -> SessionSummary
         recovery_state=manifest.recovery_state,
         exchanges=manifest.exchanges,
         interrupted=manifest.interrupted,
+        errors=UNSET if manifest.errors is None else manifest.errors,
         bytes=size,
         started_at=manifest.started_at or manifest.created_ns // 1_000_000,
         ended_at=manifest.ended_at,

@@ -66,4 +66,4 @@ def test_the_command_prints_both(drifted: Path, capfd: pytest.CaptureFixture[str
     assert run(["endpoints", "before", "--json", "--root", str(drifted)]) == 0
     assert json.loads(capfd.readouterr().out)["session"] == "before"
     assert run(["endpoints", "before", "--root", str(drifted)]) == 0
-    assert "      2  GET /users/{id}  a.example  200:2" in capfd.readouterr().out
+    assert "      2  200:2       12 ms, 95 %: 12 ms     GET /users/{id}  a.example" in capfd.readouterr().out

@@ -127,7 +127,7 @@ def test_a_redacted_token_has_the_same_shape_and_no_signature(walked: Walked, tm
     assert json.loads(base64.urlsafe_b64decode(header + "=="))["alg"] == "HS256"
 
 
-@pytest.mark.parametrize("what", ["har", "ndjson", "curl", "httpx", "pytest", "openapi"])
+@pytest.mark.parametrize("what", ["har", "ndjson", "curl", "httpx", "pytest", "k6", "openapi"])
 def test_no_format_has_a_secret_when_redacted(walked: Walked, tmp_path: Path, what: str) -> None:
     exported(walked, tmp_path / "x", what, redact=True)
     text = (tmp_path / "x").read_text()
@@ -195,6 +195,38 @@ def test_the_httpx_program_runs(walked: Walked, tmp_path: Path) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["200", "200", "200", "201", "200"], done.stderr
 
 
+K6 = {
+    "package.json": '{"type":"module"}',
+    "node_modules/k6/package.json": '{"type":"module","exports":'
+    '{".":"./k6.js","./http":"./http.js","./encoding":"./e.js"}}',
+    "node_modules/k6/k6.js": "export const check = (answer, checks) => globalThis.checks.push(...Object.keys(checks));",
+    "node_modules/k6/e.js": "export default { b64decode: (text) => ({ base64: text }) };",
+    "node_modules/k6/http.js": "export default { request: (...given) => { globalThis.sent.push(given); return {}; } };",
+    "run.js": "globalThis.__ENV = {}; globalThis.sent = []; globalThis.checks = [];"
+    "(await import('./walk.js')).default(); console.log(JSON.stringify({ sent, checks }));",
+}
+"""As much of k6 as says what a script asks of it."""
+
+
+def test_the_k6_script_sends_what_was_recorded_and_checks_what_came(walked: Walked, tmp_path: Path) -> None:
+    (tmp_path / "node_modules" / "k6").mkdir(parents=True)
+    for name, text in K6.items():
+        (tmp_path / name).write_text(text)
+    exported(walked, tmp_path / "walk.js", "k6")
+    done = subprocess.run([needs("node"), "run.js"], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    ran = json.loads(done.stdout)
+    recorded = list(walked.session.iterate())
+    requests = [one.request for one in recorded if one.request is not None]
+    assert [call[:2] for call in ran["sent"]] == [[one.method, one.url] for one in requests]
+    assert json.loads(ran["sent"][0][2]) == {"email": EMAIL, "password": PASSWORD}
+    assert base64.b64decode(ran["sent"][6][2]["base64"]) == b"\x00\x01 binary \xff"
+    token = next(iter(walked.state.tokens))
+    assert ran["sent"][1][3]["headers"]["authorization"] == f"Bearer {token}"
+    assert ran["checks"][0] == "POST /auth/login: 200"
+    assert len(ran["checks"]) == 6
+
+
 def test_the_tests_pass_against_a_new_run_of_the_server_and_fail_where_it_changed(
     walked: Walked, tmp_path: Path
 ) -> None:
@@ -254,7 +286,7 @@ def test_hostile_recordings_are_exported_in_every_format(root: Path, tmp_path: P
         recording.done(seq, body, request=body, headers="Content-Type: application/json\r\nSet-Cookie: ;=;\r\n")
     recording.close()
     with Catalogue(root).open("last") as session:
-        for what in ("har", "ndjson", "curl", "httpx", "pytest", "openapi"):
+        for what in ("har", "ndjson", "curl", "httpx", "pytest", "k6", "openapi"):
             for redact in (False, True):
                 found = export_file([session], Export(what, redact=redact), tmp_path / f"{what}{redact}")
                 assert found.exchanges == 3

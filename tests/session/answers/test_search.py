@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 
 from harness.logs import Recording, new_session
 from wiretape.errors import UsageError
+from wiretape.log.format import FrameType, MessageSeen
 from wiretape.model import Filter, to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import SearchPage, search
-from wiretape.session.query.needles import Needle
+from wiretape.session.catalogue import SessionDir
+from wiretape.session.query.account import CUT
+from wiretape.session.query.needles import LITERAL, Needle
 from wiretape.session.session import Session
 
 EMAIL = "ada.byron@marketplace.example"
@@ -237,15 +241,119 @@ def test_p18_what_a_veil_hides_is_neither_shown_nor_guessed(root: Path) -> None:
         )
 
 
-def test_p11_messages_that_are_not_searched_are_named(root: Path) -> None:
+EVENTS = b'data: {"n":1}\n\nevent: more\ndata: {"delta":{"text":"a needle"}}\n\n'
+
+
+def framed(*messages: bytes, compressed: bool = False) -> bytes:
+    """Return messages as gRPC frames them, each with one field of protobuf."""
+    fields = [b"\x0a" + bytes([len(one)]) + one for one in messages]
+    if compressed:
+        fields = [gzip.compress(one, mtime=0) for one in fields]
+    return b"".join(struct.pack(">BI", compressed, len(one)) + one for one in fields)
+
+
+def talked(root: Path) -> tuple[SessionDir, list[int]]:
+    """Record a WebSocket, a stream of events and two bodies of gRPC in which there is a needle."""
     made = new_session(root)
     recording = Recording(made)
     upgraded = recording.open("https://shop.example/ws")
-    recording.message(upgraded, 1, b"needle in a message")
+    recording.message(upgraded, 1, b'{"op":"sub","id":"needle 1"}', response=False)
+    recording.message(upgraded, 1, b"hello")
+    recording.message(upgraded, 2, b'{"items":[{"note":"a needle"}]}')
     recording.done(upgraded, b"", status=101, headers="")
+    stream = recording.open("https://shop.example/events")
+    recording.done(stream, EVENTS, headers="Content-Type: text/event-stream\r\n")
+    calls = []
+    for compressed in (False, True):
+        call = recording.open("https://shop.example/grpc", method="POST")
+        body = framed(b"hay", b"a needle", compressed=compressed)
+        recording.done(call, body, headers="Content-Type: application/grpc-web+proto\r\n")
+        calls.append(call)
+    recording.close()
+    return made, [upgraded, stream, *calls]
+
+
+def test_messages_are_searched_and_their_places_told(root: Path) -> None:
+    made, (upgraded, stream, *calls) = talked(root)
+    with Session(made.path, made.session_id) as opened:
+        page = look(opened, "needle")
+        assert places(page) == {
+            upgraded: ["message.2/items/0/note", "message.1/id"],
+            stream: ["message.2/delta/text"],
+            calls[0]: ["message.2"],
+            calls[1]: ["message.2"],
+        }
+        assert page.coverage.complete is True
+        assert page.items[0].snippet == '"a needle"'
+        assert places(look(opened, "needle", sides="request")) == {upgraded: ["message.1/id"]}
+        assert places(look(opened, "nee[d]le", regex=True)) == places(page)
+        assert look(opened, "needle", content_type="json").matched == 0
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_filters_find_the_same_messages_as_grep(root: Path, indexed: bool) -> None:
+    made, seqs = talked(root)
+    with Session(made.path, made.session_id) as opened:
+        opened.follow()
+        if indexed:
+            opened.index_text(2**40, lambda: None)
+        found = list(places(look(opened, "needle")))
+        assert found == seqs
+        assert list(opened.chosen(Filter(text="needle")).seqs) == seqs
+        assert list(opened.chosen(Filter(expression="~b 'needle'")).seqs) == seqs
+        assert look(opened, "needle").coverage.indexed_through == (seqs[-1] if indexed else 0)
+
+
+def test_p11_a_message_that_is_not_whole_is_named(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    upgraded = recording.open("https://shop.example/ws")
+    recording.writer.append(FrameType.MESSAGE, upgraded, MessageSeen(1_000, 1, 1, "", 100), b"only the begin")
+    recording.done(upgraded, b"", status=101, headers="")
+    silent = recording.open("https://shop.example/tunnel")
+    recording.done(silent, b"", status=101, headers="", size=75)
     recording.close()
     with Session(made.path, made.session_id) as opened:
         page = look(opened, "needle")
+        notes = opened.query(Filter(text="needle")).coverage.notes
     assert not page.items
-    assert page.coverage.missing == {"messages of WebSockets are not searched": [upgraded]}
+    assert page.coverage.missing == {CUT: [upgraded], "not recorded whole": [silent]}
     assert page.coverage.complete is False
+    assert [f"{CUT} (seq {upgraded})" in notes[0], f"(seq {silent})" in notes[1]] == [True, True]
+
+
+def test_p11_what_an_interrupted_exchange_lacks_is_named(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    seq = recording.open("http://example.com/half")
+    recording.head(seq)
+    recording.chunk(seq, 0, b"half of")
+    with Session(made.path, made.session_id) as opened:
+        assert look(opened, "needle").coverage.missing == {"still running": [seq]}
+        recording.kill()
+        assert look(opened, "needle").coverage.missing == {"not recorded whole": [seq]}
+
+
+def test_p18_secrets_in_messages_are_neither_shown_nor_guessed(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    upgraded = recording.open("https://shop.example/ws")
+    recording.message(upgraded, 1, b'{"password":"hunter2!x"}', response=False)
+    recording.done(upgraded, b"", status=101, headers="")
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        assert search(opened, "nter2!", veil=Hiding()).matched == 0
+        page = search(opened, "hunter2!x", veil=Hiding())
+    assert places(page) == {upgraded: ["message.1/password"]}
+    assert "hunter" not in json.dumps(to_json(page))
+
+
+@pytest.mark.parametrize("text", ["[a-z]+@.*", r"p_\d\d", "(ada|bob)", "^only"])
+def test_a_text_that_looks_like_an_expression_and_is_found_nowhere_gets_a_note(session: Session, text: str) -> None:
+    assert LITERAL in look(session, text).coverage.notes
+    assert LITERAL in session.query(Filter(text=text)).coverage.notes
+
+
+@pytest.mark.parametrize("text", ["nothing like that", "a.b.c", "f(x)", "[1,2]", "1+1", "C:\\\\x"])
+def test_other_texts_get_none(session: Session, text: str) -> None:
+    assert LITERAL not in look(session, text).coverage.notes

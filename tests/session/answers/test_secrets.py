@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
+from pathlib import Path
 
 import pytest
 
+from harness.logs import Recording, new_session
 from tests.session.answers.conftest import Walked
 from tests.session.answers.shop import EMAIL, PASSWORD
 from wiretape.errors import UsageError
 from wiretape.model import to_json
 from wiretape.secrets.known import Known
 from wiretape.session.answers.secrets import find_secrets, hinted
+from wiretape.session.session import Session
 
 KEY = bytes(32)
 
@@ -52,3 +57,31 @@ def test_an_expression_that_is_none_is_a_clear_error(walked: Walked) -> None:
 
 def test_short_values_are_hinted_at_less() -> None:
     assert [hinted(one) for one in ("abc", "hunter2!", "a-long-secret-value")] == ["***", "h***!", "a-l***ue"]
+
+
+def test_messages_are_searched_for_secrets(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    upgraded = recording.open("https://shop.example/ws")
+    recording.message(upgraded, 1, b'{"type":"auth","password":"correct horse 7"}', response=False)
+    recording.message(upgraded, 1, b"mail grace@example.org, order ORD-12345678")
+    recording.done(upgraded, b"", status=101, headers="")
+    call = recording.open("https://shop.example/grpc", method="POST")
+    message = gzip.compress(b"\x0a\x0fada@example.org", mtime=0)
+    recording.done(
+        call, struct.pack(">BI", 1, len(message)) + message, headers="Content-Type: application/grpc-web+proto\r\n"
+    )
+    silent = recording.open("https://shop.example/tunnel")
+    recording.done(silent, b"", status=101, headers="")
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        found = find_secrets(opened, Known(KEY), custom=["ORD-[0-9]{8}"])
+    assert {(one.kind, *one.where) for one in found.values} == {
+        ("password", "message.*/password x1"),
+        ("email", "message.* x1"),
+        ("custom", "message.* x1"),
+        ("email", "message.*/* x1"),
+    }
+    assert [(one.seq, one.why) for one in found.not_searched] == [
+        ([silent], "what followed the upgrade is not recorded")
+    ]

@@ -54,7 +54,7 @@ def test_a_whole_session_comes_in_in_its_order_with_its_times_and_its_bytes(root
         assert session.exchange(zipped.seq).response.headers  # type: ignore[union-attr]
         summary = session.summary()
     first = records(FULL)[0]["exchange"]["timestamp"]
-    assert (summary.name, summary.started_at, summary.recovery_state) == (f"imported {FULL.name}", first, "clean")
+    assert (summary.name, summary.started_at, summary.recovery_state) == (f"import-{FULL.name}", first, "clean")
     assert not (root / ".importing").exists()
 
 

@@ -12,13 +12,14 @@ import msgspec
 from wiretape import __version__
 from wiretape.formats.curl import assignments, curl
 from wiretape.formats.har_entry import har_entry
+from wiretape.formats.k6_code import k6_script
 from wiretape.formats.openapi import OpenApi
 from wiretape.formats.python_code import Tests, httpx_program
 from wiretape.formats.replayable import Variables
 from wiretape.json_lines import one_line
 from wiretape.model import ExchangeDetail, Filter, Table
 
-Format = Literal["har", "ndjson", "curl", "httpx", "pytest", "openapi"]
+Format = Literal["har", "ndjson", "curl", "httpx", "pytest", "k6", "openapi"]
 Exchanges = Iterator[ExchangeDetail]
 MessagesOf = Callable[[ExchangeDetail], list[dict[str, Any]]]
 
@@ -28,6 +29,7 @@ SUFFIXES: Final[dict[str, str]] = {
     "curl": ".sh",
     "httpx": ".py",
     "pytest": ".py",
+    "k6": ".js",
     "openapi": ".json",
 }
 """The formats, and how their files end."""
@@ -77,6 +79,7 @@ def writing(export: Export, messages: MessagesOf) -> Writing:
         "curl": _Curl,
         "httpx": _Httpx,
         "pytest": _Pytest,
+        "k6": _K6,
         "openapi": _Document,
     }
     return makers[export.format](export)
@@ -154,6 +157,13 @@ class _Pytest(_Plain):
     def write(self, exchanges: Exchanges) -> Iterator[bytes]:
         """Yield a file of tests."""
         for piece in Tests(self._export.noise).write(exchanges, values=not self._export.redact):
+            yield piece.encode("utf-8", "surrogatepass")
+
+
+class _K6(_Plain):
+    def write(self, exchanges: Exchanges) -> Iterator[bytes]:
+        """Yield a script for k6."""
+        for piece in k6_script(exchanges, values=not self._export.redact):
             yield piece.encode("utf-8", "surrogatepass")
 
 

@@ -139,7 +139,7 @@ def _begin(session: Session, cursor: str | None) -> tuple[int, int]:
         owner, seq = "", 0
     if owner != session.session_id or not skip.isascii() or not skip.isdigit() or len(skip) > 15:
         raise UsageError(
-            f"{cursor[:80]!r} is no cursor of this session's messages", hint="give nextCursor of the answer before"
+            f"{cursor[:80]!r} is not a cursor of this session's messages", hint="give nextCursor of the answer before"
         )
     return seq, int(skip)
 

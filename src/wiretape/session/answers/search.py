@@ -1,4 +1,4 @@
-"""Search: a text in all its encodings, or a regular expression, in URLs, headers and decoded bodies."""
+"""Search: a text in all its encodings, or a regular expression, in URLs, headers, decoded bodies and messages."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import time
 import zlib
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from wiretape.errors import DamagedError, UsageError
-from wiretape.heads import fields
-from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, LogFrames, Place
+from wiretape.log.assembly import REQUEST, RESPONSE, LogFrames, Place
 from wiretape.log.format import FrameType
 from wiretape.log.items import Frame
 from wiretape.model import Coverage, Filter, Lean
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.ids import exchange_id
+from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import BINARY, Unsearched
 from wiretape.session.query.coverage import coverage
 from wiretape.session.query.head_candidates import in_heads
-from wiretape.session.query.needles import Hit, Needle
-from wiretape.session.query.places import Found, Showing, found_in_body
-from wiretape.session.query.readable import BodyText, is_binary
+from wiretape.session.query.needles import LITERAL, Hit, Needle, looks_like_expression
+from wiretape.session.query.places import Found, Row, Scope, Showing, found_in_exchange
+from wiretape.session.query.readable import is_binary, is_grpc
 from wiretape.session.query.text_index import TextIndex
 from wiretape.session.session import Session
 
@@ -33,7 +34,6 @@ Sides = Literal["request", "response", "both"]
 MAX_LIMIT: Final = 1_000
 MOST_PLACES: Final = 5
 """Places of one exchange that are told."""
-MESSAGES: Final = "messages of WebSockets are not searched"
 HIDDEN: Final = "Secrets are not searched by regular expression."
 _PAGE: Final = 500
 _WINDOW: Final = 8_192
@@ -42,11 +42,11 @@ _CURSOR: Final = "s1."
 _ROWS: Final = (
     "SELECT e.seq, e.url, e.special OR e.damaged OR e.done_in IS NULL OR e.opened_in IS NULL"
     " OR EXISTS (SELECT 1 FROM pieces AS p WHERE p.seq = e.seq),"
-    " o.name, e.opened_at, d.name, e.done_at, e.method, e.status, e.content_type, e.response_size"
+    " o.name, e.opened_at, d.name, e.done_at, e.method, e.status, e.content_type, e.response_size,"
+    " e.state = 'inFlight'"
     " FROM exchanges AS e LEFT JOIN segments AS o ON o.id = e.opened_in LEFT JOIN segments AS d ON d.id = e.done_in"
 )
 _ALL: Final = f"{_ROWS} WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?"
-_WITH_MESSAGES: Final = "SELECT DISTINCT seq FROM messages WHERE seq > ? AND seq <= ?"
 _AMONG: Final = "SELECT count(*) FROM exchanges WHERE seq BETWEEN ? AND ?"
 _THESE: Final = f"{_ROWS} WHERE e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq"  # noqa: S608 - constants
 
@@ -146,10 +146,14 @@ class Search:
         self._session = session
         self._needle = needle
         self._veil = veil
-        self._sides = (RESPONSE, REQUEST) if sides == "both" else (sides,)
         self._wanted = wanted
-        self._type = content_type.lower() if content_type else None
-        self._heads = not bodies_only and content_type is None
+        self._scope = Scope(
+            sides=(RESPONSE, REQUEST) if sides == "both" else (sides,),
+            heads=not bodies_only and content_type is None,
+            content_type=content_type.lower() if content_type else "",
+            most=MOST_PLACES,
+        )
+        self._messages = MessageLog(session.index)
         self._showing = Showing(needle, veil, context)
         self._reach = session.follow()
         self._what = zlib.crc32(
@@ -166,6 +170,8 @@ class Search:
         counts = self.account.counts
         if self._needle.regex and self._veil is not UNVEILED:
             known["notes"] = [*base.notes, HIDDEN]
+        elif empty and not self._needle.regex and looks_like_expression(self._needle.text):
+            known["notes"] = [*base.notes, LITERAL]
         return SearchCoverage(
             **known,
             searched=self.searched,
@@ -194,9 +200,6 @@ class Search:
 
     def items(self) -> Iterator[SearchItem]:
         """Yield the exchanges that match; ``after`` is the last that was looked at."""
-        if self._type is None:
-            for (seq,) in self._session.index.rows(_WITH_MESSAGES, (self.after, self.through)):
-                self.account.skipped(MESSAGES, seq)
         for row in self._rows():
             if self._most is not None and self.searched >= self._most:
                 self.stopped = True
@@ -236,8 +239,8 @@ class Search:
             while self.after < end:
                 first, last = self.after + 1, min(self.after + _WINDOW, end)
                 seqs = known.between(first, last)
-                if self._heads:
-                    look = partial(in_heads, needle=self._needle, sides=self._sides, first=first, last=last)
+                if self._scope.heads:
+                    look = partial(in_heads, needle=self._needle, sides=self._scope.sides, first=first, last=last)
                     seqs |= self._session.index.run(look)
                 for seq, reason in known.unsearched(first, last):
                     if seq not in seqs:
@@ -252,60 +255,43 @@ class Search:
     def _look(self, row: tuple[Any, ...]) -> list[Found]:
         """Return where an exchange has it; most have it nowhere, which one look at their plain bytes tells."""
         seq, url, special = row[:3]
-        if not special and self._needle.by_bytes and self._type is None:
+        if not special and self._needle.by_bytes and not self._scope.content_type and not is_grpc(row[9] or ""):
             there = self._in_plain(row)
             if not there:
-                if row[10] and RESPONSE in self._sides and is_binary(row[9]):
+                if row[10] and RESPONSE in self._scope.sides and is_binary(row[9]):
                     self.account.skipped(BINARY, seq)
                 return []
             if self.brief and there == _SURE and self._veil is UNVEILED:
                 return _SOMEWHERE
-        return self._places(self._session.tape(seq), url)
+        known, messages = Row(url, bool(row[11])), self._messages.each
+        found = found_in_exchange(self._showing, self._session.tape(seq), known, messages, self.account, self._scope)
+        return list(islice(found, MOST_PLACES + 1))
 
     def _in_plain(self, row: tuple[Any, ...]) -> int:
         """Return whether the bytes of an exchange that are all in two frames have it: 0 for no, _PERHAPS or _SURE."""
         _, url, _, opened, opened_at, done, done_at = row[:7]
         find = self._needle.find
         try:
-            if RESPONSE in self._sides:
+            if RESPONSE in self._scope.sides:
                 frame = self._frames.frame(Place(done, done_at, FrameType.DONE))
                 hit = find(frame.payload, frame.head_length)
                 if hit is not None:
                     return _PERHAPS if is_binary(row[9]) else self._how_sure(frame, hit)
-            if REQUEST in self._sides:
+            if REQUEST in self._scope.sides:
                 frame = self._frames.frame(Place(opened, opened_at, FrameType.OPENED))
                 hit = find(frame.payload, frame.head_length)
                 if hit is not None:
                     return self._how_sure(frame, hit)
         except DamagedError:
             return _PERHAPS
-        in_url = REQUEST in self._sides and self._heads and find(url.encode("utf-8", "replace")) is not None
+        in_url = REQUEST in self._scope.sides and self._scope.heads and find(url.encode("utf-8", "replace")) is not None
         return _SURE if in_url else 0
 
     def _how_sure(self, frame: Frame, hit: Hit) -> int:
         """Return _SURE for a hit behind the start line, or behind the head, that stands in one line."""
-        payload, end = frame.payload, b"\n" if self._heads else b"\r\n\r\n"
+        payload, end = frame.payload, b"\n" if self._scope.heads else b"\r\n\r\n"
         at = payload.find(end, frame.head_length)
         return _SURE if 0 <= at <= hit.start - len(end) and b"\n" not in payload[hit.start : hit.end] else _PERHAPS
-
-    def _places(self, tape: ExchangeTape, url: str) -> list[Found]:
-        found: list[Found] = []
-        for side in self._sides:
-            head = tape.request_head if side == REQUEST else tape.response_head
-            if self._heads:
-                found += self._in_head(side, head, tape.trailers.get(side), url)
-            if len(found) <= MOST_PLACES:
-                body = BodyText(tape, side, self.account)
-                if self._type is None or self._type in (body.content_type or "").lower():
-                    found += found_in_body(self._showing, body, MOST_PLACES)
-        return found
-
-    def _in_head(self, side: str, head: bytes | None, trailers: bytes | None, url: str) -> Iterator[Found]:
-        if side == REQUEST:
-            yield from self._showing.text("request.url", url)
-        for kind, block in (("header", head), ("trailer", trailers)):
-            for name, value in fields(block, skip_first=kind == "header") if block else ():
-                yield from self._showing.header(f"{side}.{kind}.{name}", name, value)
 
     def _item(self, row: tuple[Any, ...], found: list[Found]) -> SearchItem:
         first = found[0]

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from wiretape.errors import UsageError
-from wiretape.model import ExchangeDetail, Filter, Lean
+from wiretape.log.assembly import REQUEST, RESPONSE
+from wiretape.model import ExchangeDetail, Filter, Lean, Message
 from wiretape.secrets.known import Known
 from wiretape.secrets.patterns import EMAIL
-from wiretape.secrets.sightings import Sighting, body_text, not_searched, sightings
+from wiretape.secrets.sightings import Sighting, body_text, in_message, not_searched, sightings
+from wiretape.session.answers.fields import body_bytes, media_type
+from wiretape.session.messages import MessageLog
+from wiretape.session.query.account import CUT
 from wiretape.session.session import Session
+from wiretape.views.json_text import write_json
+from wiretape.views.limits import ViewError
+from wiretape.views.protobuf import grpc_frames, message_value
 
 _MAX_VALUES: Final = 20_000
 """Distinct values that are counted; of more, the rest is counted together."""
@@ -23,8 +30,9 @@ _PLACES: Final = 6
 _SEQS: Final = 20
 _GROUP_FROM: Final = 4
 """Addresses of one domain from which on they are told together."""
-_NUMBER: Final = re.compile(r"/[0-9]+(?=/|$)")
+_NUMBER: Final = re.compile(r"(/|\bmessage\.)[0-9]+(?=/|$)")
 _SHORT: Final = 12
+_SILENT: Final = "what followed the upgrade is not recorded"
 
 Progress = Callable[[int, int], None]
 
@@ -111,9 +119,10 @@ def find_secrets(
         UsageError: a regular expression is none.
     """
     search = _Search(_compiled(custom), None if kinds is None else frozenset(kinds))
-    total = session.follow().log.exchanges
+    reach = session.follow()
+    total, messages = reach.log.exchanges, _Messages(session, reach.through_seq)
     for exchange in session.iterate(wanted):
-        search.take(exchange)
+        search.take(exchange, messages)
         if progress is not None and search.exchanges % 50 == 0:
             progress(search.exchanges, max(total, search.exchanges))
     return search.answer(session.session_id, known, top)
@@ -146,18 +155,27 @@ class _Search:
         self._domains: dict[str, set[int]] = {}
         self._skipped: dict[str, list[int]] = {}
 
-    def take(self, exchange: ExchangeDetail) -> None:
-        """Search one exchange."""
+    def take(self, exchange: ExchangeDetail, messages: _Messages) -> None:
+        """Search one exchange and its messages."""
         self.exchanges += 1
-        for kind, value, where in (*sightings(exchange, personal=True), *self._matches(exchange)):
-            if self._kinds is None or kind in self._kinds:
-                self._add(exchange.seq, kind, value, where)
+        seq = exchange.seq
+        self._found(seq, sightings(exchange, personal=True))
+        self._found(seq, self._matches(_texts(exchange)))
+        for where, text in messages.of(exchange):
+            self._found(seq, in_message(text, where, personal=True))
+            self._found(seq, self._matches([(where, text)]))
+        for why in messages.missing:
+            self._skip(seq, why)
         for message in (exchange.request, exchange.response):
-            why = not_searched(message)
-            if why is not None:
-                self._skip(exchange.seq, why)
-        if exchange.response is not None and exchange.response.status_code == 101:
-            self._skip(exchange.seq, "messages of WebSockets are not searched")
+            unsearched = not_searched(message)
+            read = _SILENT in messages.missing or any(message is one for one in messages.read)
+            if unsearched is not None and not read:
+                self._skip(seq, unsearched)
+
+    def _found(self, seq: int, sighted: Iterable[Sighting]) -> None:
+        for kind, value, where in sighted:
+            if self._kinds is None or kind in self._kinds:
+                self._add(seq, kind, value, where)
 
     def _add(self, seq: int, kind: str, value: str, where: str) -> None:
         found = self._values.get(value)
@@ -168,28 +186,19 @@ class _Search:
             found = self._values[value] = _Value(kind, value, seq)
         if kind == EMAIL:
             self._domains.setdefault(value.rpartition("@")[2], set()).add(seq)
-        found.add(seq, _NUMBER.sub("/*", where))
+        found.add(seq, _NUMBER.sub(r"\1*", where))
 
     def _skip(self, seq: int, why: str) -> None:
         seqs = self._skipped.setdefault(why, [])
         if not seqs or seqs[-1] != seq:
             seqs.append(seq)
 
-    def _matches(self, exchange: ExchangeDetail) -> list[Sighting]:
-        found: list[Sighting] = []
-        for expression in self._custom:
-            for side, message in (("request", exchange.request), ("response", exchange.response)):
-                if message is None:
-                    continue
-                texts = [(f"{side}.url", message.url or ""), (f"{side}.body", body_text(message))]
-                texts += [(f"{side}.header.{name}", value) for name, value in message.headers]
-                found += [
-                    Sighting("custom", match.group(), where)
-                    for where, text in texts
-                    for match in expression.finditer(text)
-                    if match.group()
-                ]
-        return found
+    def _matches(self, texts: Iterable[tuple[str, str]]) -> Iterator[Sighting]:
+        for where, text in texts if self._custom else ():
+            for expression in self._custom:
+                for match in expression.finditer(text):
+                    if match.group():
+                        yield Sighting("custom", match.group(), where)
 
     def answer(self, session_id: str, known: Known, top: int) -> SecretsFound:
         """Return what was found."""
@@ -236,6 +245,62 @@ class _Search:
                 )
             )
         return grouped, single
+
+
+def _texts(exchange: ExchangeDetail) -> Iterator[tuple[str, str]]:
+    """Yield the texts of an exchange with their places."""
+    for side, message in (("request", exchange.request), ("response", exchange.response)):
+        if message is not None:
+            yield f"{side}.url", message.url or ""
+            yield f"{side}.body", body_text(message)
+            yield from ((f"{side}.header.{name}", value) for name, value in message.headers)
+
+
+class _Messages:
+    """The messages of a session's exchanges, as texts: of WebSockets, and of gRPC, whose fields become JSON.
+
+    Attributes:
+        missing: why some of the exchange that was read last could not be.
+        read: its bodies that are messages, and need not be searched as bodies.
+    """
+
+    def __init__(self, session: Session, through: int) -> None:
+        self.missing: list[str] = []
+        self.read: list[Message] = []
+        self._log = MessageLog(session.index)
+        self._with = frozenset(self._log.between(1, through))
+
+    def of(self, exchange: ExchangeDetail) -> Iterator[tuple[str, str]]:
+        """Yield the messages of an exchange with their places."""
+        self.missing, self.read = [], []
+        response = exchange.response
+        if exchange.seq in self._with:
+            yield from self._recorded(exchange.seq)
+        elif response is not None and response.status_code == 101:
+            self.missing.append(_SILENT)
+        for message in (exchange.request, response):
+            if message is not None and media_type(message).startswith("application/grpc"):
+                yield from self._grpc(message)
+
+    def _recorded(self, seq: int) -> Iterator[tuple[str, str]]:
+        for side in (REQUEST, RESPONSE):
+            for one in self._log.each(seq, side):
+                if not one.whole and CUT not in self.missing:
+                    self.missing.append(CUT)
+                yield f"message.{one.number}", one.data.decode("utf-8", "replace")
+
+    def _grpc(self, message: Message) -> Iterator[tuple[str, str]]:
+        kind, number = media_type(message), 0
+        try:
+            for frame in grpc_frames(body_bytes(message), text="grpc-web-text" in kind):
+                if frame.trailers is None:
+                    number += 1
+                    yield f"message.{number}", write_json(message_value(frame.data, as_json="+json" in kind))
+        except ViewError:
+            return
+        self.read.append(message)
+        if message.body_truncated:
+            self.missing.append("not recorded whole")
 
 
 def _told(one: _Value, known: Known) -> SecretValue:

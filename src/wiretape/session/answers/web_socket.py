@@ -6,9 +6,8 @@ import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
-from wiretape.errors import DamagedError
-from wiretape.log.assembly import LogFrames, Place
-from wiretape.log.format import FrameType
+from wiretape.log.assembly import REQUEST, RESPONSE
+from wiretape.session.messages import MessageLog
 from wiretape.session.session import Session
 
 _TEXT: Final = 1
@@ -16,10 +15,6 @@ MAX_MESSAGES: Final = 100_000
 """Messages of one exchange that are taken along."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Bytes of all messages of one exchange that are taken along."""
-_FRAMES: Final = (
-    "SELECT m.side, m.number, m.opcode, m.elapsed, s.name, m.offset FROM messages AS m"
-    " JOIN segments AS s ON s.id = m.segment WHERE m.seq = ? ORDER BY m.side, m.number, m.position LIMIT ?"
-)
 
 Message = tuple[int, int, float, bytes]
 """Side (1 is the server), opcode, ms since the exchange began, and the bytes."""
@@ -27,28 +22,16 @@ Message = tuple[int, int, float, bytes]
 
 def web_socket_messages(session: Session, seq: int) -> tuple[list[Message], bool]:
     """Return the messages of an exchange in the order in which they came, and whether these are all."""
-    frames = LogFrames(session.log_dir)
-    found: dict[tuple[int, int], Message] = {}
+    log, found = MessageLog(session.index), list[Message]()
     room, whole = MAX_BYTES, True
-    for side, number, opcode, elapsed, name, offset in session.index.rows(_FRAMES, [seq, MAX_MESSAGES + 1]):
-        try:
-            data = bytes(frames.frame(Place(name, offset, FrameType.MESSAGE)).data)
-        except DamagedError:
-            whole = False
-            continue
-        room -= len(data)
-        if room < 0 or len(found) >= MAX_MESSAGES:
-            return _in_order(found), False
-        before = found.get((side, number))
-        if before is None:
-            found[side, number] = (side, opcode, elapsed / 1e6, data)
-        else:
-            found[side, number] = (*before[:3], before[3] + data)
-    return _in_order(found), whole
-
-
-def _in_order(found: dict[tuple[int, int], Message]) -> list[Message]:
-    return sorted(found.values(), key=lambda one: one[2])
+    for side in (REQUEST, RESPONSE):
+        for one in log.each(seq, side, most=MAX_BYTES):
+            room -= len(one.data)
+            whole = whole and one.whole and room >= 0 and len(found) < MAX_MESSAGES
+            if room < 0 or len(found) >= MAX_MESSAGES:
+                break
+            found.append((int(one.from_server), one.opcode, one.elapsed_ns / 1e6, one.data))
+    return sorted(found, key=lambda one: one[2]), whole
 
 
 def as_har(began: int, messages: list[Message]) -> Iterator[dict[str, Any]]:

@@ -80,7 +80,8 @@ def import_recording(
     Args:
         path: a HAR file, or a session folder of proxy-mcp, of which ``records.ndjson`` is enough. Nothing is written
             there.
-        name: what the new session is called; None calls it ``imported <path's name>``.
+        name: what the new session is called; None calls it ``har-import-<path's name>``,
+            as proxy-mcp does, or ``import-<folder's name>``.
         strict: fail at the first damage and leave nothing.
         progress: called with (bytes read, bytes in all).
 
@@ -95,10 +96,11 @@ def import_recording(
             hint="give a HAR file, the folder of one session, or the folder that holds them",
         )
     source = path.resolve().name
-    before = _imported_before(root, source)
+    name = name or _default_name(source, har=not path.is_dir())
+    before = _imported_before(root, name)
     staging = _staging(root)
     try:
-        made = Catalogue(staging).create(name or _default_name(source))
+        made = Catalogue(staging).create(name)
         with file.open("rb") as opened:
             items = _counted(read(opened), opened.fileno(), opened.tell, progress)
             report = _write(made, items, source, strict=strict)
@@ -114,18 +116,19 @@ def import_recording(
             staging.parent.rmdir()
 
 
-def _imported_before(root: Path, source: str) -> str | None:
-    """Return the session that this recording became in an earlier import, if it still has its name."""
+def _imported_before(root: Path, name: str) -> str | None:
+    """Return the session of the name that this recording gets: it became that in an earlier import, as a rule."""
     catalogue = Catalogue(root)
     for session_id in catalogue.ids():
         manifest = read_manifest(catalogue.folder / session_id, session_id)
-        if manifest is not None and manifest.name == _default_name(source):
+        if manifest is not None and manifest.name == name:
             return session_id
     return None
 
 
-def _default_name(source: str) -> str:
-    return f"imported {source}"[:128]
+def _default_name(source: str, *, har: bool) -> str:
+    name = f"har-import-{Path(source).stem}" if har else f"import-{source}"
+    return name.replace(":", "-")[:128]
 
 
 def _staging(root: Path) -> Path:

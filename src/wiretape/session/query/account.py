@@ -12,6 +12,7 @@ UNREADABLE: Final = "frame unreadable"
 RUNNING: Final = "still running"
 TOO_LARGE: Final = "too large to be searched whole"
 BINARY: Final = "image, sound, font or archive"
+CUT: Final = "a message is damaged, cut or very long"
 
 _NAMED: Final = 20
 """Exchanges that are named for one reason."""

@@ -18,6 +18,7 @@ _COUNTS: Final = (
     " (SELECT count(*) FROM refusals)"
 )
 _REFUSED: Final = "SELECT wall_ns, client, code, error, request FROM refusals ORDER BY wall_ns DESC LIMIT ?"
+_ERRORS: Final = "SELECT ifnull(sum(errors), 0) FROM endpoint_minutes"
 _SHOWN: Final = 10
 _NAMED: Final = 3
 
@@ -66,6 +67,12 @@ def _read(db: sqlite3.Connection, session_id: str) -> Reach:
         for at, client, code, error, request in newest
     )
     return Reach(log, through, damaged, refused, refusals)
+
+
+def count_errors(index: Index) -> int:
+    """Return how many exchanges ended in an error, by status or by what their answer says, as far as the index goes."""
+    found = index.one(_ERRORS)
+    return int(found[0]) if found is not None else 0
 
 
 def recovery_state(log: LogReport) -> RecoveryState:

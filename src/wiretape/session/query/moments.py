@@ -71,7 +71,7 @@ def bound(text: str, name: str, now: int, marks: Callable[[], Sequence[Mark]]) -
             return _around(mark, since=since)
     labels = ", ".join(dict.fromkeys(mark.label for mark in reversed(found)))
     known = f"its marks are {labels[:300]}" if labels else "it has no marks"
-    raise UsageError(f"{name}: {text!r} is no time, and the session has no mark of that name; {known}", hint=_WAYS)
+    raise UsageError(f"{name}: {text!r} is not a time, and the session has no mark of that name; {known}", hint=_WAYS)
 
 
 def _around(mark: Mark, *, since: bool) -> Node:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -20,6 +22,18 @@ MAX_PATTERN: Final = 8 * 1024
 _LEAST_ENCODED: Final = 4
 """Bytes from which a text is looked for in base64 and hexadecimal: shorter ones stand in any of them by accident."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
+
+
+_EXPRESSION: Final = re.compile(r"\.[*+]|\\[dDwWsSbB.]|\[[^\]]+\][*+?{]|\(.*\|.*\)|^\^|\$$|\(\?[:i]")
+LITERAL: Final = (
+    "The text was looked for as it stands; as a regular expression it goes into a filter (~u, ~h or ~b REGEX) or into a"
+    " search with regex."
+)
+
+
+def looks_like_expression(text: str | None) -> bool:
+    """Return whether a text has what regular expressions have and other texts hardly ever."""
+    return text is not None and _EXPRESSION.search(text[:MAX_PATTERN]) is not None
 
 
 class Hit(NamedTuple):
@@ -64,6 +78,11 @@ class Needle:
             self._find = _compiled("|".join(dict.fromkeys(union)), case_sensitive=True, shown=text)
 
     @property
+    def longest(self) -> int:
+        """Return how many bytes what is found takes at most; 0 where nobody knows, of a regular expression."""
+        return max((len(form) for forms in self.forms.values() for form, _ in forms), default=0)
+
+    @property
     def key(self) -> list[str | bool]:
         """What tells this search from others."""
         return [self.text, self.regex, self._case_sensitive]
@@ -105,6 +124,16 @@ class Needle:
                 if matched == form or (not exact and matched.lower() == form.lower()):
                     return "jwt-payload" if name == "base64" and _in_token(data, start) else name
         return "plain"
+
+
+@lru_cache(maxsize=64)
+def needle_of(text: str) -> Needle:
+    """Return a text's needle; it is compiled once.
+
+    Raises:
+        UsageError: as ``Needle``.
+    """
+    return Needle(text)
 
 
 def _forms(text: str) -> Iterator[tuple[str, bytes, bool]]:

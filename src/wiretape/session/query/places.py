@@ -1,15 +1,26 @@
-"""Where something stands in an exchange, written one way, with what is around it."""
+"""Where something stands in an exchange, written one way, with what is around it.
+
+``grep`` and the filters on texts look here, so that both find the same.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
+from wiretape.heads import fields
+from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Side
 from wiretape.secrets.veil import Veil
+from wiretape.session.messages import RecordedMessage
+from wiretape.session.query.account import CUT, RUNNING, UNRECORDED, Unsearched
 from wiretape.session.query.needles import Needle
-from wiretape.session.query.readable import BodyText
+from wiretape.session.query.readable import BodyText, is_grpc
+from wiretape.views.limits import ViewError
+from wiretape.views.protobuf import grpc_frames
+from wiretape.views.sse import server_events
 
 WHOLE: Final = 4 * 1024 * 1024
 """Bytes of a body up to which a place in it is told by its JSON pointer or field; of longer ones by the body alone."""
@@ -21,6 +32,10 @@ _TRIED: Final = 12
 """Hits of one body whose places are looked for."""
 _DEEP: Final = 1_000
 _FORM: Final = "application/x-www-form-urlencoded"
+_EVENTS: Final = "text/event-stream"
+
+Messages = Callable[[int, Side], Iterator[RecordedMessage]]
+"""Reads the messages that one side of an exchange sent."""
 
 
 class Found(NamedTuple):
@@ -78,6 +93,66 @@ def _around(data: bytes, start: int, end: int, context: int) -> str:
     return f"{left}{before[-context:]}{matched}{after[:context]}{right}"
 
 
+class Row(NamedTuple):
+    """What the index says of an exchange: its URL, and whether it is still running."""
+
+    url: str
+    running: bool
+
+
+class Scope(NamedTuple):
+    """What of an exchange is searched.
+
+    Attributes:
+        sides: whose heads, bodies and messages; the URL belongs to the request.
+        heads: URL and headers, too.
+        content_type: only bodies whose Content-Type has this, and no messages; empty: all.
+        most: places of one body or message that are told.
+    """
+
+    sides: tuple[Side, ...] = (RESPONSE, REQUEST)
+    heads: bool = True
+    content_type: str = ""
+    most: int = 1
+
+
+def found_in_exchange(
+    showing: Showing, tape: ExchangeTape, row: Row, messages: Messages, account: Unsearched, scope: Scope
+) -> Iterator[Found]:
+    """Yield the hits in one exchange, each place once, the response's first.
+
+    What could not be read is put on the account, as far as the hits are taken.
+    """
+    for side in scope.sides:
+        head = tape.request_head if side == REQUEST else tape.response_head
+        if scope.heads:
+            yield from _in_head(showing, side, head, tape.trailers.get(side), row.url)
+        body = BodyText(tape, side, account)
+        if scope.content_type in (body.content_type or "").lower():
+            yield from found_in_body(showing, body, scope.most)
+        if tape.messages and not scope.content_type:
+            yield from _in_messages(showing, messages(tape.seq, side), account, tape.seq, scope.most)
+    if tape.done is None:
+        account.skipped(RUNNING if row.running else UNRECORDED, tape.seq)
+
+
+def _in_head(showing: Showing, side: Side, head: bytes | None, trailers: bytes | None, url: str) -> Iterator[Found]:
+    if side == REQUEST:
+        yield from showing.text("request.url", url)
+    for kind, block in (("header", head), ("trailer", trailers)):
+        for name, value in fields(block, skip_first=kind == "header") if block else ():
+            yield from showing.header(f"{side}.{kind}.{name}", name, value)
+
+
+def _in_messages(
+    showing: Showing, messages: Iterator[RecordedMessage], account: Unsearched, seq: int, most: int
+) -> Iterator[Found]:
+    for one in messages:
+        yield from _in_data(showing, _Places(one.data, f"message.{one.number}", ""), most)
+        if not one.whole:
+            account.skipped(CUT, seq)
+
+
 def found_in_body(showing: Showing, body: BodyText, most: int) -> Iterator[Found]:
     """Yield the first hits in a body, each place once."""
     window, long = bytearray(), False
@@ -95,9 +170,13 @@ def found_in_body(showing: Showing, body: BodyText, most: int) -> Iterator[Found
     if long:
         yield from _in_stretch(showing, body, data)
         return
+    yield from _in_data(showing, _Places(data, f"{body.side}.body", (body.content_type or "").lower()), most)
+
+
+def _in_data(showing: Showing, places: _Places, most: int) -> Iterator[Found]:
     seen: set[str] = set()
-    for hit in showing.needle.all(data, _TRIED):
-        where, value, name = _place_of(data, hit.start, body)
+    for hit in showing.needle.all(places.data, _TRIED):
+        where, value, name = places.of(hit.start)
         if where in seen:
             continue
         seen.add(where)
@@ -113,15 +192,59 @@ def _in_stretch(showing: Showing, body: BodyText, data: bytes) -> Iterator[Found
         yield from showing.at(f"{body.side}.body", hit.encoding, around)
 
 
-def _place_of(data: bytes, at: int, body: BodyText) -> tuple[str, str, str]:
-    """Return the place of a byte of a body, the whole value there, and the name of its field."""
-    where = f"{body.side}.body"
-    if (body.content_type or "").lower().startswith(_FORM):
-        begin = data.rfind(b"&", 0, at) + 1
-        end = data.find(b"&", at)
-        pair = data[begin : end if end >= 0 else len(data)]
-        name = unquote_plus(pair.partition(b"=")[0].decode("utf-8", "replace"))[:200]
-        return f"{where}/{escaped(name)}", pair.decode("utf-8", "replace")[:_FIELD], name
+class _Places:
+    """The places in one body or message.
+
+    In a stream of events or a body of gRPC they are those of its messages, which are numbered from 1.
+    """
+
+    def __init__(self, data: bytes, where: str, content_type: str) -> None:
+        self.data = data
+        self._where = where
+        self._type = content_type
+        self._ends: list[int] | None = None
+
+    def of(self, at: int) -> tuple[str, str, str]:
+        """Return the place of a byte, the whole value there, and the name of its field."""
+        if self._type.startswith(_EVENTS) or is_grpc(self._type):
+            return self._in_message(at)
+        if self._type.startswith(_FORM):
+            begin, end = _between(self.data, at, b"&")
+            pair = self.data[begin:end]
+            name = unquote_plus(pair.partition(b"=")[0].decode("utf-8", "replace"))[:200]
+            return f"{self._where}/{escaped(name)}", pair.decode("utf-8", "replace")[:_FIELD], name
+        return _in_text(self.data, at, self._where)
+
+    def _in_message(self, at: int) -> tuple[str, str, str]:
+        if self._ends is None:
+            self._ends = list(self._all_ends())
+        number = bisect_right(self._ends, at)
+        if number >= len(self._ends):
+            return _in_text(self.data, at, self._where)
+        where = f"message.{number + 1}"
+        begin, end = _between(self.data, at, b"\n")
+        line = self.data[begin:end]
+        if not self._type.startswith(_EVENTS) or not line.startswith(b"data:"):
+            return _in_text(self.data, at, where)
+        text = line[5:].lstrip(b" ")
+        return _in_text(text, max(0, at - begin - (len(line) - len(text))), where)
+
+    def _all_ends(self) -> Iterator[int]:
+        if self._type.startswith(_EVENTS):
+            yield from (event.end for event in server_events(self.data))
+            return
+        try:
+            yield from (frame.end for frame in grpc_frames(self.data) if frame.trailers is None)
+        except ViewError:
+            return
+
+
+def _between(data: bytes, at: int, mark: bytes) -> tuple[int, int]:
+    end = data.find(mark, at)
+    return data.rfind(mark, 0, at) + 1, end if end >= 0 else len(data)
+
+
+def _in_text(data: bytes, at: int, where: str) -> tuple[str, str, str]:
     if data[:64].lstrip()[:1] in (b"{", b"["):
         found = pointer_at(data, at)
         if found is not None:

@@ -7,29 +7,32 @@ from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
-from wiretape.filters.exchange import SIDES, Side, Verdict
+from wiretape.filters.exchange import Side, Verdict
 from wiretape.filters.patterns import Pattern
 from wiretape.heads import field_values, fields
 from wiretape.log.assembly import ExchangeTape
 from wiretape.model import ExchangeSummary
+from wiretape.secrets.veil import UNVEILED
 from wiretape.session.bodies import WireBody
 from wiretape.session.content import ContentError, Utf8Rewriter, content_codings, declared_charset, decode
 from wiretape.session.ids import exchange_id
 from wiretape.session.query import account
+from wiretape.session.query.needles import needle_of
+from wiretape.session.query.places import Messages, Row, Scope, Showing, found_in_exchange
 from wiretape.session.query.raw_scan import SeqSet
-from wiretape.session.query.search import LIMIT, TextSearch
+from wiretape.session.query.readable import LIMIT, inflated, is_grpc
 
 _WINDOW: Final = 16 * 1024 * 1024
 _OVERLAP: Final = 1024 * 1024
 """A body of more than a window is searched in windows; a match across two is found up to this length."""
 
-_UPGRADED: Final = 101
-Messages = Callable[[int, Side], Iterator[bytes]]
+_EVERYWHERE: Final = Scope()
 MAX_URL: Final = 16 * 1024
 """Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
-    " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted'), source,"
+    " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted')"
+    " OR content_type LIKE 'application/grpc%', source,"
     " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq)"
 )
 
@@ -37,6 +40,7 @@ COLUMNS: Final = (
 def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
     """Turn a row of ``COLUMNS`` into the value that leaves the program."""
     seq, ts, method, _, url, status, state, duration, sent, received, content_type, error, damaged = row[:13]
+    went_wrong = row[15] and state == "complete" and status is not None and status < 400
     return ExchangeSummary(
         seq=seq,
         exchange_id=exchange_id(session_id, seq),
@@ -51,6 +55,7 @@ def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
         response_content_type=content_type,
         error=error,
         damaged=True if damaged else UNSET,
+        error_in_body=True if went_wrong else UNSET,
     )
 
 
@@ -120,12 +125,18 @@ class RecordedExchange:
         if plain is not None and not self._special and self.seq not in plain:
             return False
         body = _Body(self, side)
-        if any(pattern.in_bytes(form) for form in body.forms()) or self._message_has(side, pattern):
+        if any(pattern.in_bytes(form) for form in body.forms()):
             return True
-        return self._undecided(body.reason)
+        in_messages = self._message_has(side, pattern)
+        return in_messages if in_messages is not False else self._undecided(body.reason)
 
-    def _message_has(self, side: Side, pattern: Pattern) -> bool:
-        return self.status == _UPGRADED and any(map(pattern.in_bytes, self._messages(self.seq, side)))
+    def _message_has(self, side: Side, pattern: Pattern) -> Verdict:
+        whole = True
+        for message in self._messages(self.seq, side) if self.tape.messages else ():
+            if pattern.in_bytes(message.data):
+                return True
+            whole = whole and message.whole
+        return False if whole else self._undecided(account.CUT)
 
     def whole_body(self, side: Side, most: int) -> bytes | None:
         """Return all of a body, decoded; None where it is larger or not there whole."""
@@ -147,19 +158,18 @@ class RecordedExchange:
         return self.tape.done[1].server if self.tape.done else "" if self.state == "inFlight" else None
 
     def has_text(self, pattern: Pattern) -> Verdict:
-        """Return whether URL, heads or bodies have a literal text."""
-        finder = TextSearch(pattern.text)
+        """Return whether URL, headers, bodies or messages have a text, in one of its encodings."""
+        needle = needle_of(pattern.text)
         plain = self._plain.get(pattern)
-        if plain is not None and (self.seq in plain or not self._special):
-            return self.seq in plain or finder.in_url(self.url)
-        if finder.matches(self._read(self.seq), self.url) or any(self._message_has(side, pattern) for side in SIDES):
+        if plain is not None and self.seq not in plain and not self._special:
+            return needle.find(self.url.encode("utf-8", "replace")) is not None
+        unsearched = account.Unsearched()
+        showing, row = Showing(needle, UNVEILED, 0), Row(self.url, self.state == "inFlight")
+        found = found_in_exchange(showing, self._read(self.seq), row, self._messages, unsearched, _EVERYWHERE)
+        if next(found, None) is not None:
             return True
-        self.reasons += [reason for reason, count in finder.not_searched.items() for _ in range(count)]
-        self.reasons += self._unended()
+        self.reasons += [reason for reason, count in unsearched.counts.items() for _ in range(count)]
         return None if self.reasons else False
-
-    def _unended(self) -> list[str]:
-        return {"inFlight": [account.RUNNING], "interrupted": [account.UNRECORDED]}.get(self.state, [])
 
     def says_error(self) -> Verdict:
         """Return whether a response of 2xx says that something went wrong; the index knows it of what has ended."""
@@ -203,7 +213,9 @@ class _Body:
         body = WireBody(tape, self._side)
         codings = content_codings(field_values(headers, "content-encoding"))
         try:
-            yield from decode(body.until_gap() if codings else body.filled(), codings, limit=LIMIT)
+            pieces = decode(body.until_gap() if codings else body.filled(), codings, limit=LIMIT)
+            kind = next(iter(field_values(headers, "content-type")), "").lower()
+            yield from inflated(pieces, kind) if is_grpc(kind) else pieces
         except ContentError:
             self.reason = account.UNDECODABLE
         recorded = tape.recorded(self._side)

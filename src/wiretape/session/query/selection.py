@@ -15,15 +15,18 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from wiretape.filters.content import BodyOperator, Text
+from wiretape.filters.exchange import SIDES
 from wiretape.filters.patterns import Pattern
 from wiretape.filters.tree import And, Node, all_of, walk
 from wiretape.log.assembly import ExchangeTape
 from wiretape.session.index.database import Index
 from wiretape.session.query.account import Unsearched
+from wiretape.session.query.head_candidates import in_heads
+from wiretape.session.query.needles import needle_of
 from wiretape.session.query.ordering import Order
-from wiretape.session.query.raw_scan import SeqSet, scan_for
-from wiretape.session.query.recorded import COLUMNS, Messages, RecordedExchange
-from wiretape.session.query.search import TextSearch
+from wiretape.session.query.places import Messages
+from wiretape.session.query.raw_scan import SeqSet, Sought, plain_bytes, scan_for
+from wiretape.session.query.recorded import COLUMNS, RecordedExchange
 from wiretape.session.query.sql import Compiler, Condition, indexed_columns
 from wiretape.session.query.text_index import TextIndex
 
@@ -47,6 +50,8 @@ _SCAN_TO: Final = 100_000_000
 _SCANS: Final = 4
 """Texts of one filter that the log is searched for as a whole."""
 _SHORTEST: Final = 3
+_FOLDED: Final = 3
+"""Bytes that a letter can take in another case of it, of one byte as a rule."""
 _BATCH: Final = 5_000
 AGGREGATES: Final = (
     "count(*), sum(ifnull(status, 0) >= 400 OR state = 'failed'), total(response_size), total(duration),"
@@ -156,7 +161,7 @@ class Selection:
         low = max([0, *(one.bounds[0] for one in conditions if one.bounds)])
         high = min([self.through, *(one.bounds[1] for one in conditions if one.bounds)])
         asked = [one for one in conditions if one.sql != "1" and one.bounds is None]
-        asked += self._with_substring(high)
+        asked += self._with_substring(db, high)
         few, dense = self._sorted(db, asked, low, high)
         in_urls = next((one for one in asked if one.in_urls is not None), None) if not few else None
         named = self._compiler.looked_up(in_urls) if in_urls is not None else None
@@ -184,15 +189,16 @@ class Selection:
                 (few if found <= COUNTED else dense).append(one)
         return few, dense
 
-    def _with_substring(self, high: int) -> Iterator[Condition]:
-        """Yield what the index of substrings says of bodies that are looked for: it takes all that can be meant."""
+    def _with_substring(self, db: sqlite3.Connection, high: int) -> Iterator[Condition]:
+        """Yield what the index of substrings says of texts that are looked for: it takes all that can be meant."""
         for part in self._parts:
-            if not isinstance(part, BodyOperator):
+            if not isinstance(part, BodyOperator | Text):
                 continue
-            needle = part.pattern.needle
+            text = part.pattern.needle
             # Other letters may stand there in another charset than is declared, which only reading tells.
-            plain = bool(needle) and needle.isascii()
-            known = TextIndex(self._index, self._tape).candidates([needle]) if plain else None
+            plain = bool(text) and text.isascii()
+            forms = needle_of(text).plain_forms() if plain and isinstance(part, Text) else [text]
+            known = TextIndex(self._index, self._tape).candidates(forms) if plain else None
             if known is None:
                 continue
             self._served.add(part.pattern)
@@ -200,6 +206,8 @@ class Selection:
                 end = min(known.mark, high)
                 # What is not in the index whole is looked at, so that a filter takes the same with it and without.
                 seqs = known.between(0, end) | {seq for seq, _ in known.unsearched(0, end)}
+                if isinstance(part, Text):
+                    seqs |= in_heads(db, needle_of(text), SIDES, 0, end)
             yield Condition(
                 "seq IN (SELECT value FROM json_each(?) UNION ALL SELECT seq FROM exchanges WHERE seq > ?)",
                 (msgspec.json.encode(sorted(seqs)).decode(), end),
@@ -298,14 +306,13 @@ class Selection:
 
     def _scanned(self, residual: Node) -> dict[Pattern, SeqSet]:
         """Search the log as a whole for plain texts, where that is less work than reading exchanges one by one."""
-        wanted = list(dict.fromkeys(pattern for pattern in map(_scannable, walk(residual)) if pattern is not None))
-        wanted = [pattern for pattern in wanted if pattern not in self._served]
+        wanted = {node.pattern: sought for node in walk(residual) if isinstance(node, BodyOperator | Text)
+                  and node.pattern not in self._served and (sought := _sought(node))}  # fmt: skip
         if not 0 < len(wanted) <= _SCANS or self.through > _SCAN_TO or self.count(_SCAN_FROM) < _SCAN_FROM:
             return {}
         read = [(row[0], row[1]) for row in self._index.rows(_READ)]
         return {
-            pattern: scan_for(self._index.log_dir, read, TextSearch(pattern.needle).needles, self.through)
-            for pattern in wanted
+            pattern: scan_for(self._index.log_dir, read, sought, self.through) for pattern, sought in wanted.items()
         }
 
     def count(self, most: int | None = None) -> int:
@@ -402,9 +409,18 @@ def _all_seqs(db: sqlite3.Connection, plan: Plan) -> list[Row]:
     return db.execute(sql, [*values, plan.low, plan.high]).fetchall()
 
 
-def _scannable(node: Node) -> Pattern | None:
-    """Return the pattern of a node whose text stands as it is in frames of exchanges without coded bodies."""
-    if not isinstance(node, BodyOperator | Text):
-        return None
-    needle = node.pattern.needle
-    return node.pattern if isinstance(node, Text) or (needle.isascii() and len(needle) >= _SHORTEST) else None
+def _sought(node: BodyOperator | Text) -> list[Sought]:
+    """Return what stands as it is in frames of every exchange that is meant and has no coded body; none if unknown."""
+    text = node.pattern.needle
+    if isinstance(node, BodyOperator):
+        return [plain_bytes(text.encode())] if text.isascii() and len(text) >= _SHORTEST else []
+    needle = needle_of(text)
+
+    def within(block: bytes) -> Callable[[int], int]:
+        return lambda start: -1 if (hit := needle.find(block, start)) is None else hit.start
+
+    found = [Sought(needle.longest * _FOLDED, within)]
+    if not text.isascii():
+        with contextlib.suppress(UnicodeError):
+            found.append(plain_bytes(text.encode("latin-1")))  # so it stands in heads, which have no other charset
+    return found

@@ -1,4 +1,4 @@
-"""The index of substrings: which exchanges can have a text in their bodies, without reading them.
+"""The index of substrings: which exchanges can have a text in their bodies or messages, without reading them.
 
 It is a database of its own beside the session's index, because it is large and slow to make: SQLite's FTS5 with
 trigrams, without the text itself and without positions. So it names candidates, which whoever asks looks at. Only the
@@ -22,13 +22,14 @@ from wiretape.errors import NotFoundError
 from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
 from wiretape.private_files import FILE_MODE
 from wiretape.session.index.database import Index, beside, check_ours, connect
-from wiretape.session.query.account import Unsearched
+from wiretape.session.messages import MessageLog
+from wiretape.session.query.account import CUT, UNRECORDED, Unsearched
 from wiretape.session.query.readable import BodyText
 
 TEXT: Final = "text.sqlite"
-VERSION: Final = "1"
+VERSION: Final = "2"
 MAX_TEXT: Final = 1024 * 1024
-"""Decoded bytes of one exchange that go into the index; exchanges that have more are always looked at themselves."""
+"""Decoded bytes of one exchange, with its messages, that go into the index; one with more is always looked at."""
 BATCH: Final = 200
 """Exchanges in one transaction."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -59,6 +60,7 @@ class TextIndex:
     def __init__(self, index: Index, tape: Callable[[int], ExchangeTape]) -> None:
         self._index = index
         self._tape = tape
+        self._messages = MessageLog(index)
         self.path = index.folder / TEXT
 
     # -- making -------------------------------------------------------------------------------------------------
@@ -158,21 +160,31 @@ class TextIndex:
         return len(rows) < BATCH and (not rows or mark == rows[-1][0])
 
     def _text_of(self, seq: int) -> tuple[str | None, Unsearched]:
-        """Return the text of an exchange's bodies; None where it is too long to be kept."""
+        """Return the text of an exchange's bodies and messages; None where it is too long to be kept."""
         account, parts, size = Unsearched(), [], 0
         try:
             tape = self._tape(seq)
         except NotFoundError:
             return "", account
-        for side in (REQUEST, RESPONSE):
-            for piece in BodyText(tape, side, account).pieces():
-                size += len(piece)
-                if size > MAX_TEXT:
-                    return None, account
-                parts.append(piece)
-            parts.append(b"\n")
+        for piece in self._pieces(tape, account):
+            size += len(piece)
+            if size > MAX_TEXT:
+                return None, account
+            parts.append(piece)
+        if tape.done is None:
+            account.skipped(UNRECORDED, seq)
         text = b"".join(parts).decode("utf-8", "replace").replace("\0", " ")
         return text.strip("\n"), account
+
+    def _pieces(self, tape: ExchangeTape, account: Unsearched) -> Iterator[bytes]:
+        for side in (REQUEST, RESPONSE):
+            yield from BodyText(tape, side, account).pieces()
+            yield b"\n"
+            for message in self._messages.each(tape.seq, side) if tape.messages else ():
+                if not message.whole:
+                    account.skipped(CUT, tape.seq)
+                yield message.data
+                yield b"\n"
 
     # -- asking -------------------------------------------------------------------------------------------------
 

@@ -77,13 +77,13 @@ def _check_text(wanted: Filter) -> None:
         if not value or len(value) > _MAX_TEXT:
             raise UsageError(f"{name} has 1 to {_MAX_TEXT} characters, not {len(value)}", hint="leave it out for any")
         if any("\ud800" <= char <= "\udfff" for char in value):
-            raise UsageError(f"{name} is no valid text", hint="give it as UTF-8")
+            raise UsageError(f"{name} is not valid text", hint="give it as UTF-8")
 
 
 def _status(text: str) -> Range:
     match = _STATUS(text)
     if match is None:
-        raise UsageError(f"{text[:40]!r} is no status", hint="give a code such as 404, or a class such as 4xx")
+        raise UsageError(f"{text[:40]!r} is not a status", hint="give a code such as 404, or a class such as 4xx")
     low = int(match[1]) if match[1] else int(match[2]) * 100
     return Range(low, low if match[1] else low + 99)
 
@@ -92,10 +92,10 @@ def _state(text: str) -> str:
     for state in STATES:
         if text.lower() == state.lower():
             return state
-    raise UsageError(f"{text[:40]!r} is no state of an exchange", hint=f"give one of {', '.join(STATES)}")
+    raise UsageError(f"{text[:40]!r} is not a state of an exchange", hint=f"give one of {', '.join(STATES)}")
 
 
 def _int64(value: int | None, name: str) -> int | None:
     if value is not None and not -(2**63) <= value < 2**63:
-        raise UsageError(f"{name} is no time in milliseconds: {value}", hint="give milliseconds since the epoch")
+        raise UsageError(f"{name} is not a time in milliseconds: {value}", hint="give milliseconds since the epoch")
     return value

@@ -20,7 +20,7 @@ from wiretape.log.verify import verify_log
 from wiretape.model import RecoveredSession
 from wiretape.session.index.database import Index, Progress
 from wiretape.session.manifest import MANIFEST, Manifest, read_manifest
-from wiretape.session.recovery.recover import adopt_audit, recover_session
+from wiretape.session.recovery.recover import adopt_audit, note_errors, recover_session
 
 _AT_ONCE: Final = 1 << 30
 """Bytes of log that are read in full before an answer, where only that tells what was lost, even when in a hurry."""
@@ -64,6 +64,10 @@ class Settler:
             # A writer that begins meanwhile, or a disk that takes no writes, is no reason not to answer.
             with contextlib.suppress(StorageError, BusyError):
                 report = self._derive(state, progress, hurry=until is not None)
+                note_errors(self._folder, self._session_id, state, self._index)
+        elif manifest.errors is None and self._index.follow(progress, until):
+            with contextlib.suppress(StorageError, BusyError):
+                note_errors(self._folder, self._session_id, state, self._index)
         self._settled, self._read_at = state, self._stamp()
         return _news(report, manifest)
 

@@ -29,7 +29,7 @@ from wiretape.private_files import derived_lock
 from wiretape.session.index.database import Index, Progress
 from wiretape.session.manifest import read_manifest, write_manifest
 from wiretape.session.metadata import new_manifest
-from wiretape.session.query.coverage import recovery_state
+from wiretape.session.query.coverage import count_errors, recovery_state
 from wiretape.session.recovery.heal import heal_session
 from wiretape.session.recovery.history import Recovery, read_recovery, write_recovery
 from wiretape.session.recovery.quarantine import quarantine
@@ -82,9 +82,24 @@ def recover_session(
             _write(folder, report, log, fingerprint(segments))
         if again:
             index.follow(follow)
+        if index.exists():
+            note_errors(folder, session_id, fingerprint(segments), index)
     finally:
         index.close()
     return report
+
+
+def note_errors(folder: Path, session_id: str, state: str, index: Index) -> None:
+    """Write into the manifest how many exchanges of the log in this state went wrong; the index has come to its end.
+
+    Raises:
+        NotFoundError, StorageError: it cannot be written.
+    """
+    errors = count_errors(index)
+    with derived_lock(folder):
+        manifest = read_manifest(folder, session_id)
+        if manifest is not None and manifest.log == state and manifest.errors != errors:
+            write_manifest(folder, msgspec.structs.replace(manifest, errors=errors))
 
 
 def adopt_audit(folder: Path, session_id: str, log: LogReport, *, verified: bool) -> RecoveredSession:
@@ -185,6 +200,7 @@ def _write(folder: Path, report: RecoveredSession, log: LogReport, state: str) -
         ended_at=ended_ms or old.ended_at,
         exchanges=report.exchanges,
         interrupted=report.interrupted,
+        errors=old.errors if old.log == state else None,
         lost=log.lost_exchanges,
         dropped=log.dropped,
         recovery_state=report.recovery_state,
