@@ -48,6 +48,15 @@ def test_strict_http_is_a_switch_of_serve(
             assert client.recv(65536).split(b" ")[1] == status
 
 
+def test_how_long_a_server_is_waited_for_can_be_set(root: Path, http_origin: Origin) -> None:
+    with Daemon(root, "--first-byte-timeout", "0.2") as daemon, http_origin.hold("/bytes/1", at="request"):
+        host, _, port = daemon.address.rpartition(":")
+        with RawClient.plain((host, int(port))) as client:
+            answer = client.get(http_origin.url("/bytes/1"), host=http_origin.authority)
+        assert answer.status == 504
+        assert b"did not answer for" in answer.body
+
+
 def test_serve_says_in_one_line_where_everything_is(lasting: Daemon) -> None:
     ready = lasting.ready
     assert set(ready) >= {"proxy", "mcp", "ui", "caCert", "root", "sessionId", "pid", "recorderPids"}

@@ -88,6 +88,7 @@ def test_with_full_nothing_is_cut() -> None:
         ({}, "200", "dim"),
         ({"status_code": 301}, "301", "cyan"),
         ({"status_code": 404}, "404", "yellow"),
+        ({"status_code": 200, "error_in_body": True}, "200!", "yellow"),
         ({"status_code": 500}, "500", "red"),
         ({"status_code": None, "state": "inFlight"}, "...", "bold"),
         ({"status_code": None, "state": "interrupted"}, "cut", "red"),

@@ -27,8 +27,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_each_message_is_a_line_with_who_and_when(made: Path) -> None:
     lines = wiretape("messages", "talk:1", "--root", made).stdout.decode().splitlines()
-    assert lines[0].endswith('.005  <- text  16 B  {"type":"hello"}')
-    assert "-> text  508 B  \\x1b[31mred" in lines[1]
+    assert lines[0].endswith('.005  <- 1   text  16 B  {"type":"hello"}')
+    assert "-> 1   text  508 B  \\x1b[31mred" in lines[1]
     assert lines[1].endswith("… 308 more")
     both = wiretape("messages", "talk", "--root", made).stdout.decode().splitlines()
     assert [line.split()[0] for line in both] == ["1", "1", "2"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from wiretape.cli.output import local_time, width_of
 from wiretape.cli.session_lines import session_lines, span_text, when_text
@@ -26,6 +27,7 @@ def session(**changes: Any) -> SessionSummary:
         "bytes": 289_500,
         "started_at": START,
         "ended_at": START + 3_400,
+        "errors": 3,
     }
     return SessionSummary(**fields | changes)
 
@@ -36,16 +38,16 @@ def lines(sessions: list[SessionSummary], width: int | None = 80) -> list[str]:
 
 def test_columns_that_say_nothing_are_not_there_and_the_id_is_last() -> None:
     heading, row = lines([session()])
-    assert heading.split() == ["name", "when", "took", "exchanges", "size", "id"]
+    assert heading.split() == ["name", "when", "took", "exchanges", "errors", "size", "id"]
     clock = f"{local_time(START):%H:%M}"
-    assert row.split() == ["bad", "today", clock, "3.4s", "32", "289.5", "kB", "20261127T104436-f4ed15"]
+    assert row.split() == ["bad", "today", clock, "3.4s", "32", "3", "289.5", "kB", "20261127T104436-f4ed15"]
 
 
 def test_what_is_not_as_usual_gets_a_column() -> None:
     heading = lines([session(), session(status="active", recovery_state="recovered", interrupted=1, pinned=True)], 200)[
         0
     ]
-    assert heading.split()[5:] == ["status", "recovery", "cut", "pinned", "id"]
+    assert heading.split()[6:] == ["status", "recovery", "cut", "pinned", "id"]
 
 
 @pytest.mark.parametrize("width", [80, 100, 132])
@@ -75,3 +77,13 @@ def test_when_is_as_short_as_the_distance_allows() -> None:
     assert when_text(START - 3 * day, NOW).startswith("24 Nov ")
     assert when_text(START - 400 * day, NOW).startswith("2025-10-")
     assert when_text(10**18, NOW) == f"@{10**18}"
+
+
+def test_errors_that_nobody_has_counted_are_no_zero() -> None:
+    assert lines([session(errors=UNSET)])[1].split()[5] == "?"
+
+
+def test_at_80_columns_every_column_is_there() -> None:
+    shown = lines([session(name="checkout-of-today", exchanges=1_234_567, errors=12_345)])
+    assert shown[0].split() == ["name", "when", "took", "exchanges", "errors", "size", "id"]
+    assert all(width_of(line) <= 80 for line in shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from harness.bodies import body_for
 from harness.logs import Recording, closed_session, new_session
 from tests.cli.support import COMMAND, wiretape, wiretape_json
+from tests.cli.terminals import shown
 from wiretape.cli.main import run
 
 
@@ -294,3 +296,30 @@ def test_p11_a_query_of_a_log_that_is_far_ahead_of_its_index_is_bounded_and_says
     assert answers[0]["coverage"]["throughSeq"] < 40
     assert answers[0]["coverage"]["notes"]
     assert answers[-1]["matched"] == 40
+
+
+def test_a_session_in_which_there_is_nothing_says_so_and_why(root: Path) -> None:
+    closed_session(root, 0)
+    done = wiretape("query", "last", "--root", root)
+    assert done.stdout == b"The session is empty: no client has sent anything through its proxy.\n"
+    assert wiretape("query", "last", "--method", "GET", "--root", root).stdout == done.stdout
+
+
+def test_lists_tell_of_errors_that_no_status_tells(root: Path) -> None:
+    recording = Recording(new_session(root, "shop"))
+    seq = recording.open("http://example.com/graphql", method="POST")
+    recording.done(seq, b'{"errors":[{"message":"Coupon expired"}]}', headers="Content-Type: application/json\r\n")
+    recording.exchange()
+    recording.close()
+    rows = shown("query", "shop", "--sort", "asc", "--root", root)
+    assert [line.split()[3] for line in rows[1:3]] == ["200!", "200"]
+    heading, row = shown("sessions", "--root", root)[:2]
+    assert heading.split() == ["name", "when", "took", "exchanges", "errors", "size", "id"]
+    assert re.search(r" 2 +1 +[0-9.]+ k?B +2", row)
+    assert wiretape_json("sessions", "--root", root)["sessions"][0]["errors"] == 1
+
+
+def test_the_time_since_when_may_be_written_with_or_without_a_minus(root: Path) -> None:
+    closed_session(root, 2)
+    for since in ("5m", "-5m"):
+        assert wiretape_json("query", "last", "--since", since, "--root", root)["matched"] == 2

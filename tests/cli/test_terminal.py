@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.clients import needs
+from harness.clients import RawClient, needs
+from harness.logs import Recording, closed_session, new_session
 from harness.origin import Origin
 from tests.cli.support import PREFORK, wiretape
+from tests.cli.terminals import CTRL_C, Terminal, shown
 
 EVIL = (
     b"HTTP/1.1 200 \x9b2JOK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
@@ -119,3 +121,67 @@ def test_colours_can_be_asked_for_and_refused(hostile: Path) -> None:
     assert "\x1b[" not in on_terminal("query", "last", "--root", hostile, "--color", "never")[1]
     assert b"\x1b[" not in wiretape("sessions", "--root", hostile).stdout
     assert b"\x1b[" in wiretape("doctor", "--root", hostile, "--color", "always").stdout
+
+
+PAGED = {"PAGER": "sed s/^/PAGED:/"}
+"""A pager that marks what it is given, and ends."""
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a session that is longer than a terminal is high, and so is a body in it."""
+    root = tmp_path_factory.mktemp("long") / "root"
+    made = closed_session(root, 40, "long")
+    recording = Recording(made)
+    seq = recording.open("http://example.com/body")
+    recording.done(seq, b"\n".join(b"line %d" % number for number in range(40)))
+    recording.close()
+    return root
+
+
+@pytest.mark.parametrize("command", [["query", "long"], ["body", "long:41"], ["guide"], ["endpoints", "long"]])
+def test_what_is_longer_than_the_terminal_is_high_goes_through_the_pager(long: Path, command: list[str]) -> None:
+    found = shown(*command, "--root", long, lines=10, env=PAGED)
+    paged = [line.startswith("PAGED:") for line in found]
+    assert sum(paged) >= 10 if command[0] != "endpoints" else not any(paged)
+
+
+@pytest.mark.parametrize(
+    ("lines", "pager"), [(100, PAGED), (10, {"PAGER": "cat"}), (10, {"PAGER": ""}), (10, PAGED | {"TERM": "dumb"})]
+)
+def test_there_is_no_pager_for_one_screen_nor_for_who_wants_none(long: Path, lines: int, pager: dict[str, str]) -> None:
+    found = shown("query", "long", "--root", long, lines=lines, env=pager)
+    assert len(found) > 40
+    assert not any("PAGED:" in line for line in found)
+
+
+def test_serve_shows_traffic_as_it_comes_and_on_ctrl_c_what_was_recorded(root: Path, http_origin: Origin) -> None:
+    listen = ["--proxy", "127.0.0.1:0", "--api", "127.0.0.1:0"]
+    with Terminal("serve", "--root", root, *listen, columns=80) as terminal:
+        terminal.wait_for("mcpServers")
+        port = terminal.text.partition("http://127.0.0.1:")[2].partition(" ")[0].strip("/\r\n")
+        with RawClient.plain(("127.0.0.1", int(port))) as client:
+            assert client.get(http_origin.url("/status/404"), host=http_origin.authority).status == 404
+        terminal.wait_for("/status/404")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 0
+        line = next(line for line in terminal.lines if "/status/404" in line)
+        assert line.split()[2:4] == ["GET", "404"]
+        assert len(line) <= 80
+        said = [line for line in terminal.lines if line.strip()][-1]
+        session = next((root / "sessions").iterdir()).name
+        assert said == f"1 exchange in {session}; `wiretape query last`"
+        assert not any("INFO" in line for line in terminal.lines)
+
+
+def test_follow_ends_with_ctrl_c_and_status_130(root: Path) -> None:
+    recording = Recording(new_session(root, "live"))
+    recording.exchange("http://example.com/first")
+    with Terminal("query", "live", "--follow", "--root", root) as terminal:
+        terminal.wait_for("/first")
+        recording.exchange("http://example.com/second")
+        terminal.wait_for("/second")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.text
+    recording.close()

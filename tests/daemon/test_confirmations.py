@@ -20,7 +20,7 @@ def test_a_token_confirms_its_act_once() -> None:
     confirmations = Confirmations()
     token = confirmations.give("delete a")
     confirmations.take("delete a", token)
-    with pytest.raises(UsageError, match="no valid token"):
+    with pytest.raises(UsageError, match="not a valid token"):
         confirmations.take("delete a", token)
 
 
@@ -40,7 +40,7 @@ def test_a_token_is_valid_for_five_minutes() -> None:
     clock.now += 299
     confirmations.take("a", token)
     clock.now += 2
-    with pytest.raises(UsageError, match="no valid token"):
+    with pytest.raises(UsageError, match="not a valid token"):
         confirmations.take("a", late)
 
 

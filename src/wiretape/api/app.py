@@ -46,7 +46,7 @@ class Api:
         if scope["path"] == MCP_PATH:
             await self._mcp(scope, receive, send)
         elif scope["path"] != "/":
-            await answer(send, 404, f"there is nothing here: MCP is at {MCP_PATH}, the page at /")
+            await answer(send, 404, f"There is nothing here: MCP is at {MCP_PATH}, the page at /")
         elif scope["method"] not in {"GET", "HEAD"}:
             await answer(send, 405, "the page can only be read", [(b"allow", b"GET, HEAD")])
         else:

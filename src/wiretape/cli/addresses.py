@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from wiretape.cli.options import complete_session
+from wiretape.cli.options import complete_exchange
 from wiretape.errors import UsageError
 
 _HINT: Final = "name an exchange as SESSION:SEQ, such as last:31"
@@ -14,7 +14,7 @@ _HINT: Final = "name an exchange as SESSION:SEQ, such as last:31"
 
 def address_argument(function: Any) -> Any:
     """Add the words that name an exchange, and what follows them; the command gets ``words: tuple[str, ...]``."""
-    return click.argument("words", metavar="SESSION:SEQ", nargs=-1, required=True, shell_complete=complete_session)(
+    return click.argument("words", metavar="SESSION:SEQ", nargs=-1, required=True, shell_complete=complete_exchange)(
         function
     )
 

@@ -135,7 +135,7 @@ def status_text(item: ExchangeSummary) -> str:
         return _STATES.get(item.state, item.state[:4])
     if item.state != "complete":
         return f"{item.status_code}*"
-    return f"{item.status_code}!" if getattr(item, "error_in_body", False) else str(item.status_code)
+    return f"{item.status_code}!" if item.error_in_body is True else str(item.status_code)
 
 
 def status_colour(item: ExchangeSummary) -> str:

@@ -216,6 +216,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command line in this process and give its exit status; errors are reported, not raised."""
+    if "_WIRETAPE_COMPLETE" in os.environ:
+        from wiretape.cli.shells import use_bash  # noqa: PLC0415 - only a shell that completes asks for it
+
+        use_bash()
     try:
         status = wiretape.main(args=arguments, prog_name="wiretape", standalone_mode=False)
         with writing_output():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wiretape.session.catalogue import Catalogue
 
 F = TypeVar("F", bound=Callable[..., Any])
+_OFFERED = 200
+"""Exchanges of a session that are looked through for a shell."""
 
 
 def _root(ctx: click.Context, _param: click.Parameter, value: str | None) -> Path:
@@ -63,6 +65,53 @@ def complete_session(ctx: click.Context, _param: click.Parameter, incomplete: st
         for session_id, name in open_catalogue(resolve_root(ctx.params.get("root"))).names().items():
             words += [session_id, *([name] if name is not None else [])]
     return [word for word in words if word.startswith(incomplete) and word.isprintable()]
+
+
+def complete_exchange(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer sessions, and behind one its newest exchanges: ``bad:31``, or ``31`` where the session is a word before."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    before: tuple[str, ...] = ctx.params.get("words") or ()
+    session, colon, begun = incomplete.rpartition(":")
+    if colon:
+        return [CompletionItem(f"{session}:{item.value}", help=item.help) for item in _seqs(ctx, session, begun)]
+    if len(before) == 1 and ":" not in before[0]:
+        return _seqs(ctx, before[0], incomplete)
+    return [] if before else [CompletionItem(word) for word in complete_session(ctx, _param, incomplete)]
+
+
+def _seqs(ctx: click.Context, session: str, begun: str) -> list[CompletionItem]:
+    """Return the newest exchanges of a session whose numbers begin so; none of what goes wrong."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    from wiretape.cli.output import visible  # noqa: PLC0415
+
+    found = []
+    with (
+        contextlib.suppress(WiretapeError, OSError),
+        open_catalogue(resolve_root(ctx.params.get("root"))).open(session) as opened,
+    ):
+        opened.patience = 1.0
+        for item in opened.newest(_OFFERED):
+            if str(item.seq).startswith(begun):
+                said = f"{item.method} {item.status_code or item.state} {item.url}"
+                found.append(CompletionItem(str(item.seq), help=visible(said[:60])))
+    return found
+
+
+def complete_program(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer programs where a command begins, and files behind it."""
+    import os  # noqa: PLC0415
+
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    if ctx.params.get("words") or os.sep in incomplete or not incomplete:
+        return [CompletionItem(incomplete, type="file")]
+    found: set[str] = set()
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            found.update(one.name for one in entries if one.name.startswith(incomplete) and one.name.isprintable())
+    return [CompletionItem(name) for name in sorted(found)]
 
 
 def session_argument(function: F) -> F:

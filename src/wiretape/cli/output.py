@@ -164,6 +164,24 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def fitted(text: str, taken: int = 0) -> str:
+    """Return a text cut at its end to what a line of the terminal has left; whole where stdout is none.
+
+    Args:
+        text: without colours.
+        taken: columns that something else in the line takes.
+    """
+    if not sys.stdout.isatty():
+        return text
+    room = max(1, terminal_width() - taken)
+    if width_of(text) <= room:
+        return text
+    cut = text[: room - 1]
+    while width_of(cut) > room - 1:
+        cut = cut[:-1]
+    return f"{cut}…"
+
+
 def write_text(text: str) -> None:
     """Print text of any length and of several lines on stdout, made visible a piece at a time."""
     for start in range(0, len(text), _PIECE):
@@ -207,7 +225,7 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Iterable[str]
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, align in columns:
-        table.add_column(heading, justify="right" if align == "right" else "left", overflow="fold")
+        table.add_column(heading, justify="right" if align == "right" else "left", overflow="ellipsis", no_wrap=True)
     for line in lines:
         # Text, not str: brackets in captured data are no markup.
         table.add_row(*(Text(cell) for cell in line))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiretape.model import SessionSummary
 
 _NAME_MOST: Final = 24
-_NAME_LEAST: Final = 8
+_NAME_LEAST: Final = 7
 _GAP: Final = "  "
 _FIRST_TO_GO: Final = ("took", "size", "recovery")
 """Columns that a terminal too narrow for all does without."""
@@ -42,6 +42,7 @@ def session_lines(
         ("when", "<", [when_text(one.started_at, now) for one in sessions]),
         ("took", ">", [span_text(one) for one in sessions]),
         ("exchanges", ">", [str(one.exchanges) for one in sessions]),
+        ("errors", ">", [_errors(one) for one in sessions]),
         ("size", ">", [size_text(one.bytes) for one in sessions]),
     ]
     telling: tuple[tuple[str, list[str], str], ...] = (
@@ -64,6 +65,11 @@ def session_lines(
     aligns = [align for _, align, _ in columns]
     lines += [_line(row, aligns, widths) for row in zip(*(cells for _, _, cells in columns), strict=True)]
     return lines
+
+
+def _errors(session: SessionSummary) -> str:
+    """Return how many exchanges went wrong; ``?`` where nobody has looked yet."""
+    return str(session.errors) if isinstance(session.errors, int) else "?"
 
 
 def _widest(column: Column) -> int:

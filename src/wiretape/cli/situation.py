@@ -42,6 +42,12 @@ def sentences(root: Path, status: dict[str, Any] | None) -> list[str]:
         lines.append(
             f"It records session {status['sessionId']}: {_many(status['exchanges'], 'exchange')} so far{flight}."
         )
+        refused = status.get("refused", 0)
+        if refused:
+            lines.append(
+                f"{_many(refused, 'request')} {'was' if refused == 1 else 'were'} refused before there was an exchange;"
+                " `wiretape query last` says which."
+            )
     elif status.get("running"):
         lines.append("It does not record: traffic passes.")
     if status.get("mcp"):

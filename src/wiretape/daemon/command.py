@@ -100,7 +100,7 @@ def program_of(words: Sequence[str], folder: Path | None = None) -> str:
             f"{words[0]!r} cannot be executed", hint="chmod +x makes a program of it", code="not-executable"
         )
     hint = "give a program on PATH, or the path of one; aliases and shell builtins need sh -c '...'"
-    raise NotFoundError(f"there is no command {words[0]!r}", hint=hint, code="no-command")
+    raise NotFoundError(f"There is no command {words[0]!r}", hint=hint, code="no-command")
 
 
 async def run_command(options: CommandOptions, program: str, began: Callable[[str], None] = lambda _: None) -> Ended:

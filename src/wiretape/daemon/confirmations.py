@@ -45,7 +45,7 @@ class Confirmations:
         known, until = self._given.get(token, ("", 0.0))
         if known != act or self._clock() > until:
             raise UsageError(
-                f"confirm {token[:40]!r} is no valid token for this",
+                f"confirm {token[:40]!r} is not a valid token for this",
                 hint="call it again without confirm: that gives one, valid for five minutes",
                 code="confirm",
             )

@@ -32,7 +32,7 @@ BACKOFF_FIRST, BACKOFF_MAX = 0.05, 5.0
 CLOSE_WAIT = 2.0
 """Seconds that closing a session waits for the exchanges still running in it; they are finished after that."""
 
-COUNTS = ("inFlight", "connections", "exchanges", "dropped", "unreported", "blocked")
+COUNTS = ("inFlight", "connections", "exchanges", "dropped", "unreported", "blocked", "refused")
 """What recorders count; ``blocked`` are sessions that cannot be recorded at the moment."""
 
 

@@ -116,6 +116,7 @@ class Service:
             started_at=self._started_at,
             background=self.maintenance.state,
             unreported=counts["unreported"],
+            refused=counts["refused"],
             disk_free=disk.free if disk else None,
             disk_total=disk.total if disk else None,
             warnings=[

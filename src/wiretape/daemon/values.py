@@ -50,6 +50,7 @@ class DaemonStatus(Value, frozen=True):
     """Everything about a running daemon. Counts are since each recorder started; ``dropped`` passed unrecorded.
 
     ``unreported`` are those of the dropped of which the log itself says nothing yet, because it cannot be written.
+    ``refused`` are requests that were turned away before there was an exchange, each with its reason in the log.
     ``disk_free`` and ``disk_total`` are bytes of the disk under the sessions, None where it does not say. ``warnings``
     are sentences for a person.
 
@@ -80,6 +81,7 @@ class DaemonStatus(Value, frozen=True):
     started_at: int
     background: Background
     unreported: int = 0
+    refused: int = 0
     disk_free: int | None = None
     disk_total: int | None = None
     warnings: list[str] = msgspec.field(default_factory=list)

@@ -35,7 +35,7 @@ def check_toolsets(toolsets: Iterable[str]) -> None:
     unknown = [name for name in toolsets if name not in TOOLSETS and name != ALL]
     if unknown:
         raise UsageError(
-            f"there is no toolset {', '.join(repr(name) for name in unknown)}",
+            f"There is no toolset {', '.join(repr(name) for name in unknown)}",
             hint=f"there are {', '.join(TOOLSETS)} and {ALL}",
         )
 
@@ -78,7 +78,7 @@ class WiretapeServer(MCPServer[dict[str, object]]):
         """Call a tool; an unknown one is an error result that names those there are."""
         if self._tool_manager.get_tool(name) is None:
             known = ", ".join(tool.name for tool in self._tool_manager.list_tools())
-            message = f"there is no tool {name[:80]!r} on this connection"
+            message = f"There is no tool {name[:80]!r} on this connection"
             return failure({"code": "unknown-tool", "message": message, "hint": f"there are {known}"})
         return await super().call_tool(name, arguments, context)
 

@@ -270,6 +270,7 @@ class Arrival:
 
     def _note_refusal(self, message: str, code: str) -> None:
         detail = {"client": self._name, "error": message, "code": code}
+        self._context.refused += 1
         self._context.stream.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
 
     # -- the bare socket ---------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Context:
         ourselves: where wiretape itself listens: what leads there is refused.
         source: what the log says of how clients came; empty: how each did come.
         exchanges: how many have begun.
+        refused: how many requests were refused before there was an exchange, each with an event in the log.
         stopping: the recorder is about to end.
     """
 
@@ -53,4 +54,5 @@ class Context:
     ourselves: Ourselves = field(default_factory=Ourselves)
     source: str = ""
     exchanges: int = 0
+    refused: int = 0
     stopping: bool = False

@@ -366,6 +366,7 @@ class H1ServerConnection(asyncio.Protocol):
         # What was meant for the daemon's API may have its token in it, which no recording has (P14).
         head = b"" if error.code == "loop" else seen[:1024]
         detail = {"client": self.client.name, "error": error.message, "code": error.code, "head": head}
+        self._context.refused += 1
         self._context.stream.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
         self._refuse(Refusal(error.status, error.code, error.message, error.hint), seen)
 

@@ -28,6 +28,7 @@ import msgspec
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.recorder.exchange_log import ConnectTimes, Server, Stream
 from wiretape.recorder.route import Route
+from wiretape.settings import CONNECT_SECONDS, WAIT_SECONDS
 from wiretape.wire.http1 import RequestHead, ResponseHead
 
 Pieces = list[bytes]
@@ -85,8 +86,7 @@ class Refusal(NamedTuple):
 class Timeouts(NamedTuple):
     """How long an exchange waits, in seconds.
 
-    The recorder must not give up before its client does: the SDKs of language models wait ten minutes for a first
-    byte. What these end is what nobody waits for any more: a server that is gone without a word.
+    What they end is what nobody waits for any more: a server that is gone without a word.
 
     Attributes:
         connect: for one address of a server, and again for the TLS handshake.
@@ -94,9 +94,9 @@ class Timeouts(NamedTuple):
         idle: between two pieces of a body, on either side; a client that reads nothing does not count.
     """
 
-    connect: float = 20.0
-    first_byte: float = 900.0
-    idle: float = 900.0
+    connect: float = CONNECT_SECONDS
+    first_byte: float = WAIT_SECONDS
+    idle: float = WAIT_SECONDS
 
 
 class BytesFromClient(Protocol):

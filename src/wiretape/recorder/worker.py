@@ -168,8 +168,9 @@ class Worker:
         ourselves = Ourselves([listening.getsockname()[:2], *api])
         # Unique within a session also across recorder restarts: each run has 32 bits of its own.
         numbers = itertools.count((secrets.randbits(30) << 32) + 1)
-        timeouts = Timeouts()
-        strict = settings.upstream.strict_http
+        asked = settings.upstream
+        timeouts = Timeouts(asked.connect_timeout, asked.first_byte_timeout, asked.idle_timeout)
+        strict = asked.strict_http
         dialer = Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect, strict_http=strict)
         pool = Pool(self._loop, dialer, timeouts)
         self._context = Context(
@@ -304,6 +305,7 @@ class Worker:
             "blocked": sum(stream.blocked for stream in streams),
             "connections": len(context.clients),
             "exchanges": context.exchanges,
+            "refused": context.refused,
         }
 
     async def _finish(self) -> None:

@@ -221,7 +221,7 @@ def read_extra(path: Path) -> str:
         reason = exc.strerror or exc
         raise UsageError(f"cannot read the upstream CA {path}: {reason}", hint=hint, code="upstream-ca") from exc
     if not blocks:
-        raise UsageError(f"there is no PEM certificate in {path}", hint=hint, code="upstream-ca")
+        raise UsageError(f"There is no PEM certificate in {path}", hint=hint, code="upstream-ca")
     text = b"".join(dict.fromkeys(blocks)).decode("ascii")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from wiretape.cli.addresses import address_argument, take_address
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_value, visible, write_bytes, write_line, write_text
+from wiretape.cli.output import note, print_value, visible, write_bytes, write_line, write_lines, write_text
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
@@ -101,7 +100,7 @@ def _side(rest: tuple[str, ...]) -> Literal["request", "response"]:
     if not rest:
         return "response"
     if len(rest) > 1 or rest[0] not in _SIDES:
-        raise UsageError(f"{' '.join(rest)[:80]!r} is no side of an exchange", hint="write request or response")
+        raise UsageError(f"{' '.join(rest)[:80]!r} is not a side of an exchange", hint="write request or response")
     return cast("Literal['request', 'response']", rest[0])
 
 
@@ -131,8 +130,8 @@ def write_out(pieces: Iterator[bytes]) -> None:
 
 def _write_long(text: str) -> None:
     """Write a text of any length: through the pager where it is longer than the terminal is high."""
-    if sys.stdout.isatty() and text.count("\n") >= shutil.get_terminal_size().lines:
-        click.echo_via_pager(visible(line, keep="\n\t") for line in text.splitlines(keepends=True))
+    if sys.stdout.isatty():
+        write_lines([visible(line, keep="\t") for line in text.split("\n")])
     else:
         write_text(text)
 

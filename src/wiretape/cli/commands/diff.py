@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
+from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_value, styled, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError, WiretapeError
@@ -27,8 +27,8 @@ Examples:
 
 
 @click.command("diff", epilog=EXAMPLES)
-@click.argument("a", metavar="A", shell_complete=complete_session)
-@click.argument("b", metavar="B", shell_complete=complete_session)
+@click.argument("a", metavar="A", shell_complete=complete_exchange)
+@click.argument("b", metavar="B", shell_complete=complete_exchange)
 @click.option("--noise-from", multiple=True, metavar="S", help="A run like A: where they differ means nothing.")
 @click.option(
     "--ignore", multiple=True, metavar="PLACE", help="A place that does not count: /data/*/stock, header.X-Build."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_value, visible, write_line
+from wiretape.cli.output import fitted, note, print_value, visible, write_line, write_lines
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ def command(*, a: str, b: str | None, root: Path, as_json: bool) -> None:
 
 
 def _print(found: Endpoints) -> None:
+    lines = []
+    one_host = sys.stdout.isatty() and len({row[1] for row in found.endpoints.rows}) == 1
     for endpoint, host, count, statuses, p50, p95 in found.endpoints.rows:
-        times = "" if p50 is None else f"  {p50} ms, 95 %: {p95} ms"
-        write_line(visible(f"{count:>7}  {endpoint}  {host}  {statuses}{times}"))
+        times = "" if p50 is None else f"{p50} ms, 95 %: {p95} ms"
+        where = "" if one_host else f"  {host}"
+        lines.append(fitted(visible(f"{count:>7}  {statuses:<11} {times:<22} {endpoint}{where}")))
+    write_lines(lines)
     if not found.endpoints.rows:
         write_line("It has no exchanges.")
     if found.missing:

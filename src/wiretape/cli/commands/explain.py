@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
+from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_value, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
@@ -24,7 +24,7 @@ Examples:
 
 
 @click.command("explain", epilog=EXAMPLES)
-@click.argument("exchange", metavar="SESSION:SEQ", shell_complete=complete_session)
+@click.argument("exchange", metavar="SESSION:SEQ", shell_complete=complete_exchange)
 @root_option
 @json_option
 def command(*, exchange: str, root: Path, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wiretape.cli.options import (
-    complete_session,
+    complete_exchange,
     filter_options_alone,
     json_option,
     make_filter,
@@ -34,11 +34,11 @@ Examples:
   wiretape export good bad --format openapi -o api.json
   wiretape export last --format ndjson -o - | jq .request.url
 """
-FORMATS = ("har", "ndjson", "curl", "httpx", "pytest", "openapi")
+FORMATS = ("har", "ndjson", "curl", "httpx", "pytest", "k6", "openapi")
 
 
 @click.command("export", epilog=EXAMPLES)
-@click.argument("sessions", metavar="SESSION[:SEQ]...", nargs=-1, required=True, shell_complete=complete_session)
+@click.argument("sessions", metavar="SESSION[:SEQ]...", nargs=-1, required=True, shell_complete=complete_exchange)
 @click.option("--format", "what", type=click.Choice(FORMATS), default="har", show_default=True)
 @click.option("-o", "output", metavar="FILE", help="Write to FILE, - is stdout. [default: a new file in ROOT/exports]")
 @click.option("--redact", is_flag=True, help="Replace secrets and e-mail addresses, and check that none is left.")
@@ -62,7 +62,7 @@ def command(
     **filters: Any,
 ) -> None:
     """Write the exchanges of SESSION in another program's format: HAR 1.2, lines of JSON, curl commands, a program or
-    tests in Python, OpenAPI 3.1.
+    tests in Python, a script for k6, OpenAPI 3.1.
 
     The file is new, and yours alone. Without --redact it holds every password and token that was recorded.
     """

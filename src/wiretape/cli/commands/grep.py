@@ -10,7 +10,7 @@ import click
 
 from wiretape.cli.commands.query import describe_coverage
 from wiretape.cli.options import filter_options, json_option, make_filter, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_value, styled, visible, write_line
+from wiretape.cli.output import fitted, note, print_value, styled, visible, width_of, write_line
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ Examples:
   wiretape grep last --regex '[\\w.+-]+@[\\w-]+\\.[\\w.]+' --host api.example.com
   wiretape grep last ada@example.com --json | jq '.items[] | [.seq, .in]'
 """
-_URL = 60
 
 
 @click.command("grep", epilog=EXAMPLES)
@@ -61,7 +60,7 @@ def command(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Find PATTERN in URLs, headers and decoded bodies of SESSION, oldest first.
+    """Find PATTERN in URLs, headers, decoded bodies and messages of SESSION, oldest first.
 
     A text is looked for in every encoding in which it may stand: as it is, percent, base64, JSON escapes, in JWTs, in
     hexadecimal. Exit status: 0 found, 1 not found.
@@ -110,8 +109,8 @@ def _print_hits(job: Search, limit: int, *, count: bool) -> int:
     if not found:
         note("Nothing matches.")
     shown = min(found, limit)
-    total = f"{found}" if whole else f"{limit} or more"
-    note(f"{shown} of {total} matching exchanges; {_searched(coverage, whole=whole)}")
+    total = f"{shown} of {found} matching exchanges" if whole else f"{shown} shown, and there are more"
+    note(f"{total}; {_searched(coverage, whole=whole)}")
     if found > limit:
         note(f"more: --cursor {job.cursor(last, job.seen + shown)}")
     return found
@@ -120,15 +119,15 @@ def _print_hits(job: Search, limit: int, *, count: bool) -> int:
 def _print_item(item: SearchItem) -> None:
     """Print one exchange: a line that names it, and one for what is around the hit."""
     encoding = "" if item.encoding == "plain" else f" ({item.encoding})"
-    url = item.url if len(item.url) <= _URL or not sys.stdout.isatty() else f"{item.url[: _URL - 1]}…"
     status = "-" if item.status_code is None else str(item.status_code)
     if not sys.stdout.isatty():
         write_line("\t".join(map(visible, (str(item.seq), item.method, status, item.url, item.in_, item.snippet))))
         return
-    write_line(visible(f"{item.seq:>6}  {item.method} {status}  {url}"))
-    write_line("        " + styled(visible(item.in_ + encoding), "cyan") + "  " + visible(item.snippet))
+    write_line(fitted(visible(f"{item.seq:>6}  {item.method} {status}  {item.url}")))
+    where = visible(item.in_ + encoding)
+    write_line("        " + styled(where, "cyan") + "  " + fitted(visible(item.snippet), 10 + width_of(where)))
     if item.also:
-        write_line("        also " + visible(", ".join(item.also)))
+        write_line(fitted("        also " + visible(", ".join(item.also))))
 
 
 def _searched(coverage: SearchCoverage, *, whole: bool) -> str:

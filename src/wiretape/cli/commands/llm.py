@@ -72,7 +72,8 @@ def _print_calls(found: LlmCalls) -> None:
     )
     if rows:
         totals = found.totals
-        note(f"{found.returned} calls: {totals.input:,} tokens in ({totals.cached:,} cached), {totals.output:,} out")
+        calls = "1 call" if found.returned == 1 else f"{found.returned} calls"
+        note(f"{calls}: {totals.input:,} tokens in ({totals.cached:,} cached), {totals.output:,} out")
     if found.missing:
         note(f"not seen: {found.missing}")
     if found.next_cursor:

@@ -10,7 +10,7 @@ import click
 
 from wiretape.cli.addresses import address_argument, take_place
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_value, size_text, styled, terminal_width, visible, write_line
+from wiretape.cli.output import note, print_value, size_text, styled, terminal_width, visible, write_line, write_lines
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
@@ -24,7 +24,7 @@ Examples:
   wiretape messages last:29 --length 100000 --json | jq -r '.items[].body'
 """
 _LENGTH = 200
-_BEFORE = 45
+_BEFORE = 50
 """Columns that stand before a message's text, as a rule."""
 
 
@@ -65,8 +65,7 @@ def command(
     if as_json:
         print_value(found)
         return
-    for item in found.items:
-        write_line(_line(item, alone=seq is not None))
+    write_lines([_line(item, alone=seq is not None) for item in found.items])
     if not found.items:
         write_line("There are no messages.")
     if found.missing:
@@ -97,4 +96,5 @@ def _line(item: MessageItem, *, alone: bool) -> str:
     told = f"  ({item.note})" if item.note else ""
     where = "" if alone else f"{item.seq:>6}  "
     clock = f"{moment:%H:%M:%S}.{item.timestamp % 1000:03d}"
-    return f"{where}{clock}  {arrow} {visible(what)}  {size_text(item.size)}  {visible(text)}{left}{visible(told)}"
+    head = f"{where}{clock}  {arrow} {item.number:<3} {visible(what)}  {size_text(item.size)}"
+    return f"{head}  {visible(text)}{left}{visible(told)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import json_option, open_catalogue, root_option
+from wiretape.cli.options import complete_program, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_json
 from wiretape.errors import WiretapeError
 
@@ -38,7 +38,14 @@ Examples:
 @click.option("--keep-no-proxy", is_flag=True, help="Leave NO_PROXY as it is; those hosts are then not recorded.")
 @root_option
 @json_option
-@click.argument("words", metavar="-- CMD ARG...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "words",
+    metavar="-- CMD ARG...",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=complete_program,
+)
 def command(
     *,
     session: str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
+from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_value, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
@@ -27,7 +27,7 @@ Examples:
 
 
 @click.command("send", epilog=EXAMPLES)
-@click.argument("exchange", metavar="SESSION:SEQ", shell_complete=complete_session)
+@click.argument("exchange", metavar="SESSION:SEQ", shell_complete=complete_exchange)
 @click.option(
     "--set", "values", multiple=True, metavar="POINTER=VALUE", help="Another value in the body; VALUE is JSON or text."
 )

@@ -14,9 +14,11 @@ from wiretape.cli.options import json_option, root_option
 from wiretape.cli.watching import Terminal
 from wiretape.config import parse_address, parse_size
 from wiretape.settings import (
+    CONNECT_SECONDS,
     PARITY,
     RETAIN_DAYS,
     RETAIN_TOTAL,
+    WAIT_SECONDS,
     Address,
     McpSettings,
     ServeOptions,
@@ -104,6 +106,30 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Refuse responses that RFC 9112 forbids (502), instead of mending what clients live with.",
 )
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=CONNECT_SECONDS,
+    show_default=True,
+    help="Give up an address of a server that does not answer, then its TLS handshake.",
+)
+@click.option(
+    "--first-byte-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=WAIT_SECONDS,
+    show_default=True,
+    help="Give up a server that has the whole request and says nothing.",
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=WAIT_SECONDS,
+    show_default=True,
+    help="Give up a body of which nothing more comes.",
+)
 @click.option("--quiet", is_flag=True, help="Print no line an exchange.")
 @mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
@@ -126,6 +152,9 @@ def command(
     insecure_upstream: bool,
     upstream_ca: Path | None,
     strict_http: bool,
+    connect_timeout: float,
+    first_byte_timeout: float,
+    idle_timeout: float,
     idle_exit: float | None,
     quiet: bool,
     root: Path,
@@ -158,6 +187,9 @@ def command(
             insecure=insecure_upstream,
             ca=None if upstream_ca is None else upstream_ca.absolute(),
             strict_http=strict_http,
+            connect_timeout=connect_timeout,
+            first_byte_timeout=first_byte_timeout,
+            idle_timeout=idle_timeout,
         ),
         maintenance=maintenance_from({**os.environ, **given}),
         mcp=from_wire(McpSettings, wishes(offered)),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wiretape.cli.options import filter_options, json_option, make_filter, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_value, styled, visible, write_line
+from wiretape.cli.output import fitted, note, print_value, styled, visible, width_of, write_line
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ def command(*, session: str, top: int | None, group: Any, root: Path, as_json: b
 
 
 def _print(found: Overview) -> None:
-    width = shutil.get_terminal_size().columns
     when = f" in {found.span} from {found.start}" if found.start else ""
     write_line(visible(f"{found.session}: {found.exchanges} exchange{'' if found.exchanges == 1 else 's'}{when}"))
     counts = [
@@ -68,12 +66,12 @@ def _print(found: Overview) -> None:
     ):
         if table is not None and (title != "hosts" or len(table.rows) > 1):
             write_line()
-            _print_table(title, table, width)
+            _print_table(title, table)
     if found.missing:
         note(found.missing)
 
 
-def _print_table(title: str, table: Table, width: int) -> None:
+def _print_table(title: str, table: Table) -> None:
     """Print numbers first, texts last: what is too long for the terminal is cut at its end."""
     texts = [at for at, name in enumerate(table.columns) if name in {"endpoint", "host", "message"}]
     order = [at for at in range(len(table.columns)) if at not in texts] + texts
@@ -82,11 +80,14 @@ def _print_table(title: str, table: Table, width: int) -> None:
     numbers = len(order) - len(texts)
     if title not in heads:
         heads[numbers] = title
-    widths = [max(len(line[at]) for line in [heads, *lines]) for at in range(len(order))]
+    widths = [max(width_of(line[at]) for line in [heads, *lines]) for at in range(len(order))]
     for number, line in enumerate([heads, *lines]):
-        cells = [cell.rjust(widths[at]) if at < numbers else cell.ljust(widths[at]) for at, cell in enumerate(line)]
-        text = "  ".join(cells).rstrip()
-        text = text if len(text) <= width else text[: width - 1] + "…"
+        spaces = [" " * (widths[at] - width_of(cell)) for at, cell in enumerate(line)]
+        cells = [
+            space + cell if at < numbers else cell + space
+            for at, (cell, space) in enumerate(zip(line, spaces, strict=True))
+        ]
+        text = fitted("  ".join(cells).rstrip())
         write_line(styled(text, "bright_black") if number == 0 else text)
     if table.left:
         write_line("  and " + ", ".join(f"{count} {name}" for name, count in table.left.items()) + " more")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
+from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_value, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
@@ -26,7 +26,7 @@ Examples:
 
 
 @click.command("trace", epilog=EXAMPLES)
-@click.argument("what", metavar="SESSION[:SEQ]", shell_complete=complete_session)
+@click.argument("what", metavar="SESSION[:SEQ]", shell_complete=complete_exchange)
 @click.argument("at", metavar="[WHERE]", required=False)
 @click.option("--value", metavar="V", help="The value itself, in the place of an exchange and WHERE.")
 @click.option("--direction", type=click.Choice(["origin", "uses", "both"]), default="both", show_default=True)

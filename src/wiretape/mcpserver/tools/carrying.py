@@ -61,7 +61,7 @@ OutputFile = Annotated[str | None, Field(description="New file in the client's f
 @tool("Export", Hints())
 async def proxy_export(
     call: Call,
-    what: Annotated[Literal["har", "curl", "httpx", "pytest", "openapi", "ndjson"], Field(description="Format")],
+    what: Annotated[Literal["har", "curl", "httpx", "pytest", "k6", "openapi", "ndjson"], Field(description="Format")],
     session_id: Annotated[str | None, Field(description='"a,b": openapi of both, tests of a without noise')] = None,
     exchange: Annotated[str | None, Field(description="Only this one")] = None,
     filter: arg.SameExpression = None,  # noqa: A002
