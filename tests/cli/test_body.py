@@ -72,7 +72,7 @@ def test_p11_of_a_preview_it_is_said_that_the_file_is_not_whole(made: Path, tmp_
     ("words", "said"),
     [
         (["bad"], "names a session and no exchange"),
-        (["bad:1", "both"], "no side of an exchange"),
+        (["bad:1", "both"], "not a side of an exchange"),
         (["bad:1", "--path", "/data/0/cost"], "/data/0 exists and has id, price"),
         (["bad:1", "--raw", "--shape"], "write the whole body"),
         (["bad:99"], "does not exist"),

@@ -139,7 +139,7 @@ def test_messages_come_in_pages_and_p18_hide_what_is_secret(in_process: InProces
     assert len(json.dumps(following)) < 30_000
     assert "no messages" in call(in_process, "proxy_messages", {"exchange": "talk:2"})["message"]
     wrong = call(in_process, "proxy_messages", {"session_id": "talk", "cursor": "x"})
-    assert "no cursor" in wrong["message"]
+    assert "not a cursor" in wrong["message"]
 
 
 @pytest.mark.usefixtures("talked")

@@ -8,7 +8,9 @@ import shutil
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from harness.logs import Recording, closed_session, new_session
 from wiretape.errors import BusyError, NotFoundError, UsageError
@@ -47,7 +49,7 @@ def test_a_list_goes_on_after_any_session_also_within_a_second_and_when_it_was_d
     catalogue.delete(made[2])
     assert catalogue.ids(after=mark) == made[3:]
     for wrong in ("", made[0], f"{made[0]}.x", "../..", f"{made[0]}.{'9' * 40}"):
-        with pytest.raises(UsageError, match="no cursor"):
+        with pytest.raises(UsageError, match="not a cursor"):
             catalogue.ids(after=wrong)
 
 
@@ -266,7 +268,7 @@ def test_a_session_that_is_only_listed_gets_no_index_and_is_described_as_after_a
     assert not (made.path / "index.sqlite").exists()
     with Catalogue(root).open("last") as session:
         assert session.query().matched == 2
-        assert session.summary() == listed
+        assert msgspec.structs.replace(session.summary(), errors=UNSET) == listed
     assert listed.recovery_state == "recovered"
 
 

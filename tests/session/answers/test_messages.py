@@ -170,7 +170,7 @@ def test_a_filter_chooses_the_exchanges(session: Session) -> None:
 
 def test_a_cursor_of_another_session_is_refused(session: Session) -> None:
     for cursor in ("20260101T000000-aaaaaa.1.0", "1.0", f"{session.session_id}.1.x", ""):
-        with pytest.raises(UsageError, match="no cursor of this session"):
+        with pytest.raises(UsageError, match="not a cursor of this session"):
             ask(session, cursor=cursor)
 
 

@@ -55,7 +55,7 @@ def test_p12_header_bytes_that_a_browser_shows_as_characters_come_in_as_bytes(ro
 
 def test_what_mitmproxy_has_written_comes_in_with_its_bytes(root: Path) -> None:
     report = import_recording(root, MITMPROXY)
-    assert (report.name, report.imported, report.skipped, report.damaged) == ("imported mitmproxy.har", 18, 0, 0)
+    assert (report.name, report.imported, report.skipped, report.damaged) == ("har-import-mitmproxy", 18, 0, 0)
     assert len(report.warnings) == 1
     assert "4 bodies were stored decoded; their Content-Encoding is kept as" in report.warnings[0]
     entries = json.loads(MITMPROXY.read_text())["log"]["entries"]

@@ -56,7 +56,7 @@ async def proxy_search_session_bodies(
     count: Annotated[bool, Field(description="Exact number of matches, however long it takes")] = False,
     format: Annotated[Literal["columns", "objects"], Field(description="How rows are given")] = "columns",  # noqa: A002
 ) -> Searched:
-    """Find a text in URLs, headers, bodies and messages, oldest first; each hit says where it stands. A text is tried in
+    """Find a text in URLs, headers, bodies and messages, oldest first; each hit says where it is. A text is tried in
     every encoding: percent, base64, JSON escapes, JWT, hex. `coverage` names what could not be searched.
     """
     wanted = Filter(
