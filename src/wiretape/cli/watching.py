@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ class Terminal:
 
     def end(self, session_id: str | None, exchanges: int) -> None:
         """Say what was recorded."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r")  # over the ^C that the terminal shows
         if session_id is None:
             note("Nothing was recorded.")
         else:

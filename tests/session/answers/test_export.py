@@ -222,7 +222,9 @@ def test_the_k6_script_sends_what_was_recorded_and_checks_what_came(walked: Walk
     assert json.loads(ran["sent"][0][2]) == {"email": EMAIL, "password": PASSWORD}
     assert base64.b64decode(ran["sent"][6][2]["base64"]) == b"\x00\x01 binary \xff"
     token = next(iter(walked.state.tokens))
-    assert ran["sent"][1][3]["headers"]["authorization"] == f"Bearer {token}"
+    assert {name.lower(): value for name, value in ran["sent"][1][3]["headers"].items()}[
+        "authorization"
+    ] == f"Bearer {token}"
     assert ran["checks"][0] == "POST /auth/login: 200"
     assert len(ran["checks"]) == 6
 
