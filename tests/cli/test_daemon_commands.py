@@ -94,6 +94,16 @@ def test_nothing_to_stop_is_no_error(root: Path) -> None:
     assert not root.exists()
 
 
+def test_p11_a_refused_request_is_counted_by_status_and_named_by_query(lasting: Daemon) -> None:
+    host, _, port = lasting.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"GET http://example.com/odd HTTP/1.1\r\nX[0]: b\r\n\r\n")
+        assert client.recv(65536).split(b" ")[1] == b"400"
+    assert wiretape_json("status", "--root", lasting.root)["refused"] == 1
+    assert b"1 request was refused" in wiretape("status", "--root", lasting.root).stdout
+    assert b"GET http://example.com/odd" in wiretape("query", "mine", "--root", lasting.root).stderr
+
+
 def test_a_second_daemon_on_the_root_is_refused_with_the_pid_of_the_first(lasting: Daemon) -> None:
     done = wiretape("serve", "--root", lasting.root, "--proxy", "127.0.0.1:0", "--api", "127.0.0.1:0", "--json")
     assert done.returncode == 1
