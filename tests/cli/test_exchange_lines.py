@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from wiretape.cli.exchange_lines import exchange_lines, one_line, shorten, status_colour, status_text, took_text
-from wiretape.cli.output import width_of
+from wiretape.cli.exchange_lines import exchange_lines, one_line, status_colour, status_text, took_text
+from wiretape.cli.output import shorten, width_of
 from wiretape.model import ExchangeSummary
 
 DAY = 24 * 3_600_000

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiretape.cli.output import print_json, print_table, size_text, styled, time_text, visible, write_line
+from wiretape.cli.output import print_json, print_table, size_text, styled, time_text, visible, width_of, write_line
 
 
 class Terminal(io.TextIOWrapper):
@@ -96,7 +96,7 @@ def test_a_table_on_a_terminal_shows_captured_markup_and_controls_as_they_are_wr
 def test_a_terminal_too_narrow_for_a_table_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [("session", "left"), ("name", "left"), ("exchanges", "right"), ("size", "right")]
     rows = [["20261127T120000-abcdef", "checkout", "12", "1.5 kB"], ["20261127T130000-abcdef", "", "1", "0 B"]]
-    for width, drawn in (("20", False), ("30", True)):
+    for width, drawn in (("28", False), ("34", True)):
         terminal = Terminal()
         monkeypatch.setattr(sys, "stdout", terminal)
         monkeypatch.setenv("COLUMNS", width)
@@ -106,6 +106,22 @@ def test_a_terminal_too_narrow_for_a_table_gets_lines(monkeypatch: pytest.Monkey
         if not drawn:
             first = "session: 20261127T120000-abcdef\nname: checkout\nexchanges: 12\nsize: 1.5 kB\n"
             assert shown == first + "\nsession: 20261127T130000-abcdef\nname: \nexchanges: 1\nsize: 0 B\n"
+
+
+@pytest.mark.parametrize("width", ["60", "80", "120"])
+def test_a_table_takes_a_line_a_row_at_any_width_and_cuts_texts_but_no_numbers(
+    monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", width)
+    columns = [("seq", "right"), ("model", "left"), ("in", "right"), ("finish", "left"), ("host", "left")]
+    rows = [[str(10**6 + n), "gpt-shop-2026-08-01", "123456", "tool_calls", "\u8def" * 40] for n in range(3)]
+    print_table(columns, rows, empty="nothing")
+    shown = terminal.raw_bytes.getvalue().decode().splitlines()
+    assert len(shown) == 5
+    assert all(width_of(line) <= int(width) for line in shown[1:])
+    assert all(row[0] in line and "123456" in line for row, line in zip(rows, shown[2:], strict=True))
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wiretape.cli.output import local_time, print_table, size_text, styled, time_text, visible, width_of, write_lines
+from wiretape.cli.output import (
+    local_time,
+    print_table,
+    shorten,
+    size_text,
+    styled,
+    time_text,
+    visible,
+    width_of,
+    write_lines,
+)
 from wiretape.cli.output import terminal_width as _terminal_width
 
 if TYPE_CHECKING:
@@ -158,17 +168,3 @@ def took_text(milliseconds: float | None) -> str:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
     return f"{seconds:.1f} s" if seconds < 1000 else f"{seconds / 3600:.1f} h" if seconds < 3.6e6 else "> 1000 h"
-
-
-def shorten(text: str, room: int | None) -> str:
-    """Cut a text in the middle so that it fits into so many columns of a terminal; None cuts nothing."""
-    if room is None or width_of(text) <= room:
-        return text
-    end = room // 3
-    head, tail = text[: room - end - 1], text[len(text) - end :] if end else ""
-    # Characters two columns wide: fewer of them fit.
-    while width_of(head) > room - end - 1:
-        head = head[:-1]
-    while width_of(tail) > end:
-        tail = tail[1:]
-    return f"{head}…{tail}"

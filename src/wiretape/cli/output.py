@@ -23,6 +23,7 @@ _PIECE: Final = 64 * 1024
 OUTPUT: Final = "output"
 """The code of an error that says that stdout cannot be written."""
 _WEIGHTS: Final = frozenset({"bold", "dim"})
+_GAP: Final = 2
 _NARROWEST: Final = 6
 """Characters that a column of a table needs to be read at all."""
 
@@ -164,6 +165,20 @@ def _columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+def shorten(text: str, room: int | None) -> str:
+    """Cut a text in the middle so that it fits into so many columns of a terminal; None cuts nothing."""
+    if room is None or width_of(text) <= room:
+        return text
+    end = room // 3
+    head, tail = text[: room - end - 1], text[len(text) - end :] if end else ""
+    # Characters two columns wide: fewer of them fit.
+    while width_of(head) > room - end - 1:
+        head = head[:-1]
+    while width_of(tail) > end:
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
 def fitted(text: str, taken: int = 0) -> str:
     """Return a text cut at its end to what a line of the terminal has left; whole where stdout is none.
 
@@ -213,30 +228,40 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Iterable[str]
         for line in lines:
             write_line("\t".join(line))
         return
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False)
     headings = [heading for heading, _ in columns]
-    if console.width < _least_width(headings, lines):
+    rights = [align == "right" for _, align in columns]
+    widths = [max(map(width_of, column)) for column in zip(headings, *lines, strict=True)]
+    widths = _fitting(widths, rights, terminal_width())
+    if not widths:
         _print_blocks(headings, lines)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, align in columns:
-        table.add_column(heading, justify="right" if align == "right" else "left", overflow="ellipsis", no_wrap=True)
+    write_line(styled(_row(headings, widths, rights), "bold"))
+    write_line("─" * (sum(widths) + _GAP * (len(widths) - 1)))
     for line in lines:
-        # Text, not str: brackets in captured data are no markup.
-        table.add_row(*(Text(cell) for cell in line))
-    with writing_output():
-        console.print(table)
+        write_line(_row(line, widths, rights))
 
 
-def _least_width(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> int:
-    """Return how wide a terminal has to be for the table, two spaces between its columns."""
-    widest = (max(map(len, column)) for column in zip(headings, *lines, strict=True))
-    return sum(min(width, _NARROWEST) + 2 for width in widest) - 2
+def _fitting(widths: Sequence[int], rights: Sequence[bool], room: int) -> list[int]:
+    """Return widths of columns that fit into a terminal: texts are cut for that, numbers never; none where none do."""
+    found = list(widths)
+    excess = sum(found) + _GAP * (len(found) - 1) - room
+    while excess > 0:
+        texts = [at for at, right in enumerate(rights) if not right and found[at] > _NARROWEST]
+        if not texts:
+            return []
+        longest = max(texts, key=lambda at: found[at])
+        found[longest] -= 1
+        excess -= 1
+    return found
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
+    padded = []
+    for cell, width, right in zip(cells, widths, rights, strict=True):
+        shown = shorten(cell, width)
+        space = " " * (width - width_of(shown))
+        padded.append(space + shown if right else shown + space)
+    return (" " * _GAP).join(padded).rstrip()
 
 
 def _print_blocks(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

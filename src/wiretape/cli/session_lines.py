@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wiretape.cli.exchange_lines import shorten
-from wiretape.cli.output import local_time, size_text, styled, visible, width_of
+from wiretape.cli.output import local_time, shorten, size_text, styled, visible, width_of
 
 if TYPE_CHECKING:
     from wiretape.model import SessionSummary

@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wiretape.cli.exchange_lines import shorten
-from wiretape.cli.output import size_text
+from wiretape.cli.output import shorten, size_text
 from wiretape.cli.session_lines import when_text
 from wiretape.daemon.client import request
 from wiretape.errors import NotFoundError, WiretapeError
