@@ -31,6 +31,11 @@ BEGINNING: Final = 64 * 1024
 """Bytes in which a file shows that it is a HAR."""
 _MARKS: Final = re.compile(rb'"(?:log|entries|startedDateTime)"\s*:')
 _MAX_OPCODE: Final = 15
+_SHORT: Final = 16 * 1024
+"""Characters of a text that is taken as it is where there is nothing in it to be looked at."""
+_HEADERS: Final = 2_000
+_REMEMBERED: Final = 500
+"""Headers that are remembered, and characters of one at most: nearly all come again and again."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _NO_TRAFFIC: Final = re.compile(
     r"\s*(?:data|blob|about|file|filesystem|javascript|view-source|devtools|chrome|(?:chrome|moz|safari-web)-extension):",
@@ -55,6 +60,7 @@ def read_har(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable | LeftOut]
         OSError: it cannot be read.
     """
     scanner = Scanner(file)
+    plain: set[tuple[str, str]] = set()
     position = 0
     for entry in scanner.items():
         if isinstance(entry, Unreadable):
@@ -62,7 +68,7 @@ def read_har(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable | LeftOut]
             continue
         position += 1
         try:
-            yield from _Reader(entry, scanner.texts).read(position)
+            yield from _Reader(entry, scanner.texts, plain).read(position)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             yield Unreadable(offset=entry.offset, length=entry.length, reason="no exchange that can be read")
 
@@ -70,8 +76,10 @@ def read_har(file: BinaryIO) -> Iterator[ForeignExchange | Unreadable | LeftOut]
 class _Reader:
     """Takes one entry apart. What is not as it should be raises one of the errors that ``read_har`` knows."""
 
-    def __init__(self, entry: Entry, texts: Texts) -> None:
+    def __init__(self, entry: Entry, texts: Texts, plain: set[tuple[str, str]]) -> None:
+        """Take an entry; ``plain`` are headers that earlier ones had, and that are what they are."""
         self._entry = entry.value
+        self._plain_headers = plain
         self._texts = texts
         self._harmed = [] if entry.sound else ["a part of it is not UTF-8"]
 
@@ -143,6 +151,9 @@ class _Reader:
 
     def _text(self, value: Any) -> str:
         """Return a text that can stand in a line of a head: captured content never becomes framing."""
+        plain = isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= _SHORT
+        if plain and not self._texts.holds(value):
+            return str(value)  # nearly all of them
         return in_line(characters(self._plain(value)))
 
     def _status(self, response: dict[str, Any]) -> int | None:
@@ -220,8 +231,16 @@ class _Reader:
         if pair is None:
             raise ValueError("no header")
         name, value = pair
-        lines = value.split("\n") if isinstance(value, str) else [value]
-        return [(self._text(name), self._text(line)) for line in lines]
+        if not isinstance(name, str) or not isinstance(value, str):
+            return [(self._text(name), self._text(value))]
+        if pair in self._plain_headers:
+            return [pair]
+        found = [(self._text(name), self._text(line)) for line in value.split("\n")]
+        if found == [pair] and len(value) <= _REMEMBERED:
+            if len(self._plain_headers) >= _HEADERS:
+                self._plain_headers.clear()
+            self._plain_headers.add(pair)
+        return found
 
     def _sent_body(self, request: dict[str, Any]) -> tuple[Body | None, int, bool]:
         posted, size = _object(request.get("postData")), _size(request.get("bodySize"))

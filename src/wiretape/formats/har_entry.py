@@ -10,13 +10,15 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from wiretape.formats.har import NO_RESPONSE
 from wiretape.model import ExchangeDetail, Message
 
 _MAX_PARAMETERS: Final = 10_000
+_LONGEST_TYPE: Final = 1_000
 _IMPORTED: Final = "x-imported-"
 """What an import puts before the name of a header that is not true of the body as it is stored."""
 _COOKIE_FLAGS: Final = {"httponly": "httpOnly", "secure": "secure"}
@@ -44,16 +46,19 @@ def har_entry(
     """
     request, response = exchange.request, exchange.response
     timings, total = _timings(exchange)
+    known = _known(response) if response is not None else {}
     entry: dict[str, Any] = {
         "startedDateTime": _time(exchange.timestamp),
         "time": total,
         "request": _request(request, bodies=bodies) if request is not None else _no_request(),
-        "response": _response(response, exchange, bodies=bodies) if response is not None else _no_response(exchange),
+        "response": _response(response, exchange, known, bodies=bodies)
+        if response is not None
+        else _no_response(exchange),
         "cache": {},
         "timings": timings,
         "_seq": exchange.seq,
         "_state": exchange.state,
-        "_resourceType": _resource_type(response),
+        "_resourceType": _resource_type(response, known),
     }
     host = _host_of(exchange.server)
     if host:
@@ -89,34 +94,42 @@ def _timings(exchange: ExchangeDetail) -> tuple[dict[str, float], float]:
 
 def _headers(message: Message) -> list[dict[str, str]]:
     return [
-        {"name": name[len(_IMPORTED) :] if name.lower().startswith(_IMPORTED) else name, "value": value}
+        {
+            "name": name[len(_IMPORTED) :] if name[:1] in "xX" and name.lower().startswith(_IMPORTED) else name,
+            "value": value,
+        }
         for name, value in message.headers
     ]
 
 
-def _value(message: Message, name: str) -> str:
-    return next((value for field, value in message.headers if field.lower() == name), "")
+def _known(message: Message) -> dict[str, str]:
+    """Return the first value of each header by its name in lower case."""
+    found: dict[str, str] = {}
+    for name, value in message.headers:
+        found.setdefault(name.lower(), value)
+    return found
 
 
 def _request(message: Message, *, bodies: bool) -> dict[str, Any]:
+    known = _known(message)
     url = message.url or ""
     found: dict[str, Any] = {
         "method": message.method or "",
         "url": url,
         "httpVersion": message.http_version,
-        "cookies": _sent_cookies(message),
+        "cookies": _sent_cookies(message) if "cookie" in known else [],
         "headers": _headers(message),
         "queryString": _query(url),
         "headersSize": -1,
         "bodySize": message.body_size,
     }
     if message.body is not None or message.body_base64 is not None or message.body_size:
-        found["postData"] = _posted(message, bodies=bodies)
+        found["postData"] = _posted(message, known, bodies=bodies)
     return found
 
 
-def _posted(message: Message, *, bodies: bool) -> dict[str, Any]:
-    kind = _value(message, "content-type")
+def _posted(message: Message, known: dict[str, str], *, bodies: bool) -> dict[str, Any]:
+    kind = known.get("content-type", "")
     found: dict[str, Any] = {"mimeType": kind, "text": ""}
     if bodies and message.body is not None:
         found["text"] = message.body
@@ -128,15 +141,15 @@ def _posted(message: Message, *, bodies: bool) -> dict[str, Any]:
     return _commented(found, message, bodies=bodies)
 
 
-def _response(message: Message, exchange: ExchangeDetail, *, bodies: bool) -> dict[str, Any]:
+def _response(message: Message, exchange: ExchangeDetail, known: dict[str, str], *, bodies: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "status": message.status_code or 0,
         "statusText": message.status_message or "",
         "httpVersion": message.http_version,
-        "cookies": _set_cookies(message),
+        "cookies": _set_cookies(message) if "set-cookie" in known else [],
         "headers": _headers(message),
-        "content": _content(message, bodies=bodies),
-        "redirectURL": _value(message, "location"),
+        "content": _content(message, known, bodies=bodies),
+        "redirectURL": known.get("location", ""),
         "headersSize": -1,
         "bodySize": message.body_size,
     }
@@ -145,8 +158,8 @@ def _response(message: Message, exchange: ExchangeDetail, *, bodies: bool) -> di
     return found
 
 
-def _content(message: Message, *, bodies: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"size": message.body_size, "mimeType": _value(message, "content-type")}
+def _content(message: Message, known: dict[str, str], *, bodies: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"size": message.body_size, "mimeType": known.get("content-type", "")}
     if message.body is not None:
         size = len(message.body.encode("utf-8", "surrogatepass"))
         if bodies:
@@ -157,10 +170,10 @@ def _content(message: Message, *, bodies: bool) -> dict[str, Any]:
             found.update(text=message.body_base64, encoding="base64")
     else:
         return _commented(found, message, bodies=bodies)
-    if _is_coded(message):
+    if any(name.endswith("content-encoding") for name in known) and _is_coded(message):
         found["compression"] = size - message.body_size
         found["size"] = size
-    elif not message.body_truncated and (message.body is None or _is_utf8(message)):
+    elif not message.body_truncated and (message.body is None or _is_utf8(known)):
         found["size"] = size
     return _commented(found, message, bodies=bodies)
 
@@ -169,8 +182,8 @@ def _is_coded(message: Message) -> bool:
     return any(name.lower().endswith("content-encoding") and value.strip() for name, value in message.headers)
 
 
-def _is_utf8(message: Message) -> bool:
-    kind = _value(message, "content-type").lower()
+def _is_utf8(known: dict[str, str]) -> bool:
+    kind = known.get("content-type", "").lower()
     return "charset" not in kind or "utf-8" in kind
 
 
@@ -206,17 +219,16 @@ def _error(exchange: ExchangeDetail) -> str:
 
 
 def _query(url: str) -> list[dict[str, str]]:
-    try:
-        query = urlsplit(url).query
-    except ValueError:
-        return []
-    return [{"name": name, "value": value} for name, value in _pairs(query)]
+    query = url.partition("#")[0].partition("?")[2]
+    return [{"name": name, "value": value} for name, value in _pairs(query)] if query else []
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     parts = text.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS] if text else []
     pairs = (part.partition("=") for part in parts if part)
-    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+    if "%" in text or "+" in text:
+        return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+    return [(name, value) for name, _, value in pairs]
 
 
 def _sent_cookies(message: Message) -> list[dict[str, Any]]:
@@ -266,13 +278,18 @@ def _host_of(server: str | None) -> str:
     return host.strip("[]")
 
 
-def _resource_type(response: Message | None) -> str:
+def _resource_type(response: Message | None, known: dict[str, str]) -> str:
     if response is None:
         return "other"
     if response.status_code == 101:
         return "websocket"
-    kind = _value(response, "content-type").lower()
-    return next((name[1:] for name, pattern in _KINDS if pattern.search(kind)), "other")
+    return _kind(known.get("content-type", "")[:_LONGEST_TYPE])
+
+
+@lru_cache(maxsize=256)
+def _kind(content_type: str) -> str:
+    content_type = content_type.lower()
+    return next((name[1:] for name, pattern in _KINDS if pattern.search(content_type)), "other")
 
 
 def body_bytes(message: Message) -> bytes:

@@ -63,12 +63,12 @@ _BLOCK: Final = 512 * 1024
 
 
 class LogFrames:
-    """Random access to the frames of a log; remembers each segment's salt, and the block that it read last."""
+    """Random access to the frames of a log; remembers where segments are and their salts, and the block read last."""
 
     def __init__(self, log_dir: Path, files: Files = REAL) -> None:
         self._dir = log_dir
         self._files = files
-        self._salts: dict[str, int | None] = {}
+        self._segments: dict[str, tuple[Path, int]] = {}
         self._healed = healed_names(log_dir, files)
         self._block = ("", 0, b"")
         self._last = ("", 0)
@@ -79,12 +79,14 @@ class LogFrames:
         Raises:
             DamagedError: it does not check. NotFoundError, StorageError: the segment is gone or unreadable.
         """
-        path = segment_path(self._dir, place.segment, self._healed)
-        salt = self._salts.get(place.segment)
-        if salt is None:
-            salt = self._salts[place.segment] = segment_info(path, self._files).salt
-        if salt is None:
-            raise DamagedError(f"{place.segment} has no sound frame", hint="run `wiretape verify` on the session")
+        known = self._segments.get(place.segment)
+        if known is None:
+            path = segment_path(self._dir, place.segment, self._healed)
+            salt = segment_info(path, self._files).salt
+            if salt is None:
+                raise DamagedError(f"{place.segment} has no sound frame", hint="run `wiretape verify` on the session")
+            known = self._segments[place.segment] = (path, salt)
+        path, salt = known
         return self._nearby(path, place, salt) or read_frame(path, place.offset, salt, self._files)
 
     def _nearby(self, path: Path, place: Place, salt: int) -> Frame | None:

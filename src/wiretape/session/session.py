@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -32,7 +35,7 @@ from wiretape.model import (
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.bodies import MAX_INLINE, stream_body, timed_body
 from wiretape.session.index.database import Index, Progress
-from wiretape.session.lookup import Lookup
+from wiretape.session.lookup import Handshakes, Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
@@ -48,6 +51,8 @@ from wiretape.session.query.wanted import tree_of
 from wiretape.session.recovery.on_open import Settler
 from wiretape.session.recovery.recover import recover_session, verify_report
 
+_TOGETHER: Final = 256
+"""Exchanges that are looked up in the index at once."""
 _READ_FOR_A_LIST: Final = 64 * 1024 * 1024
 """Bytes of log that are read for a line of a list where there is neither a manifest that describes it nor an index."""
 
@@ -126,6 +131,9 @@ class Session:
         return None if self.patience is None else time.monotonic() + self.patience
 
     def _check(self) -> None:
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(os.lstat(self.log_dir).st_mode):
+                return  # asked for each exchange that is carried away
         if not self.folder.is_dir():
             raise NotFoundError(
                 f"Session {self.session_id} does not exist any more", hint="`wiretape sessions` shows what there is"
@@ -313,9 +321,13 @@ class Session:
             UsageError, NotFoundError, StorageError: as ``query``.
         """
         found, _ = self._selection(wanted or Filter(), sort, _now(), None)
-        for row in found.every():
-            self._check()  # of a session deleted meanwhile some of the log is still in memory
-            yield self._detail(row[0], MAX_INLINE if bodies else 0)
+        for seqs in _more_and_more(row[0] for row in found.every()):
+            known: Handshakes = {}
+            for seq, one in zip(seqs, self._lookup.several(seqs), strict=True):
+                self._check()  # of a session deleted meanwhile some of the log is still in memory
+                if one is None:
+                    raise self._lookup.missing(seq, read_reach(self._index, end=self._index.at_end()))
+                yield self._lookup.detail(*one, MAX_INLINE if bodies else 0, known)
 
     def summaries(self, wanted: Filter | None = None, sort: str = "asc") -> Iterator[ExchangeSummary]:
         """Yield a line for every exchange that a filter takes, in bounded memory; otherwise as ``iterate``.
@@ -471,6 +483,14 @@ class Session:
         self._check()
         self._index.close()
         return recover_session(self.folder, self.session_id, dry_run=dry_run, progress=progress)
+
+
+def _more_and_more(seqs: Iterable[int]) -> Iterator[list[int]]:
+    """Yield numbers some at a time, first one alone: who reads only the beginning does not wait for more."""
+    rest, size = iter(seqs), 1
+    while taken := list(islice(rest, size)):
+        yield taken
+        size = min(2 * size, _TOGETHER)
 
 
 def _now() -> int:

@@ -54,6 +54,12 @@ _WARNINGS: Final = 100
 _MAX_HEAD: Final = 512 * 1024
 _MAX_HOST: Final = 1024
 _NOT_VISIBLE: Final = re.compile(rb"[^\x21-\x7e]")
+_BEYOND: Final = re.compile(r"[?#\\ ]")
+"""What does not stand before the path of a URL as programs write it."""
+_SERVERS: Final = 1_000
+_AT_ONCE: Final = 64
+"""Exchanges that are written with one call, and bytes that are enough for one."""
+_AT_ONCE_BYTES: Final = 1024 * 1024
 _PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -224,6 +230,8 @@ class _Writer:
         self.garbled = 0
         self._source = source
         self._now = 0
+        self._servers: dict[str, tuple[str, str, int, str] | None] = {}
+        self._flushed = 0
         self._names: list[list[Any]] = []
         self._named = 0
         self._log: StreamWriter | None = None
@@ -231,7 +239,7 @@ class _Writer:
 
     def write(self, exchange: ForeignExchange) -> str | None:
         """Write one exchange; a sentence when that cannot be."""
-        server = _server(exchange.url)
+        server = self._server(exchange.url)
         if server is None:
             return f"its URL {exchange.url[:80]!r} names no server"
         scheme, host, port, target = server
@@ -249,8 +257,26 @@ class _Writer:
         self._end(seq, exchange, response, crc)
         self._name(seq, exchange)
         self.written += 1
-        log.flush()
+        if not self.written % _AT_ONCE or log.size - self._flushed > _AT_ONCE_BYTES:
+            log.flush()
+            self._flushed = log.size
         return None
+
+    def _server(self, url: str) -> tuple[str, str, int, str] | None:
+        """Return scheme, host, port and target of a URL; what stands before the path is taken apart once."""
+        slash = url.find("/", url.find("//") + 2)
+        before = url[:slash]
+        if slash < 0 or not (before.isascii() and before.isprintable()) or _BEYOND.search(before):
+            return _server(url)
+        if before not in self._servers:
+            if len(self._servers) >= _SERVERS:
+                self._servers.clear()
+            self._servers[before] = _server(f"{before}/")
+        known = self._servers[before]
+        if known is None:
+            return None
+        scheme, host, port, root = known
+        return scheme, host, port, root[:-1] + _percent_encoded(url[slash:].partition("#")[0].replace("\t", "%09"))
 
     def _begun(self) -> StreamWriter:
         if self._log is None:
