@@ -57,7 +57,8 @@ lock: $(VENV)/.lock-tool ## pin the newest releases that pyproject.toml allows, 
 	$(COMPILE) --group build -o requirements.lock
 	$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 	$(VENV)/.lock-tool/bin/uv pip compile bench/peers/mitmproxy.in $(COMPILE_OPTIONS) -o bench/peers/mitmproxy.lock
-	@! grep -n '://' requirements.lock requirements-dev.lock bench/peers/mitmproxy.lock
+	$(VENV)/.lock-tool/bin/uv pip compile bench/peers/duckdb.in $(COMPILE_OPTIONS) -o bench/peers/duckdb.lock
+	@! grep -n '://' requirements.lock requirements-dev.lock bench/peers/mitmproxy.lock bench/peers/duckdb.lock
 
 clean: ## remove caches, coverage and build output
 	rm -rf .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

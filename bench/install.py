@@ -23,21 +23,41 @@ def mitmdump() -> Path:
     """
     folder = _PEERS / "mitmproxy"
     program = folder / "bin" / "mitmdump"
-    lock = _LOCKS / "mitmproxy.lock"
-    if not _is_current(folder, lock):
-        _announce("mitmproxy")
-        _run([sys.executable, "-m", "venv", "--clear", folder])
-        pip: list[str | Path] = [
-            folder / "bin" / "python",
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "-qq",
-        ]
-        _run([*pip, "--require-hashes", "-r", lock])
-        _stamp(folder, lock)
+    _install_python(folder, _LOCKS / "mitmproxy.lock", "mitmproxy")
     return program
+
+
+def duckdb() -> Path:
+    """A Python that has DuckDB, installed if need be.
+
+    Raises:
+        UnavailableError: it cannot be installed.
+    """
+    folder = _PEERS / "duckdb"
+    _install_python(folder, _LOCKS / "duckdb.lock", "DuckDB")
+    return folder / "bin" / "python"
+
+
+def node() -> str:
+    """The program Node.
+
+    Raises:
+        UnavailableError: it is not installed.
+    """
+    found = shutil.which("node")
+    if found is None:
+        raise UnavailableError("node is not installed")
+    return found
+
+
+def _install_python(folder: Path, lock: Path, name: str) -> None:
+    if _is_current(folder, lock):
+        return
+    _announce(name)
+    _run([sys.executable, "-m", "venv", "--clear", folder])
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-qq"]
+    _run([*pip, "--require-hashes", "-r", lock])
+    _stamp(folder, lock)
 
 
 def mockttp() -> Path:

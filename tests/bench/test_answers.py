@@ -28,6 +28,9 @@ def test_every_question_is_asked_and_written(tmp_path: Path, monkeypatch: pytest
     assert all(question["p95"] >= question["p50"] > 0 for question in result["questions"])
     assert result["substringBytes"] > 0
     page = table(result)
-    assert "| index following, one core, exchanges a second |" in page
+    assert result["carried"]["export"]["rate"] > 0
+    assert result["carried"]["import"]["mib"] > 0
+    assert "| index following, exchanges a second of one core |" in page
+    assert "| HAR export of 200, exchanges a second |" in page
     assert all(question["title"] in page for question in result["questions"])
     assert RARE not in page

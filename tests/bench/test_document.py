@@ -34,3 +34,20 @@ def test_a_runs_goals_take_the_place_of_what_stood_there(tmp_path: Path) -> None
 def test_a_run_that_is_not_kept_cannot_be_shown(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         filled(_PAGE, tmp_path)
+
+
+def test_runs_of_the_other_benchmarks_have_tables_of_their_own(tmp_path: Path) -> None:
+    times = dict.fromkeys(("status", "url", "one", "text", "overview", "timeline", "endpoints"), 2.0)
+    run = {
+        "command": "python -m bench.beside",
+        "date": "2026-11-27",
+        "exchanges": 100,
+        "textBytes": 1,
+        "times": {"wiretape": times, "DuckDB": dict.fromkeys(times, 3.0)},
+        "wrong": {"wiretape": [], "DuckDB": []},
+        "left": {},
+    }
+    (tmp_path / "beside.json").write_text(json.dumps(run))
+    page = filled("<!-- beside: beside -->\nold\n<!-- end -->\n", tmp_path)
+    assert "| overview | 2.0 | 3.0 (1.5) |" in page
+    assert filled(page, tmp_path) == page
