@@ -12,6 +12,7 @@ import pytest
 
 from harness.logs import Recording, new_session
 from wiretape.errors import UsageError
+from wiretape.log.format import Flag, FrameType, MessageSeen
 from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.needles import Needles, bare
@@ -170,7 +171,7 @@ def test_p11_what_could_not_be_searched_is_named(root: Path) -> None:
     with Catalogue(root).open("last") as session:
         found = traced(session, value="abcdef")
     assert found["complete"] is False
-    assert "1: WebSocket messages were not searched." in found["missing"]
+    assert "1: WebSocket messages are not recorded." in found["missing"]
     assert "2: not recorded whole." in found["missing"]
     assert "that could be searched" in found["note"]
 
@@ -202,3 +203,25 @@ def test_places_that_are_not_there_are_refused_with_those_that_are(session: Sess
 def test_numbers_are_written_as_ranges() -> None:
     assert ranges([1, 2, 3, 5, 6, 9]) == "1-3,5,6,9"
     assert ranges(range(0, 400, 2)).endswith(",...")
+
+
+def test_a_value_is_followed_into_messages(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    upgraded = recording.open("https://shop.example/ws")
+    recording.message(upgraded, 1, b'{"op":"hello","ticket":"t_3dbc3ba302"}')
+    join = b'{"op":"join","with":{"ticket":"t_3dbc3ba302"}}'
+    recording.writer.append(FrameType.MESSAGE, upgraded, MessageSeen(2_000, 1, 1, "", len(join)), join, Flag.LAST)
+    recording.done(upgraded, b"", status=101, headers="")
+    seq = recording.open("https://shop.example/orders?ticket=t_3dbc3ba302")
+    recording.done(seq)
+    recording.close()
+    with Session(made.path, made.session_id) as session:
+        found = trace(session, veil=UNVEILED, value="t_3dbc3ba302")
+    assert found.origin is not None
+    assert (found.origin.seq, found.origin.where) == (upgraded, "message.1/ticket")
+    assert {one.where: one.seqs for one in found.carried} == {
+        "message.1/with/ticket": str(upgraded),
+        "request.query.ticket": str(seq),
+    }
+    assert found.complete

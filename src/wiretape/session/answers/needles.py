@@ -42,6 +42,8 @@ class Sighting(NamedTuple):
     encoding: str
     whole: bool
     """It is all that is there."""
+    elapsed_ns: int = 0
+    """When it came, of messages: from the exchange's beginning."""
 
 
 def bare(value: str) -> str:

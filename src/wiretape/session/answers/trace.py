@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal
 
 import msgspec
 
 from wiretape.errors import UsageError
+from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.model import ExchangeDetail, Filter, Lean
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.covered import missing
@@ -16,7 +17,9 @@ from wiretape.session.answers.fields import json_leaves, place_of, request_field
 from wiretape.session.answers.needles import ENCODINGS, Needles, Sighting, bare, sightings
 from wiretape.session.answers.noise import starred
 from wiretape.session.answers.parts import operation_of
+from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import UNRECORDED
+from wiretape.session.query.needles import needle_of
 from wiretape.session.session import Session
 
 Direction = Literal["origin", "uses", "both"]
@@ -184,7 +187,10 @@ def _search(session: Session, needles: Needles) -> tuple[list[Sighting], list[st
     """Return where the value is, what could not be searched, and how many more exchanges hold it somewhere."""
     seqs: set[int] = set()
     lacking: list[str] = []
-    texts = dict.fromkeys(needle.text for needle in needles.forms)
+    # A filter on a text looks for its encodings, too: what is left are texts that the value is an encoding of.
+    covered = needle_of(needles.value)
+    others = (one.text for one in needles.forms if covered.find(one.text.encode("utf-8", "replace")) is None)
+    texts = dict.fromkeys((needles.value, *others))
     if len(needles.value) >= 4:
         texts["eyJ"] = None  # claims of a JWT say what they hold only when decoded
     claims: set[int] = set()
@@ -196,18 +202,40 @@ def _search(session: Session, needles: Needles) -> tuple[list[Sighting], list[st
     looked = sorted({*first, *sorted(claims - seqs)[:_LOOKED_INTO]})
     found: list[Sighting] = []
     known: dict[str, bool] = {}
+    log = MessageLog(session.index)
+    with_messages = frozenset(log.between(looked[0], looked[-1]) if looked else ())
     for seq in looked:
         found += sightings(session.exchange(seq, max_body=MAX_BODY), needles, known)
+        if seq in with_messages:
+            found += _in_messages(log, seq, needles)
     return found, list(dict.fromkeys(lacking)), len(seqs) - len(first)
 
 
-def _order(one: Sighting) -> tuple[int, bool, bool, bool]:
+def _in_messages(log: MessageLog, seq: int, needles: Needles) -> Iterator[Sighting]:
+    """Yield the places of an exchange's messages that hold the value; numbers count those of one side."""
+    for side in (REQUEST, RESPONSE):
+        for one in log.each(seq, side):
+            text = one.data.decode("utf-8", "replace")
+            encoding = needles.find(text)
+            if not encoding:
+                continue
+            fields = json_leaves(text) if text[:1] in {"{", "["} else None
+            when = max(1, one.elapsed_ns)
+            places = [
+                Sighting(seq, side, f"message.{one.number}{place}", inside, str(value) == needles.value, when)
+                for place, value in (fields.values if fields is not None else {}).items()
+                if (inside := needles.find_in_value(value))
+            ]
+            yield from places or [Sighting(seq, side, f"message.{one.number}", encoding, text == needles.value, when)]
+
+
+def _order(one: Sighting) -> tuple[int, int, bool, bool, bool]:
     """Sort by time; in one message what is the value before what holds it, and plain before encoded."""
-    return one.seq, one.part == "response", one.encoding != "plain", not one.whole
+    return one.seq, one.elapsed_ns, one.part == "response", one.encoding != "plain", not one.whole
 
 
 _UNSEEN: Final = (
-    ("status = 101", "WebSocket messages were not searched"),
+    ("status = 101 AND seq NOT IN (SELECT seq FROM messages)", "WebSocket messages are not recorded"),
     (
         "ifnull(status, 0) <> 101 AND special AND (request_seen < request_size OR response_seen < response_size)",
         "not recorded whole",
