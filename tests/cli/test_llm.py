@@ -34,7 +34,7 @@ def test_a_session_is_a_table_with_totals(made: Path) -> None:
     assert done.stdout.decode().splitlines()[1].split("\t") == [
         "1", "openai.chat", "gpt-shop", "1200", "-", "3", "12", "-", "tool_calls", "buy",
     ]  # fmt: skip
-    assert b"1 calls: 1,200 tokens in (0 cached), 3 out" in done.stderr
+    assert b"1 call: 1,200 tokens in (0 cached), 3 out" in done.stderr
     assert wiretape_json("llm", "shop", "--root", made)["totals"]["input"] == 1200
 
 
