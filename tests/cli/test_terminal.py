@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,39 +10,15 @@ import pytest
 from harness.clients import RawClient, needs
 from harness.logs import Recording, closed_session, new_session
 from harness.origin import Origin
-from tests.cli.support import PREFORK, wiretape
+from tests.cli.support import wiretape
 from tests.cli.terminals import CTRL_C, Terminal, shown
+from tests.support.terminal import on_terminal
 
 EVIL = (
     b"HTTP/1.1 200 \x9b2JOK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
     b"X-Title: \x9d0;owned\x9c\r\n\r\n\x1b[31mred\nline2"
 )
 """HTTP allows the bytes 0x80 to 0xff in header fields: as characters they are the C1 controls, CSI among them."""
-
-
-def on_terminal(*arguments: str | Path, stdout: bool = True) -> tuple[int, str]:
-    """Run a command with a terminal as stderr and, if asked for, stdout; gives the status and what was shown."""
-    main, side = pty.openpty()
-    shown = bytearray()
-
-    def read() -> None:
-        # EIO is how a terminal says that its other side is closed.
-        try:
-            while piece := os.read(main, 65536):
-                shown.extend(piece)
-        except OSError:
-            return
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        env = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-        done = PREFORK.run([*map(str, arguments)], env=env, timeout=60, terminal=side, stdout=stdout)
-    finally:
-        os.close(side)
-        reader.join(60)
-        os.close(main)
-    return done.returncode, shown.decode(errors="surrogateescape")
 
 
 @pytest.fixture(scope="module")

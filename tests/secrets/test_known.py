@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import time
 from urllib.parse import quote
 
 import pytest
@@ -78,3 +80,20 @@ def test_words_and_small_numbers_are_not_looked_for_elsewhere() -> None:
     assert forms("password", "hunter2!") == {"hunter2!"}
     assert forms("csrf", "abc%2Fdef%3D%3D") == {"abc%2Fdef%3D%3D", "abc/def=="}
     assert forms("basic", base64.b64encode(b"ada:hunter2!").decode()) >= {"hunter2!"}
+
+
+def test_a_long_line_of_base64_takes_the_time_of_its_bytes() -> None:
+    """A picture in a HAR; looked for line by line from each of its letters, it took minutes."""
+    known = Known(KEY)
+    name = known.handle_of("password", "correct horse battery")
+    picture = base64.b64encode(random.Random(1).randbytes(300_000)).decode()
+    begun = time.process_time()
+    assert known.hide(f'"{picture}","correct horse battery"').endswith(f'","{name}"')
+    assert time.process_time() - begun < 10
+
+
+def test_a_secret_beside_an_escape_far_from_others_is_found() -> None:
+    known = Known(KEY)
+    name = known.handle_of("password", 'pass "word" 9&x')
+    value = json.dumps(["a%20b", "x" * 50_000, json.dumps({"p": 'pass "word" 9&x'}), "y" * 50_000, "&amp;"])
+    assert known.hide(value).count(name) == 1

@@ -12,13 +12,15 @@ import binascii
 import html
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 _DEPTH: Final = 3
 """Encodings within each other that are taken off."""
 _LEAST: Final = 6
 """Bytes of a secret at least."""
+_REACH: Final = 8 * 1024
+"""Bytes on either side of an escape within which a secret with that escape in it is found: more than a key has."""
 _PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _FORM: Final = re.compile(rb"%[0-9A-Fa-f]{2}|\+")
 _JSON: Final = re.compile(
@@ -28,10 +30,11 @@ _HTML: Final = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8}
 _SPACED_HEX: Final = re.compile(rb"[0-9A-Fa-f]{2}(?:[ :][0-9A-Fa-f]{2}){5,}")
 _LONG_HEX: Final = re.compile(rb"[0-9A-Fa-f]{12}")
 _LONG_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{10}")
-_BASE64_LINES: Final = re.compile(rb"[A-Za-z0-9+/]{60,}(?:(?:\r?\n|\\r\\n|\\n)[A-Za-z0-9+/]+)+")
+_BASE64_LINES: Final = re.compile(rb"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{60,}+(?:(?:\r?\n|\\r\\n|\\n)[A-Za-z0-9+/]++)+")
+"""Possessive, from where letters begin: a picture of 100 KB in one line took minutes otherwise."""
 _LINE_END: Final = re.compile(rb"\r?\n|\\r\\n|\\n")
-_TEXT: Final = re.compile(rb"[\x20-\x7e]{12}")
-"""What random bytes hardly ever have: only where it is, can decoded base64 have a text with another encoding in it."""
+_TEXT: Final = re.compile(rb"[\t\r\n\x20-\x7e]{12,}")
+"""What random bytes hardly ever have: only there can decoded base64 have a text with another encoding in it."""
 _SIMPLE: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _AS_BASE64: Final = bytes(
@@ -78,21 +81,42 @@ def spans(data: bytes, plain: Plain, outer: str = "", depth: int = 0) -> list[Sp
     found = plain(data)
     if depth >= _DEPTH:
         return found
-    for name, decoded, back in _decoded(data, _WITHIN[outer]):
+    for name, decoded, back, parts in _decoded(data, _WITHIN[outer]):
         if len(decoded) < _LEAST:
             continue
-        if name in {"hex", "base64"} and _TEXT.search(decoded) is None:
-            inner = plain(decoded)
-        else:
-            inner = spans(decoded, plain, name, depth + 1)
-        for start, end, handle in inner:
-            first, last = back(start, end)
-            found.append(Span(first, last, handle))
+        inner = plain(decoded) if name in {"hex", "base64"} else []
+        for first, last in parts:
+            for start, end, handle in spans(decoded[first:last], plain, name, depth + 1):
+                inner.append(Span(first + start, first + end, handle))
+        found += [Span(*back(start, end), handle) for start, end, handle in inner]
     return found
 
 
-def _decoded(data: bytes, wanted: frozenset[str]) -> Iterator[tuple[str, bytes, Back]]:
-    """Yield the text with one encoding taken off, and what says where bytes of that stand in the text."""
+def _texts(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where texts are among decoded bytes, most of which are none."""
+    return (match.span() for match in _TEXT.finditer(data))
+
+
+def _around(places: Iterable[int], size: int) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of a decoded text in which an escape was; all else was looked at as it stood."""
+    first = last = -1
+    for place in places:
+        if last < 0:
+            first = max(0, place - _REACH)
+        elif place - _REACH > last:
+            yield first, last
+            first = place - _REACH
+        last = min(size, place + _REACH)
+    if last >= 0:
+        yield first, last
+
+
+Parts = Iterator[tuple[int, int]]
+"""Stretches of a decoded text in which another encoding may be."""
+
+
+def _decoded(data: bytes, wanted: frozenset[str]) -> Iterator[tuple[str, bytes, Back, Parts]]:
+    """Yield the text with one encoding off, what says where bytes of that stand in the text, and its stretches."""
     if b"%" in data:
         if "percent" in wanted:
             yield "percent", *_unescaped(data, _PERCENT, _percent)
@@ -108,26 +132,29 @@ def _decoded(data: bytes, wanted: frozenset[str]) -> Iterator[tuple[str, bytes, 
         yield from _base64(data)
 
 
-def _hexadecimal(data: bytes) -> Iterator[tuple[str, bytes, Back]]:
+def _hexadecimal(data: bytes) -> Iterator[tuple[str, bytes, Back, Parts]]:
     """Decode the whole text as hexadecimal digits, at both alignments; what is none decodes to zeros."""
     digits = data.translate(_AS_HEX)
     for shift in (0, 1):
         end = len(digits) - (len(digits) - shift) % 2
-        yield "hex", binascii.unhexlify(digits[shift:end]), _scaled(shift, 2, 0)
+        decoded = binascii.unhexlify(digits[shift:end])
+        yield "hex", decoded, _scaled(shift, 2, 0), _texts(decoded)
     for match in _SPACED_HEX.finditer(data):
-        yield "hex", bytes.fromhex(match[0].replace(b":", b" ").decode()), _scaled(match.start(), 3, 1)
+        decoded = bytes.fromhex(match[0].replace(b":", b" ").decode())
+        yield "hex", decoded, _scaled(match.start(), 3, 1), _texts(decoded)
 
 
-def _base64(data: bytes) -> Iterator[tuple[str, bytes, Back]]:
+def _base64(data: bytes) -> Iterator[tuple[str, bytes, Back, Parts]]:
     """Decode the whole text as base64, at each alignment; what is none decodes to something."""
     letters = data.translate(_AS_BASE64)
     for shift in range(4):
         whole = letters[shift:] + b"A" * (-(len(letters) - shift) % 4)
-        yield "base64", binascii.a2b_base64(whole), _sixths(shift)
+        decoded = binascii.a2b_base64(whole)
+        yield "base64", decoded, _sixths(shift), _texts(decoded)
     for match in _BASE64_LINES.finditer(data):
-        joined, back = _unescaped(match[0], _LINE_END, lambda _: b"")
-        whole = joined[: len(joined) - len(joined) % 4]
-        yield "base64", binascii.a2b_base64(whole), _both(_sixths(0), back, match.start())
+        joined, back, _ = _unescaped(match[0], _LINE_END, lambda _: b"")
+        decoded = binascii.a2b_base64(joined[: len(joined) - len(joined) % 4])
+        yield "base64", decoded, _both(_sixths(0), back, match.start()), _texts(decoded)
 
 
 def _sixths(base: int) -> Back:
@@ -140,8 +167,8 @@ def _scaled(base: int, step: int, gap: int) -> Back:
     return lambda start, end: (base + start * step, base + end * step - gap)
 
 
-def _unescaped(data: bytes, escape: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> tuple[bytes, Back]:
-    """Take escapes off; everything else stays as it is."""
+def _unescaped(data: bytes, escape: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> tuple[bytes, Back, Parts]:
+    """Take escapes off; everything else stays as it is, and is none of the stretches."""
     pieces: list[bytes] = []
     decoded_at: list[int] = [0]
     source_at: list[int] = [0]
@@ -171,7 +198,8 @@ def _unescaped(data: bytes, escape: re.Pattern[bytes], decode: Callable[[bytes],
         last = source_at[at] + (end - decoded_at[at]) if literal[at] else source_at[at + 1]
         return first, last
 
-    return b"".join(pieces), back
+    decoded = b"".join(pieces)
+    return decoded, back, _around(decoded_at[1::2], len(decoded))
 
 
 def _both(inner: Back, outer: Back, base: int) -> Back:

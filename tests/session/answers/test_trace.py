@@ -173,7 +173,7 @@ def test_p11_what_could_not_be_searched_is_named(root: Path) -> None:
     assert found["complete"] is False
     assert "1: WebSocket messages are not recorded." in found["missing"]
     assert "2: not recorded whole." in found["missing"]
-    assert "that could be searched" in found["note"]
+    assert found["note"] == "No searched answer before seq 3 holds it."
 
 
 def test_p18_a_veiled_value_is_shown_as_its_handle(session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from wiretape.cli.commands.verify import GAP_COLUMNS, gap_row
 from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_table, print_value
+from wiretape.cli.output import note, print_table, print_value, write_line
 from wiretape.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -47,8 +48,24 @@ def _row(one: RecoveredSession) -> list[str]:
     ]
 
 
+def _sentence(one: RecoveredSession) -> str:
+    """Say of a session what counts, and of the rest what there is."""
+    rest = [
+        (one.dropped_tail_bytes, "bytes of torn tail left out"),
+        (one.quarantined_bytes, "bytes put aside"),
+        (len(one.gaps), "damaged ranges"),
+    ]
+    more = "".join(f", {count} {what}" for count, what in rest if count)
+    counts = f"{one.exchanges} exchanges, {one.interrupted} interrupted, {one.lost_exchanges} lost"
+    return f"{one.session_id}: {one.recovery_state}. {counts}{more}"
+
+
 def _print_report(report: RecoverReport, *, dry_run: bool) -> None:
-    print_table(COLUMNS, map(_row, report.recovered), empty="Nothing to recover.")
+    if sys.stdout.isatty() and report.recovered:
+        for one in report.recovered:
+            write_line(_sentence(one))
+    else:
+        print_table(COLUMNS, map(_row, report.recovered), empty="Nothing to recover.")
     for one in report.recovered:
         _tell_ending(one)
         for segment in one.healed:

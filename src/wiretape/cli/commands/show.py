@@ -74,6 +74,7 @@ def _print(found: Overview) -> None:
 def _print_table(title: str, table: Table) -> None:
     """Print numbers first, texts last: what is too long for the terminal is cut at its end."""
     texts = [at for at, name in enumerate(table.columns) if name in {"endpoint", "host", "message"}]
+    texts.sort(key=lambda at: table.columns[at] == "host")  # it is what may be cut
     order = [at for at in range(len(table.columns)) if at not in texts] + texts
     lines = [[_cell(row, at) for at in order] for row in table.rows]
     heads = [title if table.columns[at] in {"endpoint", title[:-1]} else table.columns[at] for at in order]

@@ -11,6 +11,7 @@ import msgspec
 
 from wiretape.errors import WiretapeError
 from wiretape.heads import field_values
+from wiretape.log.store import list_segments
 from wiretape.model import ExchangeDetail, Lean, Message
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.compare import named, request_differences, shown_value
@@ -27,6 +28,8 @@ from wiretape.views.problems import FieldError, Problem, problem_of
 MAX_BODY: Final = 1024 * 1024
 NEIGHBOURS: Final = 8
 """Other sessions of the root, the newest first, in which other outcomes are looked for."""
+SMALL: Final = 4 * 1024 * 1024
+"""Bytes of log of a session without an index that is looked into all the same: it takes a tenth of a second."""
 _BLAMED: Final = 5
 _OUTCOMES: Final = 3
 _DIFFERS: Final = 6
@@ -250,23 +253,27 @@ def _others(catalogue: Catalogue, but: str) -> list[str]:
 
 @contextmanager
 def _opened(catalogue: Catalogue, session_id: str) -> Iterator[Session | None]:
-    """Open a session that has an index already: to make one of a large log would take longer than the answer may."""
+    """Open a session that has an index, or a small log: to index a large one would take longer than the answer may."""
     session = None
     try:
         session = catalogue.open(session_id)
         session.patience = 1.0
-        if session.index.exists():
+        if session.index.exists() or _log_bytes(session) <= SMALL:
             session.follow()
         else:
             session.close()
             session = None
-    except WiretapeError:
+    except (WiretapeError, OSError):
         session = None  # deleted meanwhile, or damaged beyond reading: it has no say here
     try:
         yield session
     finally:
         if session is not None:
             session.close()
+
+
+def _log_bytes(session: Session) -> int:
+    return sum(ref.path.stat().st_size for ref in list_segments(session.log_dir))
 
 
 def _outcomes_in(

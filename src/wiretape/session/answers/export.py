@@ -184,22 +184,30 @@ class _Taken:
         """Return the messages of a WebSocket as HAR has them."""
         messages, whole = _web_socket(self._current, exchange)
         if not whole:
-            self.left.append(LeftOut(seq=exchange.seq, why="not all messages of its WebSocket are there"))
+            self._leave(exchange, "not all messages of its WebSocket are there")
         if self.redaction is not None:
             messages = [(*one[:3], self.redaction.data(one[3])) for one in messages]
         return list(as_har(exchange.timestamp, messages))
 
     def _note(self, exchange: ExchangeDetail) -> None:
         response = exchange.response
-        if response is not None and response.status_code == _SWITCHED:
-            if self._export.format != "har":
-                self.left.append(LeftOut(seq=exchange.seq, why=f"{self._export.format} has no place for messages"))
-            elif not _web_socket(self._current, exchange)[0]:
-                self.left.append(LeftOut(seq=exchange.seq, why="no message of its WebSocket was recorded"))
-        for side, message in (("request", exchange.request), ("response", response)):
+        switched = response is not None and response.status_code == _SWITCHED
+        if switched and self._export.format != "har":
+            self._leave(exchange, f"{self._export.format} has no place for messages")
+        elif switched and not _web_socket(self._current, exchange)[0]:
+            self._leave(exchange, "no message of its WebSocket was recorded")
+        # What follows on a connection that was switched are its messages, of which that was said.
+        for side, message in (("request", exchange.request), ("response", None if switched else response)):
             if message is not None and message.body_truncated:
-                why = f"{message.body_recorded} of {message.body_size} bytes of the {side}'s body were recorded"
-                self.left.append(LeftOut(seq=exchange.seq, why=why))
+                self._leave(
+                    exchange, f"{message.body_recorded} of {message.body_size} bytes of the {side}'s body were recorded"
+                )
+
+    def _leave(self, exchange: ExchangeDetail, why: str) -> None:
+        """Note what is not in the file; what two sessions have alike is told once."""
+        one = LeftOut(seq=exchange.seq, why=why)
+        if one not in self.left[-_LEFT:]:
+            self.left.append(one)
 
 
 def _web_socket(session: Session, exchange: ExchangeDetail) -> tuple[list[Message], bool]:

@@ -292,7 +292,7 @@ def _warnings(outgoing: Outgoing, changes: Changes, now: float) -> Iterator[str]
         elif lower in {"if-none-match", "if-modified-since"}:
             yield f"{name} is there: the answer may be 304 without a body"
         elif lower == "x-csrf-token" and lower not in changed:
-            yield f"{name} is the recorded one and may be valid for one session only"
+            yield f"{name} may be valid for one session only"
 
 
 def _expiries(name: str, value: str, now: float) -> Iterator[str]:
@@ -343,15 +343,24 @@ def outcome(planned: Planned, before: ExchangeDetail, after: ExchangeDetail, nam
         exchange=f"{name}:{after.seq}",
         state=after.state,
         status=status,
-        ms=[before.timings.total, after.timings.total],
+        ms=[_round(before.timings.total), _round(after.timings.total)],
         response=shown,
         cut=cut,
-        differs=_differences(old, new),
+        # Where one of them is an error every key differs, and the verdict and the answer say it.
+        differs=_differences(old, new) if _failed(status[0]) == _failed(status[1]) else [],
         error=(after.error or {}).get("message"),
     )
     return msgspec.structs.replace(
         planned, result=result, verdict=_verdict(status, changed=bool(planned.changes), result=result)
     )
+
+
+def _failed(status: int | None) -> bool:
+    return status is None or status >= 400
+
+
+def _round(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 1)
 
 
 def _verdict(status: list[int | None], *, changed: bool, result: Result) -> str:

@@ -15,6 +15,7 @@ from wiretape.model import ExchangeDetail, Filter, Lean, Message
 from wiretape.secrets.known import Known
 from wiretape.secrets.patterns import EMAIL
 from wiretape.secrets.sightings import Sighting, body_text, in_message, not_searched, sightings
+from wiretape.session.answers.covered import called
 from wiretape.session.answers.fields import body_bytes, media_type
 from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import CUT
@@ -125,7 +126,7 @@ def find_secrets(
         search.take(exchange, messages)
         if progress is not None and search.exchanges % 50 == 0:
             progress(search.exchanges, max(total, search.exchanges))
-    return search.answer(session.session_id, known, top)
+    return search.answer(called(session), known, top)
 
 
 def _compiled(custom: Sequence[str]) -> list[Any]:
@@ -200,7 +201,7 @@ class _Search:
                     if match.group():
                         yield Sighting("custom", match.group(), where)
 
-    def answer(self, session_id: str, known: Known, top: int) -> SecretsFound:
+    def answer(self, name: str, known: Known, top: int) -> SecretsFound:
         """Return what was found."""
         grouped, single = self._grouped()
         single.sort(key=lambda one: (-one.exchanges, one.first, one.kind))
@@ -208,7 +209,7 @@ class _Search:
         if self._beyond:
             left["notCounted"] = self._beyond
         return SecretsFound(
-            session=session_id,
+            session=name,
             exchanges=self.exchanges,
             values=[_told(one, known) for one in single[:top]],
             complete=not self._skipped,

@@ -53,7 +53,10 @@ class Carried(Lean, frozen=True):
 
 
 class Trace(Lean, frozen=True, kw_only=True):
-    """Where a value comes from and goes to. ``near`` are sums and differences of earlier numbers: hints, no proof."""
+    """Where a value comes from and goes to. ``near`` are sums and differences of earlier numbers: hints, no proof.
+
+    ``searched`` are the encodings that were tried, told where an origin was found; they are always the same.
+    """
 
     value: str
     origin: Origin | None
@@ -62,7 +65,7 @@ class Trace(Lean, frozen=True, kw_only=True):
     left: int = 0
     near: list[str] = msgspec.field(default_factory=list)
     note: str = ""
-    searched: list[str]
+    searched: list[str] = msgspec.field(default_factory=list)
     complete: bool
     missing: str = ""
 
@@ -108,7 +111,7 @@ def trace(
     if origin is None and first is not None:
         note = f"No answer before seq {first.seq} holds it, so the client made or computed it."
         if lacking:
-            note = f"No answer before seq {first.seq} that could be searched holds it."
+            note = f"No searched answer before seq {first.seq} holds it."
         near = near_numbers(session, needles.value, first.seq, veil) if needles.is_number else []
     if origin is None and len(uses) == 1:
         uses = []  # said by firstSent
@@ -121,7 +124,7 @@ def trace(
         left=left + more,
         near=near,
         note=note if first is not None else "No exchange holds it.",
-        searched=ENCODINGS,
+        searched=ENCODINGS if origin is not None else [],
         complete=not lacking,
         missing=" ".join(lacking),
     )
