@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import re2
 from mcp.client import Client
+from mcp_types import ResourceTemplateReference
 
 from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
 from tests.secrets.planting import encodings, planted, spellings
+from wiretape.daemon.secrecy import Secrecy
+from wiretape.secrets.known import MAX_KNOWN, Known
+from wiretape.secrets.masking import Masking
+from wiretape.session.answers.export import export_file
+from wiretape.session.answers.export_formats import Export
+from wiretape.session.answers.sql import VIEWS
+from wiretape.session.catalogue import Catalogue
 
 SECRETS = planted(200, seed=20261127)
 _URL = "https://shop.example"
@@ -40,12 +53,12 @@ def _login(recording: Recording, kind: str, value: str) -> int:
     return seq
 
 
-def plant(root: Path) -> str:
+def plant(root: Path, *, echoes: bool = True) -> str:
     """Record every secret once in its place, and each in one of the ten encodings somewhere else."""
     recording = Recording(new_session(root))
     for kind, value in SECRETS:
         _login(recording, kind, value)
-    for at in range(0, len(SECRETS), 10):
+    for at in range(0, len(SECRETS) if echoes else 0, 10):
         echoed = [spellings(value, at // 10 + place) for place, (_, value) in enumerate(SECRETS[at : at + 10])]
         seq = recording.open(f"{_URL}/echo/{at}?back={spellings(SECRETS[at][1], 1).strip('<>')}")
         body = json.dumps({"error": {"message": f"what came: {' '.join(echoed)}"}, "seen": echoed}).encode()
@@ -61,8 +74,18 @@ def planted_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return root, plant(root)
 
 
+@lru_cache(maxsize=1)
+def _any_form() -> Any:
+    options = re2.Options()
+    options.max_mem = 256 << 20
+    forms = {form for _, value in SECRETS for forms in encodings(value).values() for form in forms}
+    return re2.compile("|".join(re2.escape(form) for form in sorted(forms)), options)
+
+
 def leaks(text: str) -> list[str]:
     """Name what of the secrets stands in a text."""
+    if _any_form().search(text) is None:
+        return []
     return [
         f"{kind} in {name}: {form}"
         for kind, value in SECRETS
@@ -72,57 +95,177 @@ def leaks(text: str) -> list[str]:
     ]
 
 
-def arguments_for(tool: Any, session: str, seq: int) -> dict[str, Any]:
-    """Fill in what a tool needs, by the names of its arguments."""
-    known: dict[str, Any] = {
-        "session_id": session, "session": session, "seq": seq, "exchange": f"{session}:{seq}",
-        "exchange_id": f"{session}.{seq}", "a": f"{session}:1", "b": f"{session}:{seq}", "query": "e", "pattern": "e",
-        "text": "e", "sql": "SELECT * FROM exchanges", "what": "curl", "at": "request.header.Authorization",
-        "since": 1, "label": "here", "uri": "proxy://status",
+SEQS = (1, 2, 3, 4, 5, 6, 7, 10, 201, 209, 220)
+"""One of each place where a secret stands first, and echoes."""
+PRINTS = "import sys; [print(line) for line in sys.argv[1:]]"
+
+
+def calls(session: str, spare: str, har: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return how each tool is called: a tool that is not here fails the test, so that none is forgotten."""
+    one: dict[str, Any] = {"session_id": session}
+    each: list[dict[str, Any]] = [{"exchange": f"{session}:{seq}"} for seq in SEQS]
+    views = ("shape", "text", "json", "form", "multipart", "graphql", "protobuf", "sse", "jwt", "html", "hex")
+    printed = [value for _, value in SECRETS[:10]] + [
+        spellings(value, at) for at, (_, value) in enumerate(SECRETS[:10])
+    ]
+    return {
+        "proxy_start": [{"session_name": "live"}],
+        "proxy_session_start": [{"session_name": "next"}],
+        "proxy_mark": [{"label": "here"}],
+        "proxy_status": [{}, {"verbose": True}],
+        "proxy_session_status": [{}],
+        "proxy_clear_traffic": [{}],
+        "proxy_session_stop": [{}],
+        "proxy_stop": [{}],
+        "proxy_get_ca_cert": [{}],
+        "proxy_list_sessions": [{}],
+        "proxy_get_session": [one],
+        "proxy_session_recover": [one],
+        "proxy_delete_session": [{"session_id": spare}],
+        "proxy_session_overview": [one, one | {"group": "path", "top": 200}, one | {"filter": "~c 422"}],
+        "proxy_list_traffic": [one | {"limit": 1000, "max_tokens": 50_000}, one | {"group_by": "path"}],
+        "proxy_query_session": [
+            one | {"limit": 1000, "max_tokens": 50_000, "format": "objects"}, one | {"group_by": "path", "limit": 300},
+            one | {"text": SECRETS[7][1]}, one | {"filter": "~q & ~bs session"},
+        ],
+        "proxy_search_traffic": [one | {"query": "e"}, one | {"query": "key", "format": "objects"}],
+        "proxy_search_session_bodies": [
+            one | {"text": "e", "limit": 100, "context_chars": 500},
+            one | {"text": "[A-Za-z0-9]{9,}", "regex": True, "limit": 100, "format": "objects"},
+        ],
+        "proxy_get_session_exchange": [*each, *(one | {"headers": "all"} for one in each),
+                                       *(one | {"format": "objects"} for one in each)],
+        "proxy_get_exchange": each,
+        "proxy_explain_exchange": each,
+        "proxy_read_body": [
+            *each, *(one | {"view": view} for one in each[-3:] for view in views), each[4] | {"side": "request"},
+            each[4] | {"side": "request", "path": "/password"}, each[5] | {"path": "$..refreshToken"},
+            *(one | {"grep": "e"} for one in each), *(one | {"offset": 20, "length": 33} for one in each[-3:]),
+        ],
+        "proxy_compare": [
+            *({"a": f"{session}:{a}", "b": f"{session}:{b}", "detail": detail}
+              for a, b in ((1, 11), (2, 12), (3, 13), (4, 14), (5, 15), (6, 16), (10, 20), (201, 202))
+              for detail in ("all", "noise")),
+            {"a": session, "b": spare, "detail": "noise"},
+        ],
+        "proxy_trace_value": [
+            {"exchange": f"{session}:1", "at": "request.header.Authorization"},
+            {"exchange": f"{session}:3", "at": "response.cookie.sid"},
+            {"exchange": f"{session}:4", "at": "X-Csrf-Token"},
+            {"exchange": f"{session}:5", "at": "request.body/password"},
+            {"exchange": f"{session}:6", "at": "response.body/data/session/refreshToken"},
+            {"exchange": f"{session}:10", "at": "request.query.api_key"},
+            one | {"value": SECRETS[8][1]},
+        ],
+        "proxy_wait_for": [one | {"since": "1", "idle_ms": 0, "timeout_ms": 1}],
+        "proxy_messages": [one],
+        "proxy_llm_calls": [one],
+        "proxy_find_secrets": [one, one | {"custom": ["key is [^,]+"]}],
+        "proxy_get_session_handshakes": [one],
+        "proxy_sql": [one | {"query": f"SELECT * FROM {view}", "limit": 1000} for view in VIEWS],
+        "proxy_export": [
+            *(one | {"what": what, "redact": False, "filter": "~seq 1..12"}
+              for what in ("har", "ndjson", "curl", "httpx", "pytest", "openapi")),
+            *(one | {"what": "curl"} for one in each),
+        ],
+        "proxy_export_har": [one | {"method": "GET"}],
+        "proxy_import_har": [{"har_file": str(har)}],
+        "proxy_send": [*each, each[0] | {"headers": {"Authorization": None, "X-Note": "{{note}}"}},
+                       each[4] | {"set": {"/password": "another", "/email": "b@example.com"}}],
+        "proxy_run": [{"command": [sys.executable, "-c", PRINTS, *printed]}],
     }  # fmt: skip
-    schema = tool.input_schema
-    wanted = {name: known[name] for name in schema.get("required", []) if name in known}
-    for name in ("session_id", "exchange", "seq", "exchange_id"):
-        if name in schema["properties"] and name in known and not ({"exchange", "seq"} & wanted.keys()):
-            wanted[name] = known[name]
-    return wanted
 
 
-async def everything_read(client: Client, session: str) -> dict[str, str]:
-    """Call every reading tool and read every resource; give what they said."""
+async def everything_said(client: Client, wanted: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """Call every tool as wanted, read every resource, get every prompt, complete every argument: what was said."""
+    offered = {tool.name for tool in (await client.list_tools()).tools}
+    assert wanted.keys() == offered, "a tool without its calls here could leak what nobody looks at"
     said: dict[str, str] = {}
-    tools = [tool for tool in (await client.list_tools()).tools if tool.annotations and tool.annotations.read_only_hint]
-    for tool in tools:
-        if tool.name == "proxy_wait_for":
-            continue
-        for seq in (1, 5, 7, 201, 209, 220):
-            result = await client.call_tool(tool.name, arguments_for(tool, session, seq))
-            said[f"{tool.name} {seq}"] = (
-                result.model_dump_json()
-                + json.dumps(result.structured_content, ensure_ascii=False)
-                + "".join(getattr(block, "text", "") for block in result.content)
-            )
+    refused: list[tuple[str, dict[str, Any], str]] = []
+    for name, arguments in wanted.items():
+        for given in arguments:
+            result = await client.call_tool(name, given)
+            text = json.dumps(result.structured_content, ensure_ascii=False)
+            text += "".join(getattr(block, "text", "") for block in result.content)
+            said[f"{name} {given}"] = text
+            if result.is_error and "view" not in given:
+                refused.append((name, given, text))
+    assert refused == [], "a call that is refused shows nothing, and so proves nothing"
+    session = wanted["proxy_get_session"][0]["session_id"]
     for resource in (await client.list_resources()).resources:
         said[str(resource.uri)] = (await client.read_resource(resource.uri)).model_dump_json()
     for template in (await client.list_resource_templates()).resource_templates:
-        uri = template.uri_template.replace("{session_id}", session).replace("{seq}", "1")
+        uri = template.uri_template.replace("{session_id}", session)
+        assert "{" not in uri, "a template whose argument has no value here"
         said[uri] = (await client.read_resource(uri)).model_dump_json()
+        for name in ("session_id", "host"):
+            reference = ResourceTemplateReference(type="ref/resource", uri=template.uri_template)
+            said[f"{uri} {name}"] = (await client.complete(reference, {"name": name, "value": ""})).model_dump_json()
+    for prompt in (await client.list_prompts()).prompts:
+        filled = {argument.name: session for argument in prompt.arguments or []}
+        said[prompt.name] = (await client.get_prompt(prompt.name, filled)).model_dump_json()
     return said
 
 
-def test_p18_none_of_200_planted_secrets_is_in_any_output_of_any_reading_tool(
-    planted_root: tuple[Path, str],
+def test_p18_none_of_200_planted_secrets_is_in_any_output_of_any_tool_resource_prompt_or_completion(
+    planted_root: tuple[Path, str], tmp_path: Path
 ) -> None:
     root, session = planted_root
+    spare = plant(root)
+    with Catalogue(root).open(session) as opened:
+        export_file([opened], Export("har", None, redact=False), tmp_path / "planted.har")
+    wanted = calls(session, spare, tmp_path / "planted.har")
 
     async def ask(client: Client) -> dict[str, str]:
-        return await everything_read(client, session)
+        return await everything_said(client, wanted)
 
-    said = InProcess(root).run(ask, toolsets=("all",))
+    said = InProcess(root).run(ask, files=(tmp_path,))
     found = {call: leaks(text)[:3] for call, text in said.items()}
     assert {call: what for call, what in found.items() if what} == {}
-    assert "{{jwt:" in said["proxy_get_session_exchange 1"]
-    assert "{{password:" in said["proxy_get_session_exchange 5"]
+    shown = "".join(text for call, text in said.items() if call.startswith("proxy_get_session_exchange"))
+    assert "{{jwt:" in shown
+    assert "{{password:" in shown
+
+
+def test_p18_what_is_not_known_yet_is_hidden_where_an_answer_shows_it(root: Path) -> None:
+    """The answers hide what they show themselves: the net below them, which needs to know, is taken away here."""
+    session = plant(root, echoes=False)
+
+    async def ask(client: Client) -> dict[str, str]:
+        said = {}
+        for name, arguments in calls(session, session, root).items():
+            for given in arguments if name in ANSWERS else ():
+                said[f"{name} {given}"] = (await client.call_tool(name, given)).model_dump_json()
+        return said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Secrecy, "learn", lambda *_: None)
+        patch.setattr(Masking, "everything", lambda _, value: value)
+        patch.setattr(Known, "hide", lambda _, text: text)
+        said = InProcess(root).run(ask)
+    found = {call: leaks(text)[:2] for call, text in said.items()}
+    assert {call: what for call, what in found.items() if what} == {}
+
+
+ANSWERS = (
+    "proxy_session_overview", "proxy_list_traffic", "proxy_get_session_exchange", "proxy_explain_exchange",
+    "proxy_compare", "proxy_read_body", "proxy_trace_value", "proxy_send", "proxy_sql",
+)  # fmt: skip
+"""What is shown of exchanges in which a secret stands by its name or looks."""
+
+
+def test_p18_the_last_look_at_an_answer_costs_milliseconds_however_many_secrets_are_known() -> None:
+    known = Known(b"k" * 32)
+    source = random.Random(7)
+    for _ in range(MAX_KNOWN):
+        known.handle_of("token", f"{source.getrandbits(160):040x}")
+    rows = [[at, "GET", f"/items/{at}?page=2&sort=name", 200, 12.5, 4_096, "json"] for at in range(250)]
+    answer = {"status": "success", "columns": ["seq"], "rows": rows}
+    veil = Masking(known)
+    begun = time.process_time()
+    for _ in range(20):
+        assert veil.everything(answer) is answer
+    assert (time.process_time() - begun) / 20 < 0.015, "12 KB of JSON"
 
 
 def test_p18_who_started_the_server_with_reveal_sees_values(planted_root: tuple[Path, str]) -> None:
@@ -190,7 +333,7 @@ def test_p18_what_wiretape_says_itself_is_no_secret(planted_root: tuple[Path, st
         return [listed.structured_content, refused.content[0]]
 
     listed, refused = InProcess(root).run(ask)
-    assert listed["sessions"][0]["sessionId"] == session
+    assert session in {one["sessionId"] for one in listed["sessions"]}
     assert "'checkout-of-monday'" in refused.text
 
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from wiretape.mcpserver.lean import lean
 from wiretape.model import Coverage, ExchangeSummary, Lean, QueryPage, SessionSummary
 from wiretape.secrets.veil import UNVEILED, Veil
+from wiretape.session.query.coverage import veiled_coverage
 
 TOKENS: Final = 2_000
 """What a list may cost that is not told otherwise; a token is four bytes of JSON."""
@@ -132,9 +133,12 @@ async def exchanges_within(
 async def _veiled(page: QueryPage, veil: Veil) -> QueryPage:
     if veil is UNVEILED:
         return page
-    urls = await asyncio.to_thread(lambda: [veil.text(item.url) for item in page.items])
-    items = [msgspec.structs.replace(item, url=url) for item, url in zip(page.items, urls, strict=True)]
-    return msgspec.structs.replace(page, items=items)
+
+    def hidden() -> QueryPage:
+        items = [msgspec.structs.replace(item, url=veil.text(item.url)) for item in page.items]
+        return msgspec.structs.replace(page, items=items, coverage=veiled_coverage(page.coverage, veil))
+
+    return await asyncio.to_thread(hidden)
 
 
 def _fitting(answer: Exchanges, excess: int) -> int:

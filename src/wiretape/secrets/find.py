@@ -19,6 +19,8 @@ _SCHEMES: Final = frozenset(
 _HANDLE: Final = re.compile(r"\{\{[a-z][a-z0-9-]*:[0-9a-f]{6,}\}\}")
 _SHORTEST: Final = {"password": 1, "card-code": 1, "otp": 1, "credential": 4, "secret": 4, "session": 8}
 """Characters of a secret of a kind at least; what is shorter is a word, such as ``"session": "open"``."""
+_OWN_ID: Final = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}", re.ASCII).fullmatch
+"""The id of one of our sessions: an agent whose traffic is recorded writes it, and it is nobody's secret."""
 _EMPTY: Final = frozenset({"", "null", "none", "undefined", "true", "false", "string", "required", "redacted", "xxx"})
 _QUOTE: Final = re.compile(r"""\\*["']""")
 _UNQUOTED: Final = re.compile(r"""[^\s&;,"'<>(){}\[\]|\\]+""")
@@ -175,7 +177,7 @@ def is_secret_value(value: str, kind: str) -> bool:
         return False
     if "{{" in value and _HANDLE.search(value) is not None:
         return False
-    if value.lower() in _SCHEMES:
+    if value.lower() in _SCHEMES or _OWN_ID(value) is not None:
         return False
     return len(value) >= _SHORTEST.get(kind, 5)
 

@@ -39,7 +39,15 @@ from wiretape.session.lookup import Handshakes, Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
 from wiretape.session.pin import is_pinned
-from wiretape.session.query.coverage import Reach, count_errors, coverage, read_reach, recovery_state, unread_note
+from wiretape.session.query.coverage import (
+    Reach,
+    count_errors,
+    coverage,
+    read_reach,
+    recovery_state,
+    unread_note,
+    veiled_coverage,
+)
 from wiretape.session.query.grouping import check_by, grouped
 from wiretape.session.query.moments import Mark, read_marks
 from wiretape.session.query.needles import LITERAL, looks_like_expression
@@ -367,7 +375,8 @@ class Session:
         found, reach = self._selection(wanted or Filter(), "asc", _now(), None)
         answer = grouped(found, by, limit, veil)
         notes = found.unsearched.notes()
-        return msgspec.structs.replace(answer, coverage=coverage(reach, empty=not answer.matched, notes=notes))
+        told = coverage(reach, empty=not answer.matched, notes=notes)
+        return msgspec.structs.replace(answer, coverage=veiled_coverage(told, veil))
 
     def marks(self) -> list[Mark]:
         """Return the labelled points of the recording, the oldest first.

@@ -106,4 +106,4 @@ async def proxy_llm_calls(
         return await library.ask(found, lambda s: llm_call(s, number, veil=call.veil))
     found = await arg.session_or_live(call, session_id)
     wanted = Filter(expression=filter) if filter is not None else None
-    return await library.ask(found, lambda s: llm_calls(s, wanted, limit=limit, cursor=cursor))
+    return await library.ask(found, lambda s: llm_calls(s, wanted, limit=limit, cursor=cursor, veil=call.veil))

@@ -292,7 +292,9 @@ async def proxy_send(
         return veiled(msgspec.structs.replace(planned, sent=None, execute="call again with execute=true"), call.veil)
     made = await resend(call.service.root, outgoing, call.service.upstream, api=call.service.api)
     after = await call.service.library.exchange(made.session_id, 1, max_body=1 << 20)
-    found = msgspec.structs.replace(outcome(planned, before, after, made.name), writes=False, warnings=[])
+    found = msgspec.structs.replace(
+        outcome(planned, before, after, made.name, veil=call.veil), writes=False, warnings=[]
+    )
     return veiled(msgspec.structs.replace(found, next=f"proxy_compare a={exchange} b={made.name}:1"), call.veil)
 
 

@@ -19,6 +19,7 @@ from wiretape.mcpserver.tools.traffic import list_exchanges
 from wiretape.model import Filter, Groups, RecoveredSession, RecoverReport
 from wiretape.session.answers.ending import ending, with_ending
 from wiretape.session.answers.lean import LeanExchange
+from wiretape.session.query.coverage import veiled_coverage
 from wiretape.settings import SessionSettings
 
 
@@ -79,7 +80,7 @@ async def proxy_get_session(call: Call, session_id: arg.SessionId) -> OneSession
     odd = summary.recovery_state != "clean" or summary.interrupted
     return OneSession(
         session=summary,
-        coverage=await library.coverage(session_id),
+        coverage=veiled_coverage(await library.coverage(session_id), call.veil),
         ending=await library.ask(session_id, lambda one: ending(one, veil=call.veil)) if odd else None,
     )
 

@@ -17,6 +17,7 @@ from wiretape.session.answers.fields import (
     both_fields,
     place_of,
     request_fields,
+    veiled_at,
 )
 from wiretape.session.answers.noise import ABSENT, Difference, Renames, kind_of, starred
 from wiretape.session.answers.parts import Item, Part, aligned, problems_of
@@ -297,7 +298,10 @@ class _Judge:
             values=len(self._list),
             learned_from=self._learned_from,
             kinds=dict(self._kinds.most_common()),
-            renamed={veil.text(old): veil.text(new) for old, new in list(self._renames.pairs.items())[:20]}
+            renamed={
+                veiled_at(self._renames.places[old], old, veil): veiled_at(self._renames.places[old], new, veil)
+                for old, new in list(self._renames.pairs.items())[:20]
+            }
             if listed
             else {},
             listed=rows,
@@ -368,11 +372,10 @@ def named(one: Difference, *, with_part: bool = False) -> str:
 
 
 def _values(one: Difference, veil: Veil) -> list[Any]:
-    name = one.place.replace("/", ".").rpartition(".")[2] if not one.place.startswith("header.") else one.place[7:]
-    return [shown_value(one.place, name, value, veil) for value in (one.a, one.b)]
+    return [shown_value(one.place, value, veil) for value in (one.a, one.b)]
 
 
-def shown_value(place: str, name: str, value: Any, veil: Veil) -> Any:
+def shown_value(place: str, value: Any, veil: Veil) -> Any:
     """Return a value as an answer shows it: secrets hidden first, then cut."""
     if value is ABSENT:
         return "(absent)"
@@ -381,9 +384,9 @@ def shown_value(place: str, name: str, value: Any, veil: Veil) -> Any:
     if isinstance(value, (dict, list)):
         return value
     if not isinstance(value, str):
-        hidden = veil.field(name, str(value))
+        hidden = veiled_at(place, str(value), veil)
         return value if hidden == str(value) else hidden
-    text = veil.header(name, value) if place.startswith("header.") else veil.field(name, value)
+    text = veiled_at(place, value, veil)
     return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}… ({len(text)} chars)"
 
 

@@ -181,7 +181,7 @@ def _blame(session: Session, detail: ExchangeDetail, error: FieldError, veil: Ve
     blamed = Blamed(
         pointer=pointer,
         where=where if where != f"request.body{error.pointer}" else "",
-        sent=shown_value(place, place.replace("/", ".").rpartition(".")[2], value, veil),
+        sent=shown_value(place, value, veil),
         seen_before=earlier is not None,
         origin=f"{earlier.seq}:{earlier.where}" if earlier is not None else "",
         near=found.near if found is not None else [],
@@ -289,7 +289,7 @@ def _outcomes_in(
     for outcome, seq in wanted[:_OUTCOMES]:
         other = session.exchange(seq, max_body=MAX_BODY)
         differs = [
-            [named(one), shown_value(one.place, one.place, one.a, veil), shown_value(one.place, one.place, one.b, veil)]
+            [named(one), shown_value(one.place, one.a, veil), shown_value(one.place, one.b, veil)]
             for one in request_differences(other, detail)
         ]
         found.append(

@@ -14,6 +14,7 @@ import msgspec
 
 from wiretape.heads import field_values
 from wiretape.model import Message
+from wiretape.secrets.veil import Veil
 from wiretape.views.operations import split_url
 
 MOST_FIELDS: Final = 50_000
@@ -21,6 +22,7 @@ MOST_FIELDS: Final = 50_000
 _MAX_DEPTH: Final = 200
 _MAX_PARTS: Final = 200
 _BOUNDARY: Final = re.compile(r"""boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))""", re.IGNORECASE)
+_STEP: Final = re.compile(r"[./]")
 _PART_NAME: Final = re.compile(rb"""[;\s]name=(?:"([^"\r\n]{0,200})"|([^\s;"]{1,200}))""")
 _encode = msgspec.json.Encoder().encode
 _NONE: Final = object()
@@ -280,3 +282,16 @@ def place_of(part: str, place: str) -> str:
     if place.startswith("/"):
         return f"{part}.body{place}"
     return f"{part}.url" if place.startswith("path.") else f"{part}.{place}"
+
+
+def veiled_at(place: str, value: str, veil: Veil) -> str:
+    """Return the text that stands in a place as it may be shown: the place's name may say that it is a secret."""
+    part, dot, rest = place.partition(".")
+    place = rest if dot and part in {"request", "response"} else place
+    kind, dot, name = place.partition(".")
+    if dot and kind == "cookie":
+        return veil.header("cookie", f"{name}={value}").partition("=")[2]
+    if dot and kind in {"header", "trailer"}:
+        return veil.header(name, value)
+    steps = [step for step in _STEP.split(place) if step and not step.isdigit()]
+    return veil.field(steps[-1], value) if steps else veil.text(value)

@@ -143,7 +143,7 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
         usage=_tokens(answer.usage),
         messages=[_message(one, whole, one is said[-1], veil) for one in listed],
         messages_left=len(said) - len(listed),
-        tools=[name[:100] for name in found.api.tools(found.request)[:200]],
+        tools=[veil.text(name)[:100] for name in found.api.tools(found.request)[:200]],
         output=_output(answer, whole, veil),
         error=None if answer.error is None else veil.text(answer.error)[:1_000],
         missing=found.missing,
@@ -151,9 +151,21 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
 
 
 def llm_calls(
-    session: Session, wanted: Filter | None = None, *, limit: int = 50, cursor: str | None = None
+    session: Session,
+    wanted: Filter | None = None,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
+    veil: Veil = UNVEILED,
 ) -> LlmCalls:
     """Return a row for each call of a session, oldest first.
+
+    Args:
+        session: where they are.
+        wanted: only these exchanges.
+        limit: calls at most.
+        cursor: ``next_cursor`` of the page before.
+        veil: hides secrets.
 
     Raises:
         UsageError: the filter or the cursor means nothing.
@@ -170,7 +182,7 @@ def llm_calls(
             found = _read(session, session.exchange(item.seq, bodies=False))
             if found is None:
                 continue
-            rows.append(_row(found))
+            rows.append([veil.text(cell) if isinstance(cell, str) else cell for cell in _row(found)])
             _add(totals, found.answer.usage)
             if found.missing is not None:
                 gaps.append(f"{item.seq}: {found.missing}")

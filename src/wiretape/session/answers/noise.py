@@ -142,8 +142,12 @@ class Renames:
     def __init__(self, differences: Iterable[Difference]) -> None:
         """Learn from what differs: pairs of values that occur at least twice, and never with another partner."""
         pairs: Counter[tuple[str, str]] = Counter()
+        self.places: dict[str, str] = {}
         for one in differences:
-            pairs.update(_candidates(one))
+            found = _candidates(one)
+            pairs.update(found)
+            for a, _ in found:
+                self.places.setdefault(a, one.place)
         partners: dict[str, set[str]] = {}
         owners: dict[str, set[str]] = {}
         for a, b in pairs:

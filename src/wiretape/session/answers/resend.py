@@ -18,7 +18,9 @@ from wiretape.errors import UsageError, WiretapeError
 from wiretape.formats.volatile import is_volatile
 from wiretape.model import ExchangeDetail, Lean, Message
 from wiretape.secrets.find import in_header
-from wiretape.secrets.veil import Veil
+from wiretape.secrets.veil import UNVEILED, Veil
+from wiretape.session.answers.fields import veiled_at
+from wiretape.session.answers.read_body import veiled_text
 from wiretape.session.session import Session
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -327,7 +329,9 @@ def _expiry(token: str) -> float | None:
         return None
 
 
-def outcome(planned: Planned, before: ExchangeDetail, after: ExchangeDetail, name: str) -> Planned:
+def outcome(
+    planned: Planned, before: ExchangeDetail, after: ExchangeDetail, name: str, *, veil: Veil = UNVEILED
+) -> Planned:
     """Return the plan with what came of it.
 
     Args:
@@ -335,10 +339,11 @@ def outcome(planned: Planned, before: ExchangeDetail, after: ExchangeDetail, nam
         before: the recorded exchange.
         after: the new one.
         name: of the new session.
+        veil: hides secrets in what came back, before it is cut.
     """
     old, new = before.response, after.response
     status = [old.status_code if old is not None else None, new.status_code if new is not None else None]
-    shown, cut = _shown(new)
+    shown, cut = _shown(new, veil)
     result = Result(
         exchange=f"{name}:{after.seq}",
         state=after.state,
@@ -372,16 +377,17 @@ def _verdict(status: list[int | None], *, changed: bool, result: Result) -> str:
     return f"{new} as recorded" + (", another body" if result.differs else ", the same answer")
 
 
-def _shown(message: Message | None) -> tuple[Any, bool]:
+def _shown(message: Message | None, veil: Veil) -> tuple[Any, bool]:
     """Return an answer's body for the reader: JSON where it is small, else its beginning."""
     if message is None or message.body is None:
         return None, message is not None and message.body_base64 is not None
-    if len(message.body) <= _SHOWN:
+    text = veiled_text(message.body, veil)
+    if len(text) <= _SHOWN:
         try:
-            return json.loads(message.body), False
+            return json.loads(text), False
         except (ValueError, RecursionError):
-            return message.body, False
-    return message.body[:_SHOWN], True
+            return text, False
+    return text[:_SHOWN], True
 
 
 def _differences(old: Message | None, new: Message | None) -> list[list[Any]]:
@@ -418,13 +424,18 @@ def veiled(planned: Planned, veil: Veil) -> Planned:
     def shown(where: Any, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        place = str(where)
-        if place.startswith("request.header."):
-            return veil.header(place.removeprefix("request.header."), value)
-        return veil.field(place.rpartition("/")[2], value)
+        return veiled_at(str(where), value, veil)
 
     changes = [[row[0], *(shown(row[0], one) for one in row[1:])] for row in planned.changes]
-    return msgspec.structs.replace(planned, plan=veil.text(planned.plan), changes=changes)
+    result = planned.result
+    if result is not None:
+        differs = [[veil.text(row[0]), *(shown(row[0], one) for one in row[1:])] for row in result.differs]
+        error = None if result.error is None else veil.text(result.error)
+        result = msgspec.structs.replace(result, differs=differs, error=error)
+    verdict = None if planned.verdict is None else veil.text(planned.verdict)
+    return msgspec.structs.replace(
+        planned, plan=veil.text(planned.plan), changes=changes, result=result, verdict=verdict
+    )
 
 
 Hosts = Callable[[bytes], list[tuple[str, set[str]]]]

@@ -22,7 +22,7 @@ from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.ids import exchange_id
 from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import BINARY, Unsearched
-from wiretape.session.query.coverage import coverage
+from wiretape.session.query.coverage import coverage, veiled_coverage
 from wiretape.session.query.head_candidates import in_heads
 from wiretape.session.query.needles import LITERAL, Hit, Needle, looks_like_expression
 from wiretape.session.query.places import Found, Row, Scope, Showing, found_in_exchange
@@ -165,7 +165,7 @@ class Search:
 
     def coverage(self, *, empty: bool, whole: bool) -> SearchCoverage:
         """Say what was searched; ``whole`` says that the search came to its end."""
-        base = coverage(self._reach, empty=empty)
+        base = veiled_coverage(coverage(self._reach, empty=empty), self._veil)
         known = {name: getattr(base, name) for name in base.__struct_fields__}
         counts = self.account.counts
         if self._needle.regex and self._veil is not UNVEILED:

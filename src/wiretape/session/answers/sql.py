@@ -18,7 +18,7 @@ from wiretape.errors import StorageError, UsageError, WiretapeError
 from wiretape.model import Coverage, Lean
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.index.database import INDEX, connect
-from wiretape.session.query.coverage import coverage
+from wiretape.session.query.coverage import coverage, veiled_coverage
 from wiretape.session.session import Session
 
 MAX_ROWS: Final = 10_000
@@ -152,7 +152,7 @@ def run_sql(
         rows=found,
         returned=len(found),
         truncated=truncated,
-        coverage=coverage(reach, empty=not found),
+        coverage=veiled_coverage(coverage(reach, empty=not found), veil),
     )
 
 

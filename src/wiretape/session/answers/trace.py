@@ -13,7 +13,7 @@ from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.model import ExchangeDetail, Filter, Lean
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.covered import missing
-from wiretape.session.answers.fields import json_leaves, place_of, request_fields, response_fields
+from wiretape.session.answers.fields import json_leaves, place_of, request_fields, response_fields, veiled_at
 from wiretape.session.answers.needles import ENCODINGS, Needles, Sighting, bare, sightings
 from wiretape.session.answers.noise import starred
 from wiretape.session.answers.parts import operation_of
@@ -27,6 +27,8 @@ MAX_BODY: Final = 1024 * 1024
 _LOOKED_INTO: Final = 500
 """Exchanges in which the places of a value are looked for; that they hold it somewhere is known of more."""
 _CARRIED: Final = 12
+_NAMING: Final = 50
+"""Places whose names are asked whether the value is a secret."""
 _NEAR: Final = 3
 _NEAR_BODIES: Final = 200
 _NEAR_SIZE: Final = 4_096
@@ -117,7 +119,7 @@ def trace(
         uses = []  # said by firstSent
     carried, more = _carried(uses, veil)
     return Trace(
-        value=shown(sent, veil),
+        value=shown(sent, veil, [at or "", *dict.fromkeys(one.where for one in found[:_NAMING])]),
         origin=_origin(session, origin, veil),
         first_sent=_origin(session, first, veil) if origin is None else None,
         carried=carried,
@@ -259,12 +261,13 @@ def _unseen(session: Session) -> str:
 # -- what is shown -----------------------------------------------------------------------------------------------------
 
 
-def shown(value: str, veil: Veil) -> str:
-    """Return a value as the answer names it: its handle where it is secret, else shortened."""
-    hidden = veil.text(bare(value))
-    if hidden != bare(value):
-        return hidden[:200]
+def shown(value: str, veil: Veil, places: Iterable[str]) -> str:
+    """Return a value as the answer names it: its handle where it, or a place that has it, is secret, else shortened."""
     value = bare(value)
+    for place in places:
+        hidden = veiled_at(place, value, veil)
+        if hidden != value:
+            return hidden[:200]
     return value if len(value) <= _SHOWN else f"{value[:4]}…{value[-5:]} ({len(value)} chars)"
 
 
@@ -326,7 +329,9 @@ def near_numbers(session: Session, value: str, before: int, veil: Veil) -> list[
         found = json_leaves(response.body)
         for place, one in (found.values if found is not None else {}).items():
             if isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) >= 1 and one != wanted:
-                numbers.setdefault(float(one), f"{seq}:{veil.text(place)} {msgspec.json.encode(one).decode()}")
+                numbers.setdefault(
+                    float(one), f"{seq}:{veil.text(place)} {veiled_at(place, msgspec.json.encode(one).decode(), veil)}"
+                )
         if len(numbers) >= _NEAR_NUMBERS:
             break
     hints = []

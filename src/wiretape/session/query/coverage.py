@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from wiretape.log.report import LogReport
 from wiretape.model import Coverage, RecoveryState, RefusedRequest
+from wiretape.secrets.veil import Veil
 from wiretape.session.index.audits import read_report
 from wiretape.session.index.database import Index
 
@@ -111,6 +112,16 @@ def coverage(reach: Reach, *, empty: bool = False, notes: list[str] | None = Non
         refused=reach.refused or UNSET,
         refused_requests=list(reach.refusals) or UNSET,
     )
+
+
+def veiled_coverage(told: Coverage, veil: Veil) -> Coverage:
+    """Return a coverage as it may be shown: what was refused is recorded, too."""
+    refused = told.refused_requests
+    if isinstance(refused, list):
+        refused = [
+            msgspec.structs.replace(one, error=veil.text(one.error), request=veil.text(one.request)) for one in refused
+        ]
+    return msgspec.structs.replace(told, notes=[veil.text(note) for note in told.notes], refused_requests=refused)
 
 
 def _refused_note(reach: Reach) -> str:
