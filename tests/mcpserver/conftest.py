@@ -24,14 +24,17 @@ class InProcess:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, ask: Ask[T], **wishes: Any) -> T:
-        """Serve a fresh service to ``ask`` and close it cleanly; all tools are offered unless ``wishes`` say others."""
+    def run(self, ask: Ask[T], *, mode: Any = "auto", **wishes: Any) -> T:
+        """Serve a fresh service to ``ask`` and close it cleanly; all tools are offered unless ``wishes`` say others.
+
+        ``mode`` is the client's: ``auto`` speaks as from 2026-07-28 on, ``legacy`` as before.
+        """
         settings = McpSettings(**{"toolsets": ("all",), **wishes})
 
         async def both() -> T:
             service = Service(self.root, UpstreamSettings())
             try:
-                async with Client(make_server(service, settings)) as client:
+                async with Client(make_server(service, settings), mode=mode) as client:
                     return await ask(client)
             finally:
                 await service.close()

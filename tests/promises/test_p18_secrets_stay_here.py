@@ -172,6 +172,7 @@ def calls(session: str, spare: str, har: Path) -> dict[str, list[dict[str, Any]]
         "proxy_import_har": [{"har_file": str(har)}],
         "proxy_send": [*each, each[0] | {"headers": {"Authorization": None, "X-Note": "{{note}}"}},
                        each[4] | {"set": {"/password": "another", "/email": "b@example.com"}}],
+        "proxy_job": [{"job_id": "job-1"}],
         "proxy_run": [{"command": [sys.executable, "-c", PRINTS, *printed]}],
     }  # fmt: skip
 
@@ -207,16 +208,23 @@ async def everything_said(client: Client, wanted: dict[str, list[dict[str, Any]]
     return said
 
 
+@pytest.mark.timeout(900)
 def test_p18_none_of_200_planted_secrets_is_in_any_output_of_any_tool_resource_prompt_or_completion(
-    planted_root: tuple[Path, str], tmp_path: Path
+    planted_root: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, session = planted_root
     spare = plant(root)
     with Catalogue(root).open(session) as opened:
         export_file([opened], Export("har", None, redact=False), tmp_path / "planted.har")
     wanted = calls(session, spare, tmp_path / "planted.har")
+    find_secrets = wanted["proxy_find_secrets"][0]
 
     async def ask(client: Client) -> dict[str, str]:
+        with monkeypatch.context() as hurried:
+            hurried.setattr("wiretape.mcpserver.tool.PATIENCE", 0.0)
+            begun = await client.call_tool("proxy_find_secrets", find_secrets)
+        assert begun.structured_content is not None
+        assert begun.structured_content["job"] == "job-1"
         return await everything_said(client, wanted)
 
     said = InProcess(root).run(ask, files=(tmp_path,))

@@ -14,6 +14,7 @@ import msgspec
 
 from wiretape import __version__
 from wiretape.daemon.confirmations import Confirmations
+from wiretape.daemon.jobs import Jobs
 from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
@@ -78,6 +79,7 @@ class Service:
         self._unwanted: set[str] = set()
         self._lowest: dict[str, int] = {}
         self.confirmations = Confirmations()
+        self.jobs = Jobs()
         self._told_recoveries = 0
         self.profile: Profile = "full"
         self._notes: deque[str] = deque(maxlen=NOTES)
@@ -144,13 +146,14 @@ class Service:
 
     def idle_since(self) -> float | None:
         """Return the monotonic time since when nobody needs the daemon; None while somebody does."""
-        if self.bridges or self._capture is not None:
+        if self.bridges or self._capture is not None or self.jobs.running:
             self.activity = time.monotonic()
             return None
         return self.activity
 
     async def close(self) -> None:
         """End everything cleanly: recorders seal their logs, then the files are let go."""
+        await self.jobs.close()
         async with self._lock:
             if self._capture is not None:
                 capture, self._capture = self._capture, None

@@ -7,17 +7,23 @@ import json
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.prompts.base import Prompt, UserMessage
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import (
     AudioContent,
     CallToolResult,
     Completion,
     EmbeddedResource,
+    EmptyResult,
     ImageContent,
+    SetLevelRequestParams,
+    SubscribeRequestParams,
     TextContent,
     TextResourceContents,
+    UnsubscribeRequestParams,
 )
 from pydantic import Field
 
+from tests.mcpserver.conformance.asking import ASKING, test_input_required_result_prompt
 from wiretape.daemon.service import Service
 from wiretape.errors import UsageError
 from wiretape.mcpserver.server import WiretapeServer
@@ -112,7 +118,39 @@ TOOLS = (
     test_error_handling,
     test_tool_with_progress,
     test_tool_with_logging,
+    *ASKING,
 )
+
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+"""The arguments of ``json_schema_2020_12_tool``: what a list of tools must pass on as it is."""
+
+
+@tool("Any schema", Hints(reads=True))
+async def json_schema_2020_12_tool(call: Call) -> CallToolResult:
+    """Have a schema with keywords of JSON Schema 2020-12."""
+    return blocks(text("done"))
 
 
 def test_simple_prompt() -> str:
@@ -143,12 +181,15 @@ def test_prompt_with_image() -> list[UserMessage]:
 def fixture_server(service: Service) -> WiretapeServer:
     """Make a server with the suite's fixtures: our class, our tools' way of arguments, results and errors."""
     settings = McpSettings()
-    server = WiretapeServer("wiretape-fixtures", version="1", tools=[build(spec, service, settings) for spec in TOOLS])
+    tools: list[Tool] = [build(spec, service, settings) for spec in TOOLS]
+    tools.append(build(json_schema_2020_12_tool, service, settings).model_copy(update={"parameters": SCHEMA}))
+    server = WiretapeServer("wiretape-fixtures", version="1", tools=tools)
     for function in (
         test_simple_prompt,
         test_prompt_with_arguments,
         test_prompt_with_embedded_resource,
         test_prompt_with_image,
+        test_input_required_result_prompt,
     ):
         server.add_prompt(Prompt.from_function(function, description=function.__doc__))
     server.resource("test://static-text", name="text", mime_type="text/plain")(
@@ -166,4 +207,17 @@ def fixture_server(service: Service) -> WiretapeServer:
         return Completion(values=["paris", "park", "party"], total=3, has_more=False)
 
     server.completion()(complete)  # type: ignore[no-untyped-call]
+    _take_notes(server)
     return server
+
+
+def _take_notes(server: WiretapeServer) -> None:
+    """Take log levels and subscriptions, which wiretape does not offer: until 2025-11-25 servers may have them."""
+
+    async def taken(*_: Any) -> EmptyResult:
+        return EmptyResult()
+
+    low = server._lowlevel_server
+    low.add_request_handler("logging/setLevel", SetLevelRequestParams, taken)
+    low.add_request_handler("resources/subscribe", SubscribeRequestParams, taken)
+    low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, taken)

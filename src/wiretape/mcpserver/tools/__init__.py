@@ -12,6 +12,7 @@ from wiretape.mcpserver.tool import Spec
 from wiretape.mcpserver.tools import (
     bodies,
     carrying,
+    jobs,
     lifecycle,
     moments,
     running,
@@ -50,6 +51,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_session_recover,
     ),
     "sql": (searching.proxy_sql,),
+    "replay": (jobs.proxy_job,),
     "legacy": (
         searching.proxy_search_session_bodies,
         lifecycle.proxy_get_ca_cert,

@@ -36,7 +36,7 @@ class HarExported(Lean, frozen=True):
     export: Exported
 
 
-@tool("Find secrets", Hints(reads=True))
+@tool("Find secrets", Hints(reads=True), long=True)
 async def proxy_find_secrets(
     call: Call,
     session_id: arg.SessionId,
@@ -51,14 +51,16 @@ async def proxy_find_secrets(
     wanted = Filter(expression=filter)
     return await call.service.library.ask(
         session_id,
-        lambda session: find_secrets(session, known, wanted, kinds=kinds, custom=custom or (), progress=call.progress),
+        lambda session: find_secrets(
+            session, known, wanted, kinds=kinds, custom=custom or (), progress=call.progress("exchanges")
+        ),
     )
 
 
 OutputFile = Annotated[str | None, Field(description="New file in the client's folder or <root>/exports")]
 
 
-@tool("Export", Hints())
+@tool("Export", Hints(), long=True)
 async def proxy_export(
     call: Call,
     what: Annotated[Literal["har", "curl", "httpx", "pytest", "k6", "openapi", "ndjson"], Field(description="Format")],
@@ -124,11 +126,11 @@ async def _export(call: Call, refs: list[str], export: Export, output_file: str 
     target = output_path(call.service.root, call.settings, output_file, stem=stem, suffix=SUFFIXES[export.format])
     others = [await call.service.library.session(ref) for ref in refs[1:]]
     return await call.service.library.ask(
-        refs[0], lambda session: export_file([session, *others], export, target, progress=call.progress)
+        refs[0], lambda session: export_file([session, *others], export, target, progress=call.progress("exchanges"))
     )
 
 
-@tool("Export a HAR", Hints())
+@tool("Export a HAR", Hints(), long=True)
 async def proxy_export_har(
     call: Call,
     session_id: arg.SessionId,
@@ -198,7 +200,7 @@ class HarImported(Lean, frozen=True, kw_only=True):
     import_summary: ImportSummary
 
 
-@tool("Import a HAR", Hints())
+@tool("Import a HAR", Hints(), long=True)
 async def proxy_import_har(
     call: Call,
     har_file: Annotated[str, Field(min_length=1, description="Path of the file")],
@@ -221,7 +223,7 @@ async def proxy_import_har(
         )
     name = session_name or f"har-import-{path.stem}".replace(":", "-")[:128]
     report = await asyncio.to_thread(
-        import_recording, service.root, path, name=name, strict=strict, progress=call.progress
+        import_recording, service.root, path, name=name, strict=strict, progress=call.progress("bytes")
     )
     first, last = await service.library.ask(report.session_id, _times)
     return HarImported(

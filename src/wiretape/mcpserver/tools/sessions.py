@@ -166,7 +166,7 @@ async def proxy_get_session_exchange(
     return await shown(call, found, number, bodies=include_body, headers=headers, form=format)
 
 
-@tool("Recover sessions", Hints(repeats=True))
+@tool("Recover sessions", Hints(repeats=True), long=True)
 async def proxy_session_recover(
     call: Call,
     session_id: Annotated[str | None, Field(description="Only this session (id, name, beginning); default all")] = None,
@@ -175,7 +175,7 @@ async def proxy_session_recover(
     interrupted, lost, and each damaged range. The log is only read, never changed; running it again changes nothing.
     It is automatic when wiretape opens a session; call this to see the report. Live sessions are skipped.
     """
-    report = await call.service.recover(session_id, progress=call.progress)
+    report = await call.service.recover(session_id, progress=call.progress("bytes"))
     return msgspec.structs.replace(report, recovered=[await _told(call, one) for one in report.recovered])
 
 

@@ -51,7 +51,7 @@ async def proxy_explain_exchange(
     )
 
 
-@tool("Compare two runs", Hints(reads=True))
+@tool("Compare two runs", Hints(reads=True), long=True)
 async def proxy_compare(
     call: Call,
     a: Annotated[str, Field(description="SESSION, SESSION:SEQ or SESSION@MARK; the good one")],
@@ -72,7 +72,15 @@ async def proxy_compare(
         wanted = Filter(expression=filter)
         parts = {name: part_of(lambda ref: opened[ref], name, wanted) for name in sessions}
         others = [parts[name] for name in noise_from or []]
-        return compare(parts[a], parts[b], veil=call.veil, noise_from=others, ignore=ignore or (), detail=detail)
+        return compare(
+            parts[a],
+            parts[b],
+            veil=call.veil,
+            noise_from=others,
+            ignore=ignore or (),
+            detail=detail,
+            progress=call.progress("exchanges"),
+        )
 
     return await asyncio.to_thread(answer)
 

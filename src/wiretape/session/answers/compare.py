@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -24,6 +24,8 @@ from wiretape.session.answers.parts import Item, Part, aligned, problems_of
 from wiretape.views.problems import problem_of
 
 Detail = Literal["first", "all", "noise"]
+_EVERY: Final = 50
+"""Pairs between two reports of progress."""
 _SHOWN: Final = 6
 """Differences of one message that are shown; with ``all`` more."""
 _SHOWN_OF_ALL: Final = 200
@@ -74,6 +76,9 @@ class Slower(Lean, frozen=True):
     b: int
 
 
+Progress = Callable[[int, int], None]
+
+
 class Comparison(Lean, frozen=True, kw_only=True):
     """What differs between ``a`` and ``b``. ``first`` is where they part; requests come before responses."""
 
@@ -112,6 +117,7 @@ def compare(
     noise_from: Sequence[Part] = (),
     ignore: Sequence[str] = (),
     detail: Detail = "first",
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare two parts.
 
@@ -122,6 +128,7 @@ def compare(
         noise_from: further runs like ``a``: where they differ from it, differences mean nothing.
         ignore: places that do not count, such as ``/data/*/stock`` or ``header.X-Build``.
         detail: ``first`` shows the first difference whole, ``all`` all, ``noise`` lists what was ignored too.
+        progress: called with (pairs compared, pairs in all).
 
     Raises:
         NotFoundError, StorageError: as ``Session.follow``.
@@ -130,7 +137,12 @@ def compare(
     left, right = a.items(), b.items()
     pairs = aligned(left, right)
     unseen: Unseen = {}
-    found = [_differences(a, b, one, other, unseen) for one, other in pairs if one is not None and other is not None]
+    found = []
+    for number, (one, other) in enumerate(pairs):
+        if one is not None and other is not None:
+            found.append(_differences(a, b, one, other, unseen))
+        if progress is not None and number % _EVERY == 0:
+            progress(number, len(pairs))
     rules = _learn(a, left, noise_from)
     judge = _Judge(found, rules, ignore, [part.name for part in noise_from])
     changes: list[Change] = []

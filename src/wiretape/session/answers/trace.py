@@ -119,7 +119,7 @@ def trace(
         uses = []  # said by firstSent
     carried, more = _carried(uses, veil)
     return Trace(
-        value=shown(sent, veil, [at or "", *dict.fromkeys(one.where for one in found[:_NAMING])]),
+        value=shown(sent, veil, ["", at or "", *dict.fromkeys(one.where for one in found[:_NAMING])]),
         origin=_origin(session, origin, veil),
         first_sent=_origin(session, first, veil) if origin is None else None,
         carried=carried,
