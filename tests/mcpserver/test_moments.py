@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.mcpserver.conftest import InProcess
 from wiretape.cli.demo.stage import Daemon
 from wiretape.daemon.service import Service
 from wiretape.mcpserver.server import make_server
+from wiretape.session.catalogue import Catalogue
 from wiretape.settings import Address, McpSettings, SessionSettings, UpstreamSettings
 
 
@@ -125,3 +127,24 @@ def test_the_command_line_marks_filters_sorts_and_groups(root: Path, http_origin
     assert b"\n           ^\n" in error.stderr
     assert wiretape("mark", "late", "--root", root).returncode != 0
     assert b"~json POINTER" in wiretape("query", "--filters").stdout
+
+
+def test_marks_set_themselves_at_a_command_and_at_a_call_that_is_part_of_a_trace(in_process: InProcess) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async def ask(client: Client) -> None:
+        await client.call_tool("proxy_status", {}, meta={"traceparent": trace})  # nothing is recorded yet
+        started = (await client.call_tool("proxy_start", {"session_name": "live"})).structured_content
+        assert started is not None
+        await client.call_tool("proxy_status", {}, meta={"traceparent": trace})
+        await client.call_tool("proxy_status", {}, meta={"traceparent": "no trace"})
+        await client.call_tool("proxy_run", {"command": [sys.executable, "-c", ""]})
+        await client.call_tool("proxy_stop", {})
+
+    in_process.run(ask)
+    with Catalogue(in_process.root).open("live") as session:
+        session.follow()
+        assert [mark.label for mark in session.marks()] == [
+            f"proxy_status {trace}",
+            f"proxy_run {Path(sys.executable).name}",
+        ]

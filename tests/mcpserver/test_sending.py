@@ -14,6 +14,8 @@ from mcp.client import Client
 from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
 from tests.session.answers.shop import State, running, walk
+from wiretape.session.answers.learned import noise_of
+from wiretape.session.answers.resend import Changes, outcome, plan
 from wiretape.session.catalogue import Catalogue
 
 
@@ -125,3 +127,44 @@ def test_what_cannot_be_sent_is_a_clear_error(shop: Shop, arguments: dict[str, A
     found = call(shop, arguments)
     assert found["isError"]
     assert said in found["message"]
+
+
+def test_a_request_with_expired_secrets_logs_in_again_where_that_is_asked(shop: Shop) -> None:
+    shop.state.tokens.clear()
+    assert call(shop, {"exchange": "walk:5", "execute": True})["result"]["status"] == [200, 401]
+    planned = call(shop, {"exchange": "walk:5", "login": "replay"})
+    assert planned["rebound"][0].startswith("would log in again by replaying 1: ")
+    sent = len(shop.state.received)
+    found = call(shop, {"exchange": "walk:5", "login": "replay", "execute": True})
+    assert shop.state.received[sent][1] == "/auth/login"
+    assert found["result"]["status"] == [200, 200]
+    assert found["result"]["exchange"].endswith(":2"), "the login is the first exchange of the same session"
+    (told,) = found["rebound"]
+    assert told.startswith("logged in again by replaying 1 (replay-")
+    assert "request.header.Authorization" in told
+    assert "request.header.X-Csrf-Token" in told
+    _, _, headers, _ = shop.state.received[-1]
+    assert shop.state.tokens[headers["Authorization"].removeprefix("Bearer ")] == headers["X-Csrf-Token"]
+
+
+def test_a_request_without_secrets_has_no_login_to_replay(shop: Shop) -> None:
+    found = call(shop, {"exchange": "walk:8", "login": "replay"})
+    assert (found["isError"], found["code"]) == (True, "login")
+
+
+def test_what_differs_between_recorded_answers_to_the_same_is_noise(tmp_path: Path) -> None:
+    recording = Recording(new_session(tmp_path / "root", "runs"))
+    kind = "Content-Type: application/json\r\n"
+    for stock in (7, 8, 9):
+        seq = recording.open("http://a.test/item")
+        recording.done(seq, json.dumps({"rows": [{"stock": stock, "name": "lamp"}]}).encode(), headers=kind)
+    seq = recording.open("http://a.test/other")
+    recording.done(seq, b'{"rows": [{"stock": 1, "name": "shoe"}]}', headers=kind)
+    recording.close()
+    with Catalogue(tmp_path / "root").open("runs") as session:
+        assert noise_of(session, 1) == {"/rows/*/stock"}
+        _, planned = plan(session, "runs", 1, Changes())
+        noise = noise_of(session, 1)
+        result = outcome(planned, session.exchange(1), session.exchange(4), "replay-1", noise=noise).result
+    assert result is not None
+    assert (result.differs, result.ignored) == ([["/rows/0/name", "lamp", "shoe"]], 1)

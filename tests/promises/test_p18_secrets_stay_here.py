@@ -317,7 +317,7 @@ def test_p18_a_handle_that_does_not_exist_is_a_clear_error(planted_root: tuple[P
     assert answer.is_error
     said = json.loads(answer.content[0].text)
     assert said["code"] == "no-such-handle"
-    assert "{{jwt:000000}}" in said["message"]
+    assert f"{{{{jwt:000000}}}}: it was looked for in session {session}" in said["message"]
 
 
 def test_p18_handles_are_the_same_for_every_daemon_of_a_root(planted_root: tuple[Path, str]) -> None:

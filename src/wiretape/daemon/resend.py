@@ -6,15 +6,19 @@ import asyncio
 import contextlib
 import itertools
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from wiretape.daemon.listen import bind
 from wiretape.daemon.proxy import Capture
 from wiretape.errors import NetworkError
+from wiretape.model import ExchangeDetail
+from wiretape.session.answers.login import Renewal, Step
 from wiretape.session.answers.resend import Outgoing
 from wiretape.session.catalogue import Catalogue, SessionDir
+from wiretape.session.session import Session
 from wiretape.settings import Address, RecordTarget, SessionSettings, UpstreamSettings
 from wiretape.tls.authority import CertificateAuthority
 
@@ -23,26 +27,37 @@ SECONDS: Final = 60.0
 _PIECE: Final = 256 * 1024
 
 
+class Sent(NamedTuple):
+    """What was sent: the session that has it, its number there, and what was got anew before."""
+
+    session: SessionDir
+    seq: int
+    rebound: list[str]
+
+
 async def resend(
     root: Path,
     outgoing: Outgoing,
     upstream: UpstreamSettings,
     *,
+    before: Sequence[Step] = (),
     api: Address | None = None,
     loop: str = "asyncio",
     seconds: float = SECONDS,
-) -> SessionDir:
+) -> Sent:
     """Send a request and record it into a session of its own, ``replay-1`` and so on; redirects are not followed.
 
     Args:
         root: the folder of CA and sessions.
         outgoing: what to send.
         upstream: how the server is trusted.
+        before: what is sent first, so that the request gets fresh secrets.
         api: where the daemon listens, which is no server to send to.
         loop: the recorder's event loop.
-        seconds: how long the answer may take.
+        seconds: how long each answer may take.
 
     Raises:
+        UsageError: logging in again failed.
         DaemonError: the recorder does not start. NetworkError: nothing came back in time.
     """
     authority = await asyncio.to_thread(CertificateAuthority.load_or_create, root)
@@ -52,8 +67,14 @@ async def resend(
     capture = Capture(listener, root, upstream, api=api, loop=loop, source="replay")
     try:
         await capture.start(target)
+        renewal = Renewal()
+        for step in before:
+            async with asyncio.timeout(seconds):
+                await _exchange(capture.address, renewal.applied(step.outgoing), authority.cert_pem.decode())
+            answer = await asyncio.to_thread(_newest, made)
+            renewal.learn(step, answer, f"{made.name}:{answer.seq}")
         async with asyncio.timeout(seconds):
-            await _exchange(capture.address, outgoing, authority.cert_pem.decode())
+            await _exchange(capture.address, renewal.applied(outgoing), authority.cert_pem.decode())
     except TimeoutError:
         raise NetworkError(
             f"No whole answer came within {seconds:g} s; what came is in session {made.session_id}",
@@ -65,7 +86,13 @@ async def resend(
         ) from error
     finally:
         await capture.stop()
-    return made
+    return Sent(made, len(before) + 1, renewal.told)
+
+
+def _newest(made: SessionDir) -> ExchangeDetail:
+    """Return the exchange that was recorded last; it is in the log already when its answer has been read (P1)."""
+    with Session(made.path, made.session_id) as session:
+        return session.exchange(session.follow().through_seq)
 
 
 def _make_session(root: Path) -> SessionDir:

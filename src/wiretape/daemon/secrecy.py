@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 PATIENCE: Final = 1.0
 """Seconds that one answer waits for the secrets of its session to be read; the rest is read beside it."""
 WHOLE: Final = 5_000
-"""Exchanges that are new and read whole; of more, all headers and URLs are read, and the bodies that promise most."""
+"""Exchanges that are new and read whole at once; of more, all headers and URLs are, and the bodies that promise most.
+The bodies of the others are read in the background, a little at a time, until all were."""
 _ENDS: Final = 500
 """Exchanges at both ends of a large session whose bodies are read."""
 _LOGINS: Final = 1_000
@@ -39,6 +40,10 @@ _RUNNING: Final = 1_000
 _SESSIONS: Final = 64
 _WORK, _REST = 0.02, 0.06
 """Seconds of work and of rest in turn of what is read beside answers: they share one interpreter."""
+_LONG_REST: Final = 0.18
+"""The same for the bodies that promise little: a tenth of the time."""
+_LOOK: Final = 0.1
+"""Seconds of reading between two looks whether a handle that is looked for is known."""
 
 _WORDS: Final = ("token", "key=", "secret", "passw", "pwd=", "sig", "auth", "sess", "sid=", "csrf", "://%:%@")
 _NAMES: Final = "SELECT DISTINCT name FROM header_blocks"
@@ -62,6 +67,7 @@ class _Progress:
         self.columns = 0
         self.through = 0
         self.chosen: list[int] = []
+        self.rest: list[tuple[int, int]] = []
         self.running: OrderedDict[int, None] = OrderedDict()
         self.behind = False
         self.stopped = False
@@ -92,7 +98,7 @@ class Secrecy:
             finished = self._read(session, progress, time.monotonic() + PATIENCE)
         finally:
             progress.lock.release()
-        if not finished and not progress.behind:
+        if (progress.rest or not finished) and not progress.behind:
             progress.behind = True
             threading.Thread(target=self._read_on, args=(session, progress), name="secrets", daemon=True).start()
 
@@ -122,10 +128,13 @@ class Secrecy:
         finished = False
         try:
             with Session(session.folder, session.session_id) as own:
-                while not finished and not progress.stopped:
-                    time.sleep(_REST)
+                while (progress.rest or not finished) and not progress.stopped:
+                    time.sleep(_LONG_REST if finished else _REST)
                     with progress.lock:
-                        finished = self._read(own, progress, time.monotonic() + _WORK)
+                        until = time.monotonic() + _WORK
+                        finished = self._read(own, progress, until)
+                        if finished:
+                            self._read_rest(own, progress, until)
         except (WiretapeError, OSError, sqlite3.Error) as error:  # it may be deleted meanwhile, with everything in it
             log.warning("the secrets of session %s could not all be read: %s", session.session_id, error)
         finally:
@@ -139,6 +148,7 @@ class Secrecy:
             progress.columns = through
         if through - progress.through > WHOLE:
             progress.chosen = _chosen(session, progress.through, through)
+            progress.rest.append((progress.through + _ENDS + 1, through - _ENDS))
             progress.through = through - _ENDS
         for wanted in self._wanted(progress):
             for exchange in session.iterate(wanted):
@@ -147,6 +157,40 @@ class Secrecy:
                 self._note(progress, exchange.seq, running=exchange.state == "inFlight")
                 if time.monotonic() > until or progress.stopped:
                     return False
+        return True
+
+    def _read_rest(self, session: Session, progress: _Progress, until: float) -> bool:
+        """Read the bodies that promise little; return whether all were read."""
+        while progress.rest:
+            low, high = progress.rest[0]
+            for exchange in session.iterate(Filter(since=str(low), until=str(high))):
+                for kind, value, _ in sightings(exchange):
+                    self.veil.known.handle_of(kind, value)
+                progress.rest[0] = (exchange.seq + 1, high)
+                if time.monotonic() > until or progress.stopped:
+                    return False
+            del progress.rest[0]
+        return True
+
+    def look_for(self, session: Session, handles: Collection[str], until: float) -> bool:
+        """Read a session until handles are known.
+
+        Args:
+            session: the session.
+            handles: the digits of the handles.
+            until: on the monotonic clock; then it is given up.
+
+        Returns:
+            Whether they are known, or the session was read to its end.
+        """
+        progress, known = self._of(session.session_id), self.veil.known
+        with progress.lock:
+            while not all(known.has(digits) for digits in handles):
+                if time.monotonic() > until:
+                    return False
+                step = min(until, time.monotonic() + _LOOK)
+                if self._read(session, progress, step) and self._read_rest(session, progress, step):
+                    return True
         return True
 
     @staticmethod

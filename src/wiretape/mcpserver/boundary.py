@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import Any, Final
 
 from wiretape.daemon.service import Service
-from wiretape.errors import WiretapeError
+from wiretape.errors import NotFoundError, WiretapeError
 from wiretape.secrets.handles import HANDLE
 from wiretape.session.ids import split_address
 from wiretape.settings import McpSettings
 
 _NAMES: Final = ("session_id", "session", "exchange", "exchange_id", "a", "b")
 """Arguments that name a session, or an exchange of one."""
-_NEWEST: Final = 3
+_SECONDS: Final = 10.0
+"""How long a handle that is not known is looked for."""
 _DEEP: Final = 32
 
 
@@ -32,23 +34,44 @@ class Boundary:
         Raises:
             NotFoundError: a handle is none that wiretape gave.
         """
-        handles = set(_handles_in(arguments, 0))
+        handles = {one[2] for text in _handles_in(arguments, 0) for one in HANDLE.finditer(text)}
         if not handles:
             return arguments
         known = self._service.secrecy.veil.known
-        if not all(known.has(digits) for digits in handles):
-            await self._learn(arguments)
+        unknown = {digits for digits in handles if not known.has(digits)}
+        if unknown:
+            await self._look_for(unknown, arguments)
         resolved: dict[str, Any] = _each(arguments, known.resolve, 0)
         return resolved
 
-    async def _learn(self, arguments: dict[str, Any]) -> None:
-        """Read the sessions that the call is about, else the newest: a daemon that was started since knows none."""
+    async def _look_for(self, handles: set[str], arguments: dict[str, Any]) -> None:
+        """Look for handles in the sessions that the call is about, else in all: a daemon that was started since knows
+        none.
+
+        Raises:
+            NotFoundError: they are in none that could be looked through.
+        """
         library, secrecy = self._service.library, self._service.secrecy
         named = [_session_of(arguments[name]) for name in _NAMES if isinstance(arguments.get(name), str)]
-        refs = [ref for ref in named if ref] or (await asyncio.to_thread(library.catalogue.ids))[:_NEWEST]
+        refs = [ref for ref in named if ref] or await asyncio.to_thread(library.catalogue.ids)
+        until = time.monotonic() + _SECONDS
+        through = 0
         for ref in refs:
             with contextlib.suppress(WiretapeError):
-                await asyncio.to_thread(secrecy.learn, await library.session(ref))
+                through += await asyncio.to_thread(secrecy.look_for, await library.session(ref), handles, until)
+            if all(secrecy.veil.known.has(digits) for digits in handles):
+                return
+            if time.monotonic() > until:
+                break
+        missing = next(digits for digits in sorted(handles) if not secrecy.veil.known.has(digits))
+        written = next(one for one in _handles_in(arguments, 0) if missing in one)
+        where = f"session {', '.join(refs)}" if named else f"{through} of {len(refs)} sessions"
+        late = "" if through == len(refs) else f", which were not all read to their end in {_SECONDS:g} s"
+        raise NotFoundError(
+            f"No secret has the handle {written}: it was looked for in {where}{late}",
+            hint="proxy_find_secrets lists the handles of a session; name the session that a handle is from",
+            code="no-such-handle",
+        )
 
     async def outgoing(self, answer: Any) -> Any:
         """Return an answer with handles in the place of every secret that is known, in whatever encoding."""
@@ -74,7 +97,7 @@ def _session_of(text: str) -> str | None:
 
 def _handles_in(value: Any, depth: int) -> list[str]:
     if isinstance(value, str):
-        return [match[2] for match in HANDLE.finditer(value)] if "{{" in value else []
+        return [match[0] for match in HANDLE.finditer(value)] if "{{" in value else []
     if depth > _DEEP:
         return []
     if isinstance(value, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_value, visible, write_line
@@ -15,7 +16,7 @@ from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
 if TYPE_CHECKING:
-    from wiretape.session.answers.resend import Changes, Outgoing, Planned
+    from wiretape.session.answers.resend import Changes, Planned
 
 EXAMPLES = """\b
 Examples:
@@ -23,6 +24,7 @@ Examples:
   wiretape send bad:31 --set /payment/amount=34790 --execute
   wiretape send bad:31 --header 'Idempotency-Key: new' --execute
   wiretape send bad:31 --target http://localhost:8000 --execute
+  wiretape send bad:31 --login replay --execute         # with a fresh token
 """
 
 
@@ -36,6 +38,11 @@ Examples:
 )
 @click.option("--url", metavar="URL", help="Another URL.")
 @click.option("--target", metavar="URL", help="Another server; path and query stay.")
+@click.option(
+    "--login",
+    type=click.Choice(["replay"]),
+    help="replay: first send again what issued the tokens and cookies of the request, and use the new ones.",
+)
 @click.option("--execute", is_flag=True, help="Send it; without this, only say what would be sent.")
 @click.option("--insecure-upstream", is_flag=True, help="Do not verify the server's certificate.")
 @click.option(
@@ -53,6 +60,7 @@ def command(
     headers: tuple[str, ...],
     url: str | None,
     target: str | None,
+    login: str | None,
     execute: bool,
     insecure_upstream: bool,
     upstream_ca: Path | None,
@@ -63,7 +71,10 @@ def command(
 
     Nothing is sent without --execute.
     """
-    from wiretape.session.answers.resend import plan  # noqa: PLC0415
+    from wiretape.daemon.resend import resend  # noqa: PLC0415
+    from wiretape.session.answers.learned import noise_of  # noqa: PLC0415
+    from wiretape.session.answers.login import steps_before  # noqa: PLC0415
+    from wiretape.session.answers.resend import outcome, plan  # noqa: PLC0415
     from wiretape.session.ids import split_address  # noqa: PLC0415
     from wiretape.settings import UpstreamSettings  # noqa: PLC0415
 
@@ -72,24 +83,21 @@ def command(
     with open_catalogue(root).open(address.session or "last") as session:
         bring_up(session)
         outgoing, planned = plan(session, address.session or "last", address.seq, changes)
+        steps = steps_before(session, address.seq, target) if login is not None else []
+        planned = msgspec.structs.replace(planned, rebound=[step.told() for step in steps])
         if execute:
             ca = None if upstream_ca is None else upstream_ca.absolute()
             upstream = UpstreamSettings(insecure=insecure_upstream, ca=ca)
-            planned = asyncio.run(_execute(root, outgoing, planned, session.exchange(address.seq), upstream))
+            sent = asyncio.run(resend(root, outgoing, upstream, before=steps))
+            with open_catalogue(root).open(sent.session.session_id) as recorded:
+                before, after = session.exchange(address.seq), recorded.exchange(sent.seq)
+            planned = outcome(planned, before, after, sent.session.name, noise=noise_of(session, address.seq))
+            planned = msgspec.structs.replace(planned, rebound=sent.rebound)
     if as_json:
         print_value(planned)
     else:
         _print(planned)
     return 1 if planned.result is not None and planned.result.status[1] is None else 0
-
-
-async def _execute(root: Path, outgoing: Outgoing, planned: Planned, before: Any, upstream: Any) -> Planned:
-    from wiretape.daemon.resend import resend  # noqa: PLC0415
-    from wiretape.session.answers.resend import outcome  # noqa: PLC0415
-
-    made = await resend(root, outgoing, upstream)
-    with open_catalogue(root).open(made.session_id) as recorded:
-        return outcome(planned, before, recorded.exchange(1), made.name)
 
 
 def _changes(values: tuple[str, ...], headers: tuple[str, ...], url: str | None, target: str | None) -> Changes:
@@ -121,6 +129,8 @@ def _print(planned: Planned) -> None:
         )
     for warning in planned.warnings:
         note(f"warning: {warning}")
+    for rebound in planned.rebound:
+        note(visible(rebound))
     result = planned.result
     if result is None:
         note("nothing was sent; --execute sends it" + (" (it writes)" if planned.writes else ""))
@@ -130,4 +140,5 @@ def _print(planned: Planned) -> None:
         write_line(
             visible(f"  {where}: {json.dumps(old, ensure_ascii=False)} -> {json.dumps(new, ensure_ascii=False)}")
         )
-    note(f"`wiretape exchange {result.exchange.rpartition(':')[0]} 1` shows it whole")
+    session, _, seq = result.exchange.rpartition(":")
+    note(f"`wiretape exchange {session} {seq}` shows it whole")

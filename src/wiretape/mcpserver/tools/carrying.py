@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from pydantic import Field
@@ -20,6 +20,8 @@ from wiretape.session.answers.curl import curl_command
 from wiretape.session.answers.export import Exported, export_file
 from wiretape.session.answers.export_formats import SUFFIXES, Export
 from wiretape.session.answers.handshakes import Handshakes, handshakes
+from wiretape.session.answers.learned import noise_of
+from wiretape.session.answers.login import Step, steps_before
 from wiretape.session.answers.resend import Changes, Outgoing, Planned, check_target, outcome, plan, veiled
 from wiretape.session.answers.secrets import SecretsFound, find_secrets
 from wiretape.session.ids import split_address
@@ -261,6 +263,14 @@ def _times(session: Session) -> tuple[int | None, int | None]:
     return (row[0], row[1]) if row is not None else (None, None)
 
 
+class _Prepared(NamedTuple):
+    outgoing: Outgoing
+    planned: Planned
+    before: ExchangeDetail
+    steps: list[Step]
+    noise: frozenset[str]
+
+
 @tool("Send a request again", Hints(destroys=True, open_world=True))
 async def proxy_send(
     call: Call,
@@ -271,6 +281,7 @@ async def proxy_send(
     headers: Annotated[dict[str, Any] | None, Field(description="New values; null removes")] = None,
     url: Annotated[str | None, arg.hidden()] = None,
     target: Annotated[str | None, Field(description="Another server")] = None,
+    login: Annotated[Literal["replay"] | None, Field(description="replay: log in again first")] = None,
     execute: Annotated[bool, Field(description="false: a plan")] = False,
 ) -> Planned:
     """Send a recorded request again, with changes; recorded as replay and compared. Secrets go only where the recording
@@ -283,21 +294,27 @@ async def proxy_send(
     changes = Changes(values=set or {}, headers=named, url=url, target=target)
     secrecy = call.service.secrecy
 
-    def prepare(session: Session) -> tuple[Outgoing, Planned, ExchangeDetail]:
+    def prepare(session: Session) -> _Prepared:
         secrecy.learn(session)
         outgoing, planned = plan(session, name, address.seq, changes)
-        check_target(session, outgoing, secrecy.veil.known.spans_in, call.settings.allow_targets)
-        return outgoing, planned, session.exchange(address.seq)
+        steps = steps_before(session, address.seq, target) if login is not None else []
+        for one in (*(step.outgoing for step in steps), outgoing):
+            check_target(session, one, secrecy.veil.known.spans_in, call.settings.allow_targets)
+        planned = msgspec.structs.replace(planned, rebound=[step.told() for step in steps])
+        return _Prepared(outgoing, planned, session.exchange(address.seq), steps, noise_of(session, address.seq))
 
-    outgoing, planned, before = await call.service.library.ask(ref, prepare)
+    outgoing, planned, before, steps, noise = await call.service.library.ask(ref, prepare)
     if not execute:
         return veiled(msgspec.structs.replace(planned, sent=None, execute="call again with execute=true"), call.veil)
-    made = await resend(call.service.root, outgoing, call.service.upstream, api=call.service.api)
-    after = await call.service.library.exchange(made.session_id, 1, max_body=1 << 20)
-    found = msgspec.structs.replace(
-        outcome(planned, before, after, made.name, veil=call.veil), writes=False, warnings=[]
+    made, seq, rebound = await resend(
+        call.service.root, outgoing, call.service.upstream, before=steps, api=call.service.api
     )
-    return veiled(msgspec.structs.replace(found, next=f"proxy_compare a={exchange} b={made.name}:1"), call.veil)
+    after = await call.service.library.exchange(made.session_id, seq, max_body=1 << 20)
+    found = outcome(planned, before, after, made.name, noise=noise, veil=call.veil)
+    found = msgspec.structs.replace(
+        found, writes=False, warnings=[], rebound=rebound, next=f"proxy_compare a={exchange} b={made.name}:{seq}"
+    )
+    return veiled(found, call.veil)
 
 
 TOOLS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,7 +10,7 @@ import msgspec
 from pydantic import Field
 
 from wiretape.daemon.command import CommandOptions, Ended, program_of, run_command
-from wiretape.errors import UsageError
+from wiretape.errors import UsageError, WiretapeError
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Lean, Table
@@ -62,6 +63,9 @@ async def proxy_run(
         timeout=timeout_s,
         quiet=True,
     )
+    if call.service.recorded_session is not None:
+        with contextlib.suppress(WiretapeError):  # what is recorded beside it may end just now
+            await call.service.mark(f"proxy_run {Path(words[0]).name}"[:100])
     ended = await run_command(options, program)
     library = call.service.library
     trust = "upstream_ca names a PEM file of one that you trust"

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from wiretape.formats.openapi import template
 from wiretape.model import ExchangeDetail, Filter
+from wiretape.session.answers.noise import starred
 from wiretape.session.session import Session
 
 _EXCHANGES: Final = 5_000
 _LEAVES: Final = 5_000
 _MAX_JSON: Final = 64 * 1024
+_ALIKE: Final = 20
 
 Key = tuple[str, str, int]
 """Method, path with its ids folded, and how many of these came before it."""
@@ -35,6 +37,29 @@ def learned_noise(first: Session, others: list[Session], wanted: Filter | None) 
         if differing:
             noise[seq] = frozenset(differing)
     return noise
+
+
+def noise_of(session: Session, seq: int) -> frozenset[str]:
+    """Return the places in an answer whose values are others in further answers to the very same request.
+
+    Places are JSON pointers with ``*`` for positions.
+    """
+    own = session.exchange(seq)
+    request = own.request
+    if request is None or request.url is None or own.response is None:
+        return frozenset()
+    mine = dict(_leaves(own))
+    status = None if own.response.status_code is None else str(own.response.status_code)
+    found: set[str] = set()
+    for item in session.query(
+        Filter(method=request.method, url_contains=request.url, status=status), limit=_ALIKE
+    ).items:
+        if item.seq == seq or item.url != request.url:
+            continue
+        other = session.exchange(item.seq)
+        if other.request is not None and other.request.body == request.body:
+            found |= {starred(pointer) for pointer, value in _leaves(other) if mine.get(pointer, value) != value}
+    return frozenset(found)
 
 
 def _answers(session: Session, wanted: Filter | None) -> Iterator[tuple[Key, tuple[int, dict[str, Any]]]]:

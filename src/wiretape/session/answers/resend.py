@@ -7,7 +7,7 @@ import binascii
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -20,6 +20,7 @@ from wiretape.model import ExchangeDetail, Lean, Message
 from wiretape.secrets.find import in_header
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.fields import veiled_at
+from wiretape.session.answers.noise import kind_of, starred
 from wiretape.session.answers.read_body import veiled_text
 from wiretape.session.session import Session
 
@@ -70,7 +71,10 @@ class Outgoing:
 
 
 class Result(Lean, frozen=True, kw_only=True):
-    """What came back: of the recorded exchange and of the new one, where there are two."""
+    """What came back: of the recorded exchange and of the new one, where there are two.
+
+    ``ignored`` counts what differs and is another each time.
+    """
 
     exchange: str
     state: str
@@ -79,17 +83,19 @@ class Result(Lean, frozen=True, kw_only=True):
     response: Any = None
     cut: bool = False
     differs: list[list[Any]] = msgspec.field(default_factory=list)
+    ignored: int = 0
     error: str | None = None
 
 
 class Planned(Lean, frozen=True, kw_only=True):
-    """What would be sent."""
+    """What would be sent. ``rebound`` says which values are got anew, and by what."""
 
     plan: str
     changes: list[list[Any]] = msgspec.field(default_factory=list)
     writes: bool = False
     warnings: list[str] = msgspec.field(default_factory=list)
     sent: str | None = None
+    rebound: list[str] = msgspec.field(default_factory=list)
     result: Result | None = None
     verdict: str | None = None
     execute: str | None = None
@@ -330,7 +336,13 @@ def _expiry(token: str) -> float | None:
 
 
 def outcome(
-    planned: Planned, before: ExchangeDetail, after: ExchangeDetail, name: str, *, veil: Veil = UNVEILED
+    planned: Planned,
+    before: ExchangeDetail,
+    after: ExchangeDetail,
+    name: str,
+    *,
+    noise: Collection[str] = (),
+    veil: Veil = UNVEILED,
 ) -> Planned:
     """Return the plan with what came of it.
 
@@ -339,11 +351,13 @@ def outcome(
         before: the recorded exchange.
         after: the new one.
         name: of the new session.
+        noise: places that are another each time, with ``*`` for positions.
         veil: hides secrets in what came back, before it is cut.
     """
     old, new = before.response, after.response
     status = [old.status_code if old is not None else None, new.status_code if new is not None else None]
     shown, cut = _shown(new, veil)
+    differs, ignored = _differences(old, new, noise)
     result = Result(
         exchange=f"{name}:{after.seq}",
         state=after.state,
@@ -352,7 +366,8 @@ def outcome(
         response=shown,
         cut=cut,
         # Where one of them is an error every key differs, and the verdict and the answer say it.
-        differs=_differences(old, new) if _failed(status[0]) == _failed(status[1]) else [],
+        differs=differs[:_DIFFERENCES] if _failed(status[0]) == _failed(status[1]) else [],
+        ignored=ignored,
         error=(after.error or {}).get("message"),
     )
     return msgspec.structs.replace(
@@ -390,20 +405,26 @@ def _shown(message: Message | None, veil: Veil) -> tuple[Any, bool]:
     return text[:_SHOWN], True
 
 
-def _differences(old: Message | None, new: Message | None) -> list[list[Any]]:
-    """Return where two JSON answers differ, without what is another each time."""
+def _differences(old: Message | None, new: Message | None, noise: Collection[str]) -> tuple[list[list[Any]], int]:
+    """Return where two JSON answers differ, and how many more differ in what is another each time."""
     if old is None or new is None or not old.body or not new.body or old.body == new.body:
-        return []
+        return [], 0
     try:
         first, second = dict(_leaves(json.loads(old.body))), dict(_leaves(json.loads(new.body)))
     except (ValueError, RecursionError):
-        return [["response.body", len(old.body), len(new.body)]]
+        return [["response.body", len(old.body), len(new.body)]], 0
     found: list[list[Any]] = []
+    ignored = 0
     for pointer in [*first, *(key for key in second if key not in first)]:
         before, after = first.get(pointer), second.get(pointer)
-        if before != after and not (is_volatile(before) and is_volatile(after)):
+        if before == after:
+            continue
+        alike = before is not None and after is not None and bool(kind_of(pointer, before, after))
+        if alike or (is_volatile(before) and is_volatile(after)) or starred(pointer) in noise:
+            ignored += 1
+        else:
             found.append([pointer, before, after])
-    return found[:_DIFFERENCES]
+    return found, ignored
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, Any]]:

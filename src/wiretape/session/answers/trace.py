@@ -137,6 +137,17 @@ _WAYS: Final = (
 )
 
 
+def origin_of(session: Session, value: str, before: int) -> Sighting | None:
+    """Return where an answer had a value first, if that was before an exchange and before any request carried it.
+
+    Raises:
+        NotFoundError, StorageError: as ``Session.exchange``.
+    """
+    found, _, _ = _search(session, Needles(value))
+    first = min(found, key=_order, default=None)
+    return first if first is not None and first.part == "response" and first.seq < before else None
+
+
 def value_at(detail: ExchangeDetail, at: str) -> str:
     """Return the value in a place of an exchange.
 
