@@ -131,13 +131,15 @@ def test_the_command_line_marks_filters_sorts_and_groups(root: Path, http_origin
 
 def test_marks_set_themselves_at_a_command_and_at_a_call_that_is_part_of_a_trace(in_process: InProcess) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced: Any = {"traceparent": trace}
+    untraced: Any = {"traceparent": "no trace"}
 
     async def ask(client: Client) -> None:
-        await client.call_tool("proxy_status", {}, meta={"traceparent": trace})  # nothing is recorded yet
+        await client.call_tool("proxy_status", {}, meta=traced)  # nothing is recorded yet
         started = (await client.call_tool("proxy_start", {"session_name": "live"})).structured_content
         assert started is not None
-        await client.call_tool("proxy_status", {}, meta={"traceparent": trace})
-        await client.call_tool("proxy_status", {}, meta={"traceparent": "no trace"})
+        await client.call_tool("proxy_status", {}, meta=traced)
+        await client.call_tool("proxy_status", {}, meta=untraced)
         await client.call_tool("proxy_run", {"command": [sys.executable, "-c", ""]})
         await client.call_tool("proxy_stop", {})
 

@@ -33,6 +33,9 @@ from wiretape.tls.ca_certificate import load_or_create
 
 log = logging.getLogger(__name__)
 
+_RUNNING = 100
+"""Exchanges in flight that stay in a view that is cleared, the newest."""
+
 NOTES = 10
 """Sentences about what happened to the recording that the status keeps, the newest."""
 
@@ -78,6 +81,7 @@ class Service:
         self._last_session: str | None = None
         self._unwanted: set[str] = set()
         self._lowest: dict[str, int] = {}
+        self._kept: dict[str, list[int]] = {}
         self.confirmations = Confirmations()
         self.jobs = Jobs()
         self._told_recoveries = 0
@@ -376,8 +380,14 @@ class Service:
 
     def in_view(self, session_id: str, wanted: Filter) -> Filter:
         """Return the filter without what was cleared from the view."""
-        lowest = self._lowest.get(session_id)
-        return wanted if lowest is None else msgspec.structs.replace(wanted, from_seq=lowest)
+        lowest, kept = self._lowest.get(session_id), self._kept.get(session_id)
+        if lowest is None:
+            return wanted
+        if not kept:
+            return msgspec.structs.replace(wanted, from_seq=lowest)
+        inside = f"~seq {','.join(map(str, kept))},{lowest}.."
+        both = inside if wanted.expression is None else f"({wanted.expression}) & {inside}"
+        return msgspec.structs.replace(wanted, expression=both)
 
     async def view_size(self) -> int:
         """Return how many exchanges the view has."""
@@ -389,15 +399,20 @@ class Service:
         return page.total
 
     async def clear_traffic(self) -> Cleared:
-        """Leave out of the view what is there now. The log keeps everything.
+        """Leave out of the view what is there now and has ended. The log keeps everything.
 
         Raises:
             NotFoundError: nothing was recorded yet.
         """
         session_id = await self.live_session()
         hidden = await self.library.query(session_id, self.in_view(session_id, Filter()), limit=1, count=True)
+        running = await self.library.query(
+            session_id, self.in_view(session_id, Filter(state="inFlight")), limit=_RUNNING
+        )
         self._lowest[session_id] = hidden.coverage.through_seq + 1
-        return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=hidden.total)
+        self._kept[session_id] = [item.seq for item in reversed(running.items)]
+        count = hidden.total - len(running.items)
+        return Cleared(session_id=session_id, through_seq=hidden.coverage.through_seq, hidden=count, cleared=count)
 
     # -- inside -------------------------------------------------------------------------------------------------
 

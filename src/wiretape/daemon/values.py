@@ -98,11 +98,15 @@ class Recording(Value, frozen=True):
 
 
 class Cleared(Value, frozen=True):
-    """A cleared view: what lies up to ``through_seq`` is no longer listed; it is still in the log."""
+    """A cleared view: what has ended up to ``through_seq`` is no longer listed; it is still in the log.
+
+    ``cleared`` is ``hidden`` under proxy-mcp's name.
+    """
 
     session_id: str
     through_seq: int
     hidden: int
+    cleared: int
 
 
 class Deleted(Value, frozen=True):

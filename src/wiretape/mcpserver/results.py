@@ -97,6 +97,6 @@ class Certificate(Value, frozen=True):
     """The CA that clients have to trust: the file, the PEM text and the SHA-256 fingerprint, as asked for."""
 
     ca_cert: str
-    pem: str | None
-    cert_fingerprint: str | None
-    trust: list[str] = msgspec.field(default_factory=list)
+    cert_pem: str | None
+    fingerprint: str | None
+    instructions: list[str] = msgspec.field(default_factory=list)

@@ -84,9 +84,9 @@ async def proxy_get_ca_cert(
     path = str(authority.cert_path)
     return Certificate(
         ca_cert=path,
-        pem=authority.cert_pem.decode() if format != "fingerprint" else None,
-        cert_fingerprint=authority.fingerprint_sha256 if format != "pem" else None,
-        trust=[
+        cert_pem=authority.cert_pem.decode() if format != "fingerprint" else None,
+        fingerprint=authority.fingerprint_sha256 if format != "pem" else None,
+        instructions=[
             f"curl: --cacert {path}",
             f"Python requests: REQUESTS_CA_BUNDLE={path}; httpx and OpenSSL: SSL_CERT_FILE={path}",
             f"Node.js: NODE_EXTRA_CA_CERTS={path}",
