@@ -77,7 +77,7 @@ StatusCode = Annotated[
     str | None,
     BeforeValidator(_text_of),
     AfterValidator(lambda code: None if code is None else _status(code)),
-    WithJsonSchema({"type": ["integer", "string"], "description": "404 or 4xx"}),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "description": "404 or 4xx"}),
 ]
 Timestamp = Annotated[int | None, Field(json_schema_extra={HIDDEN: True})]
 Text = Annotated[str | None, Field(description="Text in URL, headers or decoded bodies")]
