@@ -108,6 +108,7 @@ def test_who_has_no_tool_for_jobs_calls_the_same_again_and_gets_the_same_job(roo
 def test_a_job_ends_when_it_is_cancelled(root: Path, slow: Slow) -> None:
     async def ask(client: Client) -> None:
         begun = await call(client, "proxy_find_secrets", session_id="ten")
+        assert await asyncio.to_thread(slow.began.wait, 30)
         assert (await call(client, "proxy_job", job_id=begun["job"], cancel=True, wait_ms=0))["state"] == "cancelling"
         slow.go_on.set()
         ended = await call(client, "proxy_job", job_id=begun["job"], wait_ms=60_000)
