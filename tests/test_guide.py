@@ -17,6 +17,7 @@ from wiretape.guide import guide, topic, topics
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = re.findall(r"^    (wiretape .*)$", guide(), re.MULTILINE)
+"""Those after a ``$`` are run by the test of the page."""
 
 
 def test_the_page_and_the_skill_are_the_same_text() -> None:

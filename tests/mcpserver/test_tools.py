@@ -421,3 +421,11 @@ def test_what_the_background_recovered_is_told_once(in_process: InProcess) -> No
     first, second = asyncio.run(ask())
     assert [one.session for one in first.recovered] == ["crash"]
     assert second.recovered == []
+
+
+def test_the_certificate_is_given_as_a_file_and_as_text(in_process: InProcess) -> None:
+    both = answered(in_process, "proxy_get_ca_cert").structured_content
+    assert Path(both["caCert"]).read_text() == both["pem"]
+    assert both["pem"].startswith("-----BEGIN CERTIFICATE-----")
+    assert both["certFingerprint"].count(":") == 31
+    assert "pem" not in answered(in_process, "proxy_get_ca_cert", format="fingerprint").structured_content
