@@ -37,6 +37,7 @@ An answer has `status` first; its other keys are in [json.md](json.md). An error
 _SETS: Final = {
     "core": "what a client gets that asks for nothing",
     "sql": "read-only SQL; the views are in [sql.md](sql.md)",
+    "replay": "long work",
     "legacy": "the other tools of proxy-mcp",
 }
 

@@ -111,7 +111,8 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory, shop: Shop, origin_ca: Ori
 @pytest.mark.parametrize("line", INVOCATIONS.strip().splitlines())
 def test_a_document_has_the_keys_of_the_page_and_no_other(kitchen: Kitchen, line: str) -> None:
     words = shlex.split(line)
-    done = wiretape(*words, *([] if words[0] == "cat" else ["--json"]), "--root", kitchen.root)
+    as_json = [] if words[0] == "cat" else ["--json"]
+    done = wiretape(*words, *as_json, env={"WIRETAPE_ROOT": str(kitchen.root)})
     assert done.stdout, done.stderr.decode()
     for document in map(json.loads, done.stdout.splitlines()):
         check(words[0], document)
@@ -134,7 +135,7 @@ def test_what_a_recorded_command_and_an_import_print_has_the_keys_of_the_page(tm
     har = tmp_path / "x.har"
     assert wiretape("export", "good", "-o", har, "--root", kitchen.root).returncode == 0
     check("import", wiretape_json("import", har, "--root", root))
-    problem = wiretape_json("show", "nobody", "--root", root, status=2)
+    problem = wiretape_json("show", "nobody", "--root", root, status=1)
     assert problem.keys() == {"status", "code", "message", "hint"}
 
 

@@ -271,4 +271,11 @@ WORDS: Final = {
     "errorCount": "damaged places",
     "firstTimestamp": "ms since the epoch",
     "lastTimestamp": "ms since the epoch",
+    "job": "its id",
+    "tool": "the tool that was called",
+    "progress": "how far it is",
+    "said": "how far, in a sentence",
+    "certPem": "the certificate",
+    "fingerprint": "SHA-256 of the certificate",
+    "instructions": "how to make clients trust it",
 }

@@ -52,6 +52,8 @@ class Asker:
     async def __call__(self, tool: str, **arguments: Any) -> Answer:
         """Call a tool that has to succeed; the text block is all that a model reads, and is the structured content."""
         result = await self._client.call_tool(tool, arguments)
+        while not result.is_error and result.structured_content["status"] == "running":  # on a busy machine
+            result = await self._client.call_tool(tool, arguments)
         (block,) = result.content
         assert not result.is_error, block
         text = block.text  # type: ignore[union-attr]

@@ -425,7 +425,7 @@ def test_what_the_background_recovered_is_told_once(in_process: InProcess) -> No
 
 def test_the_certificate_is_given_as_a_file_and_as_text(in_process: InProcess) -> None:
     both = answered(in_process, "proxy_get_ca_cert").structured_content
-    assert Path(both["caCert"]).read_text() == both["pem"]
-    assert both["pem"].startswith("-----BEGIN CERTIFICATE-----")
-    assert both["certFingerprint"].count(":") == 31
-    assert "pem" not in answered(in_process, "proxy_get_ca_cert", format="fingerprint").structured_content
+    assert Path(both["caCert"]).read_text() == both["certPem"]
+    assert both["certPem"].startswith("-----BEGIN CERTIFICATE-----")
+    assert both["fingerprint"].count(":") == 31
+    assert "certPem" not in answered(in_process, "proxy_get_ca_cert", format="fingerprint").structured_content

@@ -311,9 +311,10 @@ async def proxy_send(
     )
     after = await call.service.library.exchange(made.session_id, seq, max_body=1 << 20)
     found = outcome(planned, before, after, made.name, noise=noise, veil=call.veil)
-    found = msgspec.structs.replace(
-        found, writes=False, warnings=[], rebound=rebound, next=f"proxy_compare a={exchange} b={made.name}:{seq}"
-    )
+    # Where one of the two is an error the verdict and the answer say how they differ.
+    more = found.result is not None and found.result.differs
+    following = f"proxy_compare a={exchange} b={made.name}:{seq}" if more else None
+    found = msgspec.structs.replace(found, writes=False, warnings=[], rebound=rebound, next=following)
     return veiled(found, call.veil)
 
 
