@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -70,12 +71,17 @@ class Prefork:
             outputs = [out.fileno(), err.fileno()]
             if terminal is not None:
                 outputs = [terminal if stdout else out.fileno(), terminal]
-            pid = self._server.fork(request, [given.fileno(), *outputs])
+            pid = 0
             try:
+                pid = self._server.fork(request, [given.fileno(), *outputs])
                 status = self._server.receive(timeout)
             except TimeoutError as error:
-                os.kill(pid, signal.SIGKILL)
-                self._server.receive(timeout)
+                if pid:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                # What it says late would be taken for what becomes of the next command.
+                self._server.kill()
+                self._server = None
                 raise subprocess.TimeoutExpired(arguments, timeout, _content(out), _content(err)) from error
             return subprocess.CompletedProcess(arguments, status, _content(out), _content(err))
 
@@ -115,6 +121,11 @@ class _Server:
         answer = self._control.recv(64)
         assert answer, "the process that forks commands has ended"
         return int(answer)
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> None:
         """Let it end, and wait for that."""

@@ -145,7 +145,8 @@ def _print_curl(catalogue: Catalogue, session: str, seq: int, shell: str) -> Non
 
 def _print(written: Exported) -> None:
     write_line(visible(written.file or ""))
-    note(f"{written.exchanges} exchanges as {written.format}, {size_text(written.bytes)}")
+    count = written.exchanges
+    note(f"{count} exchange{'' if count == 1 else 's'} as {written.format}, {size_text(written.bytes)}")
     if written.redacted is not None:
         counts = written.redacted
         note(f"{counts.values} secrets and addresses replaced in {counts.places} places; {written.check}")
