@@ -35,9 +35,10 @@ def large(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_p18_the_bodies_that_promise_nothing_are_read_in_the_background(large: Path) -> None:
     mine = Secrecy(large)
+    others = set(threading.enumerate())
     with Catalogue(large).open("large") as session:
         mine.learn(session)
-        (reader,) = (thread for thread in threading.enumerate() if thread.name == "secrets")
+        (reader,) = set(threading.enumerate()) - others
         reader.join(60)
     mine.close()
     assert mine.veil.text(f"seen {HIDDEN}") == f"seen {mine.veil.known.handle_of('refresh-token', HIDDEN)}"

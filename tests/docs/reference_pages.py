@@ -51,7 +51,8 @@ def command_of(name: str) -> click.Command:
 
 def help_of(name: str) -> str:
     """Return what ``wiretape NAME --help`` prints, as wide as the page."""
-    with click.Context(wiretape, info_name="wiretape") as parent:
+    # With the names of the help option that the program has: click keeps those that a command is first asked with.
+    with click.Context(wiretape, info_name="wiretape", **wiretape.context_settings) as parent:
         context = click.Context(
             command_of(name), info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
         )

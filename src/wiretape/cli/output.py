@@ -37,6 +37,8 @@ def visible(text: str, *, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
+    if len(text) > _PIECE:  # a character beyond Latin-1 takes 60 bytes while it is one of those that are joined
+        return "".join(visible(text[at : at + _PIECE], keep=keep) for at in range(0, len(text), _PIECE))
     return "".join(char if char in keep else _escaped(char) for char in text)
 
 
