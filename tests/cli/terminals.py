@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -18,6 +19,16 @@ from wiretape.cli.demo.waiting import wait_until
 
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CTRL_C = b"\x03"
+
+
+def _at_a_terminal() -> None:
+    """Take descriptor 0 as the controlling terminal, and let Ctrl-C be heard.
+
+    A shell without job control has what it starts in the background ignore SIGINT, tests included; a program at a
+    terminal does not.
+    """
+    os.login_tty(0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -35,7 +46,7 @@ class Terminal:
             stdout=side,
             stderr=side,
             env=kept | {"TERM": "xterm"} | (env or {}),
-            preexec_fn=lambda: os.login_tty(0),  # noqa: PLW1509 - Ctrl-C signals only who has it as controlling terminal
+            preexec_fn=_at_a_terminal,  # noqa: PLW1509 - nothing else gives it a controlling terminal
         )
         os.close(side)
         self._shown = bytearray()

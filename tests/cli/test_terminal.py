@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.clients import RawClient, needs
-from harness.logs import Recording, closed_session
+from harness.logs import Recording, closed_session, new_session
 from harness.origin import Origin
 from tests.cli.support import wiretape
 from tests.cli.terminals import CTRL_C, Terminal, shown
@@ -146,3 +146,16 @@ def test_serve_shows_traffic_as_it_comes_and_on_ctrl_c_what_was_recorded(root: P
         session = next((root / "sessions").iterdir()).name
         assert said == f"1 exchange in {session}; `wiretape query last`"
         assert not any(line.endswith("INFO ended") for line in terminal.lines)
+
+
+def test_follow_ends_with_ctrl_c_and_status_130(root: Path) -> None:
+    recording = Recording(new_session(root, "live"))
+    recording.exchange("http://example.com/first")
+    with Terminal("query", "live", "--follow", "--root", root) as terminal:
+        terminal.wait_for("/first")
+        recording.exchange("http://example.com/second")
+        terminal.wait_for("/second")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 130
+        assert "Traceback" not in terminal.text
+    recording.close()
