@@ -66,6 +66,17 @@ def test_it_names_hosts_endpoints_errors_and_their_messages(root: Path) -> None:
     assert "missing" not in found
 
 
+def test_of_an_error_without_a_message_it_is_said_whether_it_had_a_body(root: Path) -> None:
+    recording = Recording(new_session(root, "shop"))
+    recording.done(recording.open("https://api.example/bare"), status=404)
+    recording.done(recording.open("https://api.example/dull"), b'{"state":3}', status=500, headers=JSON)
+    recording.close()
+    assert seen(root)["errors"]["rows"] == [
+        ["GET /bare", 404, 1, 1, "(no body)"],
+        ["GET /dull", 500, 1, 2, "(no reason found in its body)"],
+    ]
+
+
 def test_counts_that_the_index_keeps_say_what_the_rows_say(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop(root, 200)
     exact = seen(root)

@@ -30,7 +30,8 @@ class Overview(Lean, frozen=True, kw_only=True):
     """A session at a glance. ``left`` of a table says what its rows leave out.
 
     ``p50ms`` and ``p95ms`` are exact up to 20,000 exchanges and within 2 % above. An error is a status of 400 or more,
-    a failed exchange, or an answer that says so itself (``200+errors``).
+    a failed exchange, or an answer that says so itself (``200+errors``). Its ``message`` is what the answer says; in
+    brackets is why there is none.
     """
 
     session: str

@@ -201,8 +201,14 @@ def errors_first(found: Iterable[tuple[tuple[Key, int], Sum]]) -> list[tuple[tup
 
 
 def sample(index: Index, seqs: list[int]) -> dict[int, str]:
-    """Return the messages of errors by their seqs."""
+    """Return the messages of errors by their seqs; of one without a message, in brackets, whether it had a body."""
     encoded: Any = msgspec.json.encode(seqs).decode()
     return dict(
-        index.rows("SELECT seq, message FROM problems WHERE seq IN (SELECT value FROM json_each(?))", (encoded,))
+        index.rows(
+            "SELECT seq, CASE WHEN message <> '' THEN message"
+            " WHEN response_size > 0 THEN '(no reason found in its body)' ELSE '(no body)' END"
+            " FROM problems LEFT JOIN exchanges USING (seq)"
+            " WHERE seq IN (SELECT value FROM json_each(?))",
+            (encoded,),
+        )
     )
