@@ -17,6 +17,7 @@ from wiretape.errors import NotFoundError
 from wiretape.log.format import BodyChunk, FrameType
 from wiretape.model import Filter, to_json
 from wiretape.session.answers.llm import llm_call, llm_calls
+from wiretape.session.answers.read_body import Wanted, read_body
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
@@ -437,7 +438,20 @@ def test_p18_the_veil_sees_whole_texts_and_long_conversations_are_cut(session: S
     assert "opensesame" not in json.dumps(found)
     assert found["output"]["text"] == "it was {{token:2}}"
     assert (len(found["messages"]), found["messagesLeft"]) == (12, 28)
-    assert len(ask(session, LAST + 4, whole=True)["messages"]) == 40
+    whole = ask(session, LAST + 4, whole=True)
+    assert len(whole["messages"]) == 40
+    assert "next" not in whole
+
+
+def test_where_a_message_is_cut_the_call_that_gives_it_whole_is_named(session: Session) -> None:
+    seq = SEQS["openai.chat streamed"]
+    found = ask(session, seq)
+    assert len(found["messages"][0]["text"]) == 101
+    tool, _, arguments = found["next"].partition(" ")
+    assert tool == "proxy_read_body"
+    wanted = json.loads(arguments)
+    assert wanted == {"exchange": f"shop:{seq}", "side": "request"}
+    assert read_body(session, seq, wanted["side"], Wanted()).value["messages"] == ASKED
 
 
 def test_what_is_no_call_is_told_and_nonsense_is_survived(session: Session) -> None:

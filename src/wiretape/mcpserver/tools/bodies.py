@@ -90,7 +90,7 @@ async def proxy_messages(
 @tool("Calls of language models", Hints(reads=True))
 async def proxy_llm_calls(
     call: Call,
-    exchange: Annotated[str | None, Field(description="One call, whole: its conversation")] = None,
+    exchange: Annotated[str | None, Field(description="One call: its conversation")] = None,
     session_id: arg.SomeSession = None,
     filter: Annotated[str | None, Field(description="Which exchanges, such as ~d host")] = None,  # noqa: A002
     limit: Annotated[int, Field(ge=1, le=200, description="At most")] = 50,

@@ -6,6 +6,7 @@ said: prices change, and the recording does not hold them.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from typing import Any, Final
 
@@ -77,7 +78,7 @@ class Took(Lean, frozen=True):
 
 
 class LlmCall(Lean, frozen=True):
-    """One call. ``events`` counts those of a stream; ``messagesLeft`` the messages that are not listed."""
+    """One call. ``events`` counts those of a stream; ``messages_left`` the messages that are not listed."""
 
     seq: int
     api: str
@@ -91,7 +92,10 @@ class LlmCall(Lean, frozen=True):
     usage: Tokens = Tokens()
     messages: list[LlmMessage] = msgspec.field(default_factory=list)
     messages_left: int = 0
+    next: str | None = None
+    """The call that gives what is cut of the messages."""
     tools: list[str] = msgspec.field(default_factory=list)
+    """The tools that were offered; those that the model called are in ``output``."""
     output: LlmOutput | None = None
     error: str | None = None
     missing: str | None = None
@@ -103,6 +107,7 @@ class LlmCalls(Lean, frozen=True):
     session: str
     returned: int
     calls: Table
+    """A row for each call; ``tools`` are those that the model called."""
     totals: Tokens
     complete: bool
     next_cursor: str | None = None
@@ -129,6 +134,10 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
         )
     said = found.api.asked(found.request)
     listed = said if whole or len(said) <= _SHOWN else [said[0], *said[1 - _SHOWN :]]
+    mosts = [MAX_WHOLE if whole else 5 * SAID if one is said[-1] else SAID for one in listed]
+    messages = [_message(one, most, veil) for one, most in zip(listed, mosts, strict=True)]
+    cut = len(listed) < len(said) or any(len(one.text) > most for one, most in zip(messages, mosts, strict=True))
+    place = json.dumps({"exchange": f"{called(session)}:{seq}", "side": "request"}, separators=(",", ":"))
     answer, detail = found.answer, found.detail
     return LlmCall(
         seq=seq,
@@ -141,8 +150,9 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
         events=None if found.events is None else len(found.events),
         ms=Took(first_token=_ms(answer.first_ns), total=detail.timings.total),
         usage=_tokens(answer.usage),
-        messages=[_message(one, whole, one is said[-1], veil) for one in listed],
+        messages=messages,
         messages_left=len(said) - len(listed),
+        next=f"proxy_read_body {place}" if cut else None,
         tools=[veil.text(name)[:100] for name in found.api.tools(found.request)[:200]],
         output=_output(answer, whole, veil),
         error=None if answer.error is None else veil.text(answer.error)[:1_000],
@@ -297,11 +307,8 @@ def _ms(ns: int) -> float | None:
     return None if ns < 0 else round(ns / 1e6, 1)
 
 
-def _message(said: Said, whole: bool, newest: bool, veil: Veil) -> LlmMessage:
-    text = veiled_text(said.text, veil)
-    return LlmMessage(
-        role=said.role[:40], chars=len(said.text), text=text if whole else _cut(text, 5 * SAID if newest else SAID)
-    )
+def _message(said: Said, most: int, veil: Veil) -> LlmMessage:
+    return LlmMessage(role=said.role[:40], chars=len(said.text), text=_cut(veiled_text(said.text, veil), most))
 
 
 def _output(answer: Answer, whole: bool, veil: Veil) -> LlmOutput | None:
