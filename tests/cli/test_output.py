@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiretape.cli.output import print_json, print_table, size_text, styled, time_text, visible, width_of, write_line
+from wiretape.cli.output import (
+    many,
+    print_json,
+    print_table,
+    size_text,
+    styled,
+    time_text,
+    visible,
+    width_of,
+    write_line,
+)
 
 
 class Terminal(io.TextIOWrapper):
@@ -122,6 +132,10 @@ def test_a_table_takes_a_line_a_row_at_any_width_and_cuts_texts_but_no_numbers(
     assert len(shown) == 5
     assert all(width_of(line) <= int(width) for line in shown[1:])
     assert all(row[0] in line and "123456" in line for row, line in zip(rows, shown[2:], strict=True))
+
+
+def test_how_many_there_are_is_said_in_one_way() -> None:
+    assert [many(count, "row") for count in (0, 1, 2, 1234)] == ["0 rows", "1 row", "2 rows", "1,234 rows"]
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:

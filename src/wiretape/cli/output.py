@@ -23,7 +23,8 @@ _PIECE: Final = 64 * 1024
 OUTPUT: Final = "output"
 """The code of an error that says that stdout cannot be written."""
 _WEIGHTS: Final = frozenset({"bold", "dim"})
-_GAP: Final = 2
+GAP: Final = 2
+"""Columns of a terminal between those of a table."""
 _NARROWEST: Final = 6
 """Characters that a column of a table needs to be read at all."""
 
@@ -237,16 +238,16 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Iterable[str]
     if not widths:
         _print_blocks(headings, lines)
         return
-    write_line(styled(_row(headings, widths, rights), "bold"))
-    write_line("─" * (sum(widths) + _GAP * (len(widths) - 1)))
+    write_line(styled(row_text(headings, widths, rights), "bold"))
+    write_line("─" * (sum(widths) + GAP * (len(widths) - 1)))
     for line in lines:
-        write_line(_row(line, widths, rights))
+        write_line(row_text(line, widths, rights))
 
 
 def _fitting(widths: Sequence[int], rights: Sequence[bool], room: int) -> list[int]:
     """Return widths of columns that fit into a terminal: texts are cut for that, numbers never; none where none do."""
     found = list(widths)
-    excess = sum(found) + _GAP * (len(found) - 1) - room
+    excess = sum(found) + GAP * (len(found) - 1) - room
     while excess > 0:
         texts = [at for at, right in enumerate(rights) if not right and found[at] > _NARROWEST]
         if not texts:
@@ -257,13 +258,14 @@ def _fitting(widths: Sequence[int], rights: Sequence[bool], room: int) -> list[i
     return found
 
 
-def _row(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
+def row_text(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool]) -> str:
+    """Return a row of a table: each cell cut or filled to the width of its column, at the right where that is said."""
     padded = []
     for cell, width, right in zip(cells, widths, rights, strict=True):
         shown = shorten(cell, width)
         space = " " * (width - width_of(shown))
         padded.append(space + shown if right else shown + space)
-    return (" " * _GAP).join(padded).rstrip()
+    return (" " * GAP).join(padded).rstrip()
 
 
 def _print_blocks(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
@@ -273,6 +275,11 @@ def _print_blocks(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> No
             write_line()
         for heading, cell in zip(headings, line, strict=True):
             write_line(f"{heading}: {cell}")
+
+
+def many(count: int, thing: str) -> str:
+    """Write how many there are of a thing: ``1 exchange``, ``1,234 exchanges``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def size_text(size: int | None) -> str:

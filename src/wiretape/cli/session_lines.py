@@ -6,19 +6,18 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from wiretape.cli.output import local_time, shorten, size_text, styled, visible, width_of
+from wiretape.cli.output import GAP, local_time, row_text, size_text, styled, visible, width_of
 
 if TYPE_CHECKING:
     from wiretape.model import SessionSummary
 
 _NAME_MOST: Final = 24
 _NAME_LEAST: Final = 7
-_GAP: Final = "  "
 _FIRST_TO_GO: Final = ("took", "size", "recovery")
 """Columns that a terminal too narrow for all does without."""
 
-Column = tuple[str, str, list[str]]
-"""Heading, alignment, cells."""
+Column = tuple[str, bool, list[str]]
+"""Heading, whether its cells stand at the right, cells."""
 
 
 def session_lines(
@@ -37,12 +36,12 @@ def session_lines(
         paint: puts a text into a colour.
     """
     columns: list[Column] = [
-        ("name", "<", [visible(one.name) for one in sessions]),
-        ("when", "<", [when_text(one.started_at, now) for one in sessions]),
-        ("took", ">", [span_text(one) for one in sessions]),
-        ("exchanges", ">", [str(one.exchanges) for one in sessions]),
-        ("errors", ">", [_errors(one) for one in sessions]),
-        ("size", ">", [size_text(one.bytes) for one in sessions]),
+        ("name", False, [visible(one.name) for one in sessions]),
+        ("when", False, [when_text(one.started_at, now) for one in sessions]),
+        ("took", True, [span_text(one) for one in sessions]),
+        ("exchanges", True, [str(one.exchanges) for one in sessions]),
+        ("errors", True, [errors_text(one) for one in sessions]),
+        ("size", True, [size_text(one.bytes) for one in sessions]),
     ]
     telling: tuple[tuple[str, list[str], str], ...] = (
         ("status", [str(one.status) for one in sessions], "stopped"),
@@ -52,21 +51,19 @@ def session_lines(
     )
     for heading, cells, usual in telling:
         if any(cell != usual for cell in cells):
-            columns.append((heading, "<", cells))
-    columns.append(("id", "<", [one.session_id for one in sessions]))
+            columns.append((heading, False, cells))
+    columns.append(("id", False, [one.session_id for one in sessions]))
     for least in _FIRST_TO_GO:
         if width is not None and _least(columns) > width:
             columns = [column for column in columns if column[0] != least]
     widths = [_widest(column) for column in columns]
     widths[0] = _name_width(widths, width)
-    lines = [_line([heading for heading, _, _ in columns], [align for _, align, _ in columns], widths)]
-    lines[0] = paint(lines[0], "bold")
-    aligns = [align for _, align, _ in columns]
-    lines += [_line(row, aligns, widths) for row in zip(*(cells for _, _, cells in columns), strict=True)]
-    return lines
+    rights = [right for _, right, _ in columns]
+    head, *rows = zip(*([heading, *cells] for heading, _, cells in columns), strict=True)
+    return [paint(row_text(head, widths, rights), "bold"), *(row_text(row, widths, rights) for row in rows)]
 
 
-def _errors(session: SessionSummary) -> str:
+def errors_text(session: SessionSummary) -> str:
     """Return how many exchanges went wrong; ``?`` where nobody has looked yet."""
     return str(session.errors) if isinstance(session.errors, int) else "?"
 
@@ -76,23 +73,14 @@ def _widest(column: Column) -> int:
 
 
 def _least(columns: Sequence[Column]) -> int:
-    return _NAME_LEAST + sum(_widest(column) + len(_GAP) for column in columns[1:])
+    return _NAME_LEAST + sum(_widest(column) + GAP for column in columns[1:])
 
 
 def _name_width(widths: Sequence[int], width: int | None) -> int:
     if width is None:
         return widths[0]
-    rest = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
+    rest = sum(widths[1:]) + GAP * (len(widths) - 1)
     return max(_NAME_LEAST, min(widths[0], _NAME_MOST, width - rest))
-
-
-def _line(cells: Sequence[str], aligns: Sequence[str], widths: Sequence[int]) -> str:
-    padded = []
-    for cell, align, width in zip(cells, aligns, widths, strict=True):
-        shown = shorten(cell, width)
-        space = " " * (width - width_of(shown))
-        padded.append(shown + space if align == "<" else space + shown)
-    return _GAP.join(padded).rstrip()
 
 
 def when_text(milliseconds: int, now: datetime) -> str:

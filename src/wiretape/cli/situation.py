@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wiretape.cli.output import shorten, size_text
+from wiretape.cli.output import many, shorten, size_text
 from wiretape.cli.session_lines import when_text
 from wiretape.daemon.client import request
 from wiretape.errors import NotFoundError, WiretapeError
@@ -39,12 +39,12 @@ def sentences(root: Path, status: dict[str, Any] | None) -> list[str]:
     if status.get("recording"):
         flight = f", {status['inFlight']} in flight" if status.get("inFlight") else ""
         lines.append(
-            f"It records session {status['sessionId']}: {_many(status['exchanges'], 'exchange')} so far{flight}."
+            f"It records session {status['sessionId']}: {many(status['exchanges'], 'exchange')} so far{flight}."
         )
         refused = status.get("refused", 0)
         if refused:
             lines.append(
-                f"{_many(refused, 'request')} {'was' if refused == 1 else 'were'} refused before there was an exchange;"
+                f"{many(refused, 'request')} {'was' if refused == 1 else 'were'} refused before there was an exchange;"
                 " `wiretape query last` says which."
             )
     elif status.get("running"):
@@ -79,16 +79,12 @@ def _sessions(root: Path, free: int | None = None) -> str:
     tail = f"; {size_text(free)} free." if free is not None else "."
     if not count:
         return f"Nothing is recorded yet{tail}"
-    said = f"{_many(count, 'session')}"
+    said = many(count, "session")
     if found:
         last = found[0]
         when = when_text(last.started_at, datetime.now().astimezone())
-        said += f", the last one {shorten(last.name, 32)!r} ({when}, {_many(last.exchanges, 'exchange')})"
+        said += f", the last one {shorten(last.name, 32)!r} ({when}, {many(last.exchanges, 'exchange')})"
     return said + tail
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def three_lines(root: Path) -> list[str]:
@@ -100,7 +96,7 @@ def three_lines(root: Path) -> list[str]:
     if status is None:
         now, next_step = "Nothing is being recorded.", "wiretape run -- CMD records one command; wiretape serve a proxy"
     elif status.get("recording"):
-        now = f"Recording at {status['url']}: {_many(status['exchanges'], 'exchange')} in {status['sessionId']}."
+        now = f"Recording at {status['url']}: {many(status['exchanges'], 'exchange')} in {status['sessionId']}."
         next_step = "wiretape show last; wiretape query last"
     else:
         now = "A daemon runs, and nothing is being recorded."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wiretape.cli.exchange_lines import one_line
-from wiretape.cli.output import note, terminal_width, write_line
+from wiretape.cli.output import many, note, terminal_width, write_line
 from wiretape.errors import StorageError
 
 if TYPE_CHECKING:
@@ -39,5 +39,4 @@ class Terminal:
         if session_id is None:
             note("Nothing was recorded.")
         else:
-            what = "1 exchange" if exchanges == 1 else f"{exchanges:,} exchanges"
-            note(f"{what} in {session_id}; `wiretape query last`")
+            note(f"{many(exchanges, 'exchange')} in {session_id}; `wiretape query last`")

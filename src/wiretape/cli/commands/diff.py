@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wiretape.cli.options import complete_exchange, json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_value, styled, visible, write_line
+from wiretape.cli.output import many, note, print_value, styled, visible, write_line
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError, WiretapeError
 
@@ -97,9 +97,9 @@ def _print(found: Comparison) -> None:
         for row in found.ignored.listed:
             write_line(visible("ignored  " + "  ".join(map(str, row))))
     if found.verdict == "same":
-        write_line(visible(f"{found.a} and {found.b} are the same: {_count(found.same)}"))
+        write_line(visible(f"{found.a} and {found.b} are the same: {many(found.same, 'exchange')}"))
     else:
-        write_line(visible(f"{_count(found.same)} the same"))
+        write_line(visible(f"{many(found.same, 'exchange')} the same"))
     if found.ignored is not None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.ignored.kinds.items())
         note(f"{found.ignored.values} values that are new every time were ignored ({kinds})")
@@ -127,7 +127,3 @@ def _print_change(change: Change) -> None:
 def _print_rows(side: str, rows: list[list[Any]]) -> None:
     for place, a, b in rows:
         write_line(visible(f"    {side} {place}: {a} -> {b}"))
-
-
-def _count(exchanges: int) -> str:
-    return "1 exchange" if exchanges == 1 else f"{exchanges} exchanges"

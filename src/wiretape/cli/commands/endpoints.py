@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
-from wiretape.cli.output import fitted, note, print_value, visible, write_line, write_lines
+from wiretape.cli.output import fitted, many, note, print_value, visible, write_line, write_lines
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -79,6 +79,6 @@ def _print_drift(found: Drift) -> None:
         write_line(visible(f"! {name}"))
         for field in fields:
             write_line(visible(f"    {field}"))
-    write_line(f"{found.same} endpoint{'' if found.same == 1 else 's'} the same")
+    write_line(f"{many(found.same, 'endpoint')} the same")
     if found.missing:
         note(found.missing)

@@ -18,7 +18,7 @@ from wiretape.cli.options import (
     open_catalogue,
     root_option,
 )
-from wiretape.cli.output import note, print_value, size_text, visible, write_line, writing_output
+from wiretape.cli.output import many, note, print_value, size_text, visible, write_line, writing_output
 from wiretape.cli.progress import bring_up, progress
 from wiretape.errors import UsageError
 
@@ -145,8 +145,7 @@ def _print_curl(catalogue: Catalogue, session: str, seq: int, shell: str) -> Non
 
 def _print(written: Exported) -> None:
     write_line(visible(written.file or ""))
-    count = written.exchanges
-    note(f"{count} exchange{'' if count == 1 else 's'} as {written.format}, {size_text(written.bytes)}")
+    note(f"{many(written.exchanges or 0, 'exchange')} as {written.format}, {size_text(written.bytes)}")
     if written.redacted is not None:
         counts = written.redacted
         note(f"{counts.values} secrets and addresses replaced in {counts.places} places; {written.check}")

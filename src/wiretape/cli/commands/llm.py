@@ -9,7 +9,7 @@ import click
 
 from wiretape.cli.addresses import address_argument, take_place
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_table, print_value, styled, visible, write_line, write_text
+from wiretape.cli.output import many, note, print_table, print_value, styled, visible, write_line, write_text
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
@@ -72,8 +72,8 @@ def _print_calls(found: LlmCalls) -> None:
     )
     if rows:
         totals = found.totals
-        calls = "1 call" if found.returned == 1 else f"{found.returned} calls"
-        note(f"{calls}: {totals.input:,} tokens in ({totals.cached:,} cached), {totals.output:,} out")
+        used = f"{totals.input:,} tokens in ({totals.cached:,} cached), {totals.output:,} out"
+        note(f"{many(found.returned, 'call')}: {used}")
     if found.missing:
         note(f"not seen: {found.missing}")
     if found.next_cursor:

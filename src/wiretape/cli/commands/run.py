@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wiretape.cli.options import complete_program, json_option, open_catalogue, root_option
-from wiretape.cli.output import note, print_json
+from wiretape.cli.output import many, note, print_json
 from wiretape.errors import WiretapeError
 
 if TYPE_CHECKING:
@@ -110,14 +110,13 @@ def to_told(summary: RunSummary) -> dict[str, Any]:
 
 def summary_lines(summary: RunSummary, session_id: str) -> list[str]:
     """Return at most three lines of what a command caused, and a line for each warning."""
-    count = summary.exchanges
     failed = f", {summary.failed} failed" if summary.failed else ""
-    lines = [f"wiretape: {count} exchange{'' if count == 1 else 's'}{failed} in session {session_id}"]
+    lines = [f"wiretape: {many(summary.exchanges, 'exchange')}{failed} in session {session_id}"]
     if summary.errors is not None:
         rows = summary.errors.rows
         shown = [" ".join(str(cell) for cell in (f"{row[2]}", f"{row[1]} (seq {row[0]})")) for row in rows[:_NAMED]]
         more = f", {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
         lines.append(f"wiretape: errors: {', '.join(shown)}{more}")
-    if count:
+    if summary.exchanges:
         lines.append("wiretape: `wiretape show last` has the whole picture, `wiretape query last` every exchange")
     return [*lines, *(f"wiretape: {warning}" for warning in summary.warnings)]

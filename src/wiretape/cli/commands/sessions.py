@@ -11,7 +11,7 @@ import click
 
 from wiretape.cli.options import json_option, open_catalogue, root_option
 from wiretape.cli.output import note, print_json, print_table, size_text, terminal_width, time_text, write_lines
-from wiretape.cli.session_lines import session_lines
+from wiretape.cli.session_lines import errors_text, session_lines
 
 if TYPE_CHECKING:
     from wiretape.model import SessionSummary
@@ -43,7 +43,7 @@ def _row(session: SessionSummary) -> list[str]:
         session.status,
         session.recovery_state + (", pinned" if session.pinned else ""),
         str(session.exchanges),
-        str(session.errors) if isinstance(session.errors, int) else "?",
+        errors_text(session),
         str(session.interrupted),
         size_text(session.bytes),
         time_text(session.started_at),

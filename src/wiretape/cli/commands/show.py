@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wiretape.cli.options import filter_options, json_option, make_filter, open_catalogue, root_option, session_argument
-from wiretape.cli.output import fitted, note, print_value, styled, visible, width_of, write_line
+from wiretape.cli.output import fitted, many, note, print_value, row_text, styled, visible, width_of, write_line
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(*, session: str, top: int | None, group: Any, root: Path, as_json: b
 
 def _print(found: Overview) -> None:
     when = f" in {found.span} from {found.start}" if found.start else ""
-    write_line(visible(f"{found.session}: {found.exchanges} exchange{'' if found.exchanges == 1 else 's'}{when}"))
+    write_line(visible(f"{found.session}: {many(found.exchanges, 'exchange')}{when}"))
     counts = [
         f"{count} {name}" for name, count in (*found.statuses.items(), *found.states.items()) if name != "complete"
     ]
@@ -82,14 +82,10 @@ def _print_table(title: str, table: Table) -> None:
     if title not in heads:
         heads[numbers] = title
     widths = [max(width_of(line[at]) for line in [heads, *lines]) for at in range(len(order))]
-    for number, line in enumerate([heads, *lines]):
-        spaces = [" " * (widths[at] - width_of(cell)) for at, cell in enumerate(line)]
-        cells = [
-            space + cell if at < numbers else cell + space
-            for at, (cell, space) in enumerate(zip(line, spaces, strict=True))
-        ]
-        text = fitted("  ".join(cells).rstrip())
-        write_line(styled(text, "bright_black") if number == 0 else text)
+    rights = [at < numbers for at in range(len(order))]
+    write_line(styled(fitted(row_text(heads, widths, rights)), "bright_black"))
+    for line in lines:
+        write_line(fitted(row_text(line, widths, rights)))
     if table.left:
         write_line("  and " + ", ".join(f"{count} {name}" for name, count in table.left.items()) + " more")
 

@@ -9,7 +9,7 @@ import click
 
 from wiretape.cli.commands.query import describe_coverage
 from wiretape.cli.options import json_option, open_catalogue, root_option, session_argument
-from wiretape.cli.output import note, print_table, print_value
+from wiretape.cli.output import many, note, print_table, print_value
 from wiretape.cli.progress import bring_up
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _print_answer(answer: SqlAnswer) -> None:
     columns = [(name, "right" if number else "left") for name, number in zip(answer.columns, numbers, strict=True)]
     print_table(columns, ([_text(cell) for cell in row] for row in answer.rows), empty="No rows.")
     more = "; there are more: --limit, or aggregate" if answer.truncated else ""
-    note(f"{answer.returned} {'row' if answer.returned == 1 else 'rows'}{more}; {describe_coverage(answer.coverage)}")
+    note(f"{many(answer.returned, 'row')}{more}; {describe_coverage(answer.coverage)}")
 
 
 def _text(cell: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wiretape.cli.options import complete_session, json_option, open_catalogue, root_option
-from wiretape.cli.output import print_table, print_value, size_text, visible, write_line
+from wiretape.cli.output import many, print_table, print_value, size_text, visible, write_line
 from wiretape.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ def _print_report(report: VerifyReport) -> None:
     lost = f", {report.lost_exchanges} lost" if report.lost_exchanges else ""
     flight = f", {report.in_flight} in flight" if report.in_flight else ""
     dropped = f", {report.dropped} dropped" if report.dropped else ""
-    segments = "1 segment" if report.segments == 1 else f"{report.segments} segments"
     write_line(
         f"{report.session_id}: {report.state}. {report.exchanges} exchanges, {report.interrupted} interrupted"
-        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {segments}"
+        f"{flight}{lost}{dropped}; {size_text(report.bytes)} in {many(report.segments, 'segment')}"
         + (f"; torn tail of {report.torn_tail_bytes} bytes" if report.torn_tail_bytes else "")
     )
     if report.deep:
