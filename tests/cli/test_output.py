@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 import unicodedata
 
 import pytest
@@ -132,6 +133,16 @@ def test_a_table_takes_a_line_a_row_at_any_width_and_cuts_texts_but_no_numbers(
     assert len(shown) == 5
     assert all(width_of(line) <= int(width) for line in shown[1:])
     assert all(row[0] in line and "123456" in line for row, line in zip(rows, shown[2:], strict=True))
+
+
+def test_a_huge_cell_costs_no_more_than_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    began = time.process_time()
+    print_table([("seq", "right"), ("body", "left")], [["1", "x" * 8_000_000]], empty="nothing")
+    assert time.process_time() - began < 4
+    assert len(terminal.raw_bytes.getvalue().decode().splitlines()[2]) == 80
 
 
 def test_how_many_there_are_is_said_in_one_way() -> None:

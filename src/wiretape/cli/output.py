@@ -246,7 +246,7 @@ def print_table(columns: Sequence[tuple[str, str]], rows: Iterable[Iterable[str]
 
 def _fitting(widths: Sequence[int], rights: Sequence[bool], room: int) -> list[int]:
     """Return widths of columns that fit into a terminal: texts are cut for that, numbers never; none where none do."""
-    found = list(widths)
+    found = [width if right else min(width, room) for width, right in zip(widths, rights, strict=True)]
     excess = sum(found) + GAP * (len(found) - 1) - room
     while excess > 0:
         texts = [at for at, right in enumerate(rights) if not right and found[at] > _NARROWEST]
