@@ -36,6 +36,15 @@ def test_a_dot_stands_for_any_byte_of_a_body() -> None:
     assert not Pattern("a.b").in_text("a\nb")
 
 
+@pytest.mark.parametrize("text", ["a[^x]*b", r"a\s*b", "a[^b]*b|^nowhere", r"[^?]*b$|[^?]*c$"])
+def test_what_is_found_in_lines_stays_in_its_line(text: str) -> None:
+    pattern = Pattern(text)
+    lines = ["a", "b", "a b", "", "acb", "a"]
+    assert list(pattern.lines_in("\n".join(lines).encode())) == [
+        number for number, line in enumerate(lines) if pattern.in_text(line)
+    ]
+
+
 def test_an_expression_that_would_explode_elsewhere_takes_linear_time() -> None:
     begun = time.process_time()
     assert not Pattern(r"(a+)+$").in_bytes(b"a" * 200_000 + b"b")

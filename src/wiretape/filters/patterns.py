@@ -42,6 +42,8 @@ class Pattern:
     def lines_in(self, data: bytes) -> Iterator[int]:
         """Yield the numbers, from 0 on, of the lines of ``data`` that may have it, and of all that have it.
 
+        The time is linear in ``data``: what matches never goes on in the next line.
+
         Args:
             data: a text in UTF-8 in which letters of ASCII are in lower case. A pattern that is not ``joinable`` says
                 nothing of its lines.
@@ -118,6 +120,7 @@ def _compiled(pattern: Pattern, form: str) -> Any:
         source = rf"\A(?:{source})\z"
     if form in {"lines", "utf8-lines"}:
         source = "(?m)" + source
+        options.never_nl = form == "utf8-lines"
     elif form == "bytes":
         options.dot_nl = True
         if source.isascii():
