@@ -14,7 +14,7 @@ from wiretape.log.format import FrameType, Opened
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import Index
-from wiretape.session.index.urls import seqs_with_url
+from wiretape.session.index.urls import SCHEMA, UrlBlocks, seqs_with_url
 
 URLS = [
     "http://a.example/users/17?q=One",
@@ -70,6 +70,21 @@ def test_blocks_name_all_that_a_look_at_each_url_finds(made: Path, pattern: Patt
         assert named is not None
         assert sorted(named) == sorted(expected)
         assert session.index.rows("SELECT count(*) FROM url_blocks")[0][0] <= 7
+
+
+def test_p8_blocks_are_not_joined_beyond_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wiretape.session.index.urls._MOST_BYTES", 100)
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA)
+    for seq in range(1, 61):
+        blocks = UrlBlocks()
+        blocks.add(seq, URLS[seq % len(URLS)])
+        blocks.write(db)
+    sizes = [size for (size,) in db.execute("SELECT length(urls) FROM url_blocks")]
+    assert len(sizes) < 60
+    assert max(sizes) <= 101
+    assert seqs_with_url(db, Pattern("x17").lines_in, 1000) == list(range(59, 0, -6))
+    db.close()
 
 
 def test_a_query_takes_the_same_with_blocks_and_without(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

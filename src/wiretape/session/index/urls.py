@@ -20,9 +20,10 @@ CREATE TABLE url_blocks (
 );
 """
 _MOST: Final = 8_192
-"""Exchanges of one block."""
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""Exchanges of one block, and bytes of blocks that are joined: a URL can have hundreds of kilobytes."""
 _PUT: Final = "INSERT INTO url_blocks (exchanges, seqs, urls) VALUES (?, ?, ?)"
-_LAST: Final = "SELECT block, exchanges FROM url_blocks ORDER BY block DESC LIMIT 1"
+_LAST: Final = "SELECT block, exchanges, length(urls) FROM url_blocks ORDER BY block DESC LIMIT 1"
 _BLOCK: Final = "SELECT seqs, urls FROM url_blocks WHERE block = ?"
 _BLOCKS: Final = "SELECT seqs, urls FROM url_blocks ORDER BY block DESC"
 
@@ -55,8 +56,8 @@ def _write(db: sqlite3.Connection, seqs: array[int], urls: list[str]) -> None:
     numbers = seqs.tobytes()
     count = len(urls)
     while (last := db.execute(_LAST).fetchone()) is not None:
-        block, exchanges = last
-        if exchanges > count or exchanges + count > _MOST:
+        block, exchanges, size = last
+        if exchanges > count or exchanges + count > _MOST or size + len(text) > _MOST_BYTES:
             break
         before, text_before = db.execute(_BLOCK, (block,)).fetchone()
         numbers, text, count = before + numbers, b"%b\n%b" % (text_before, text), exchanges + count
