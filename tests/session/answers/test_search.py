@@ -273,6 +273,26 @@ def talked(root: Path) -> tuple[SessionDir, list[int]]:
     return made, [upgraded, stream, *calls]
 
 
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("x-tight: needle", "request.header.X-Tight"),
+        ("of two lines", "response.header.X-Folded"),
+        ("x-wide: three", "request.header.X-Wide"),
+        ("GRÜSSE", "response.header.X-Latin"),
+    ],
+)
+def test_p11_a_header_is_found_as_it_is_shown_however_it_was_sent(root: Path, text: str, where: str) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    seq = recording.open(headers="X-Tight:needle\r\nX-Wide:  \t three \r\n")
+    recording.done(seq, b"", headers="X-Folded: of two\r\n\tlines\r\nX-Latin: gr\xfcsse\r\n")
+    recording.exchange()
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        assert places(look(opened, text)) == {seq: [where]}
+
+
 def test_messages_are_searched_and_their_places_told(root: Path) -> None:
     made, (upgraded, stream, *calls) = talked(root)
     with Session(made.path, made.session_id) as opened:

@@ -217,8 +217,10 @@ def test_p11_text_is_found_in_the_charset_that_the_body_declares(root: Path, cha
 
 
 @pytest.mark.parametrize(
-    "text", ["needle", "NEEDLE", "/path-7?", "x-odd: ", "grüße", "127.0.0.1:50000", "straße", "gzip"]
-)
+    "text",
+    ["needle", "NEEDLE", "/path-7?", "x-odd: ", "grüße", "GRÜßE", "127.0.0.1:50000", "straße", "gzip",
+     "x-tight: one", "of two lines", "x-wide: three"],
+)  # fmt: skip
 def test_searching_the_log_as_a_whole_finds_what_reading_each_exchange_finds(
     root: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +231,9 @@ def test_searching_the_log_as_a_whole_finds_what_reading_each_exchange_finds(
     recording.zipped("http://example.com/z", b"a needle")
     recording.large("http://example.com/l", b"." * 95 + b"needle" + b"." * 95, piece=97)
     recording.done(recording.open(headers="X-Odd: grüße\r\n"), b"plain")
+    recording.done(
+        recording.open(headers="X-Tight:one\r\nX-Folded: of two\r\n\tlines\r\nX-Wide:  \t three \r\n"), b"plain"
+    )
     recording.done(recording.open(headers="X-Odd: \xc3\x9f\r\n"), "Grüße, Straße".encode("latin-1"), headers=latin)
     recording.done(recording.open(method="POST", body=b"needle"), request=b"needle")
     recording.done(recording.open(), b"cut needle", size=5000)

@@ -24,7 +24,7 @@ from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import BINARY, Unsearched
 from wiretape.session.query.coverage import coverage, veiled_coverage
 from wiretape.session.query.head_candidates import in_heads
-from wiretape.session.query.needles import LITERAL, Hit, Needle, looks_like_expression
+from wiretape.session.query.needles import LITERAL, Needle, looks_like_expression
 from wiretape.session.query.places import Found, Row, Scope, Showing, found_in_exchange
 from wiretape.session.query.readable import is_binary, is_grpc
 from wiretape.session.query.text_index import TextIndex
@@ -270,26 +270,31 @@ class Search:
     def _in_plain(self, row: tuple[Any, ...]) -> int:
         """Return whether the bytes of an exchange that are all in two frames have it: 0 for no, _PERHAPS or _SURE."""
         _, url, _, opened, opened_at, done, done_at = row[:7]
-        find = self._needle.find
         try:
             if RESPONSE in self._scope.sides:
-                frame = self._frames.frame(Place(done, done_at, FrameType.DONE))
-                hit = find(frame.payload, frame.head_length)
-                if hit is not None:
-                    return _PERHAPS if is_binary(row[9]) else self._how_sure(frame, hit)
+                there = self._in_frame(self._frames.frame(Place(done, done_at, FrameType.DONE)))
+                if there:
+                    return _PERHAPS if is_binary(row[9]) else there
             if REQUEST in self._scope.sides:
-                frame = self._frames.frame(Place(opened, opened_at, FrameType.OPENED))
-                hit = find(frame.payload, frame.head_length)
-                if hit is not None:
-                    return self._how_sure(frame, hit)
+                there = self._in_frame(self._frames.frame(Place(opened, opened_at, FrameType.OPENED)))
+                if there:
+                    return there
         except DamagedError:
             return _PERHAPS
-        in_url = REQUEST in self._scope.sides and self._scope.heads and find(url.encode("utf-8", "replace")) is not None
-        return _SURE if in_url else 0
+        if not (REQUEST in self._scope.sides and self._scope.heads):
+            return 0
+        return 0 if self._needle.find(url.encode("utf-8", "replace")) is None else _SURE
 
-    def _how_sure(self, frame: Frame, hit: Hit) -> int:
-        """Return _SURE for a hit behind the start line, or behind the head, that stands in one line."""
-        payload, end = frame.payload, b"\n" if self._scope.heads else b"\r\n\r\n"
+    def _in_frame(self, frame: Frame) -> int:
+        """Return 0 for no hit, _SURE for one behind the start line, or behind the head, that stands in one line."""
+        payload, needle = frame.payload, self._needle
+        places = [at for find in needle.raw if (at := find(payload, frame.head_length)) >= 0]
+        if not places:
+            return 0
+        hit = needle.find(payload, min(places))
+        if hit is None:
+            return _PERHAPS
+        end = b"\n" if self._scope.heads else b"\r\n\r\n"
         at = payload.find(end, frame.head_length)
         return _SURE if 0 <= at <= hit.start - len(end) and b"\n" not in payload[hit.start : hit.end] else _PERHAPS
 

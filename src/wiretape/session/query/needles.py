@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
@@ -22,7 +22,12 @@ MAX_PATTERN: Final = 8 * 1024
 _LEAST_ENCODED: Final = 4
 """Bytes from which a text is looked for in base64 and hexadecimal: shorter ones stand in any of them by accident."""
 _MAX_MEMORY: Final = 32 * 1024 * 1024
-
+_FOLDED: Final = 3
+"""Bytes that a letter can take in another case of it, of one byte as a rule."""
+_BLANKS: Final = "[ \\t\\r\\n]*"
+"""What a blank of a field can be in a head: nothing behind a colon, or a line end (RFC 9112 sections 5.1 and 5.2)."""
+_LONGEST_BLANKS: Final = 4 * 1024
+_LATIN1: Final = re.compile("[\x80-\xff]")
 
 _EXPRESSION: Final = re.compile(r"\.[*+]|\\[dDwWsSbB.]|\[[^\]]+\][*+?{]|\(.*\|.*\)|^\^|\$$|\(\?[:i]")
 LITERAL: Final = (
@@ -52,6 +57,8 @@ class Needle:
         regex: whether it is a regular expression.
         forms: the bytes that are looked for, by encoding, and whether their case counts; none of a regular expression.
         by_bytes: whether what it finds in a field it also finds in bytes that hold more than the field.
+        raw: return where the first place may be, from an offset on, in bytes that have heads as they were sent, or -1.
+            A field is searched as ``name: value``, a line in UTF-8; it may be sent with other blanks or in ISO 8859-1.
     """
 
     def __init__(self, text: str, *, regex: bool = False, case_sensitive: bool = False) -> None:
@@ -71,16 +78,25 @@ class Needle:
         self.by_bytes = not regex or not any(mark in text for mark in ("^", "$", "\\A", "\\z"))
         if regex:
             self._find = _compiled(f"(?m:{text})", case_sensitive=case_sensitive, shown=text)
+            self.raw = [_starts(self._find)]
         else:
             for name, form, exact in _forms(text):
                 self.forms.setdefault(name, []).append((form, exact or case_sensitive))
-            union = [_source(form, exact=exact) for forms in self.forms.values() for form, exact in forms]
-            self._find = _compiled("|".join(dict.fromkeys(union)), case_sensitive=True, shown=text)
+            forms = [_source(form, exact=exact) for forms in self.forms.values() for form, exact in forms]
+            union = "|".join(dict.fromkeys(forms))
+            self._find = _compiled(union, case_sensitive=True, shown=text)
+            sent = union.replace("\\ ", _BLANKS)
+            self.raw = [_starts(self._find if sent == union else _compiled(sent, case_sensitive=True, shown=text))]
+            if "\x7f" < max(text) <= "\xff":
+                plain = _LATIN1.sub(_in_both_cases, _source(text.encode(), exact=case_sensitive))
+                plain = plain.replace("\\ ", _BLANKS)
+                self.raw.append(_starts(_compiled(plain, case_sensitive=True, shown=text, encoding="latin-1")))
 
     @property
     def longest(self) -> int:
-        """Return how many bytes what is found takes at most; 0 where nobody knows, of a regular expression."""
-        return max((len(form) for forms in self.forms.values() for form, _ in forms), default=0)
+        """Return how many bytes what ``raw`` finds takes at most; 0 where nobody knows, of a regular expression."""
+        longest = max((len(form) for forms in self.forms.values() for form, _ in forms), default=0)
+        return _FOLDED * longest + (_LONGEST_BLANKS if " " in self.text else 0)
 
     @property
     def key(self) -> list[str | bool]:
@@ -186,7 +202,20 @@ def _source(form: bytes, *, exact: bool) -> str:
     return text if exact else f"(?i:{text})"
 
 
-def _compiled(source: str, *, case_sensitive: bool, shown: str) -> Any:
+def _in_both_cases(found: re.Match[str]) -> str:
+    """Return a letter of ISO 8859-1 as an expression; RE2 knows cases of ASCII letters alone where it takes bytes."""
+    return "[" + "".join(case for case in (found[0], found[0].lower(), found[0].upper()) if case <= "\xff") + "]"
+
+
+def _starts(expression: Any) -> Callable[[bytes, int], int]:
+    def find(data: bytes, start: int) -> int:
+        found = expression.search(data, start)
+        return -1 if found is None else int(found.start())
+
+    return find
+
+
+def _compiled(source: str, *, case_sensitive: bool, shown: str, encoding: str = "utf-8") -> Any:
     import re2  # noqa: PLC0415
 
     options = re2.Options()
@@ -194,8 +223,10 @@ def _compiled(source: str, *, case_sensitive: bool, shown: str) -> Any:
     options.log_errors = False
     options.never_capture = True
     options.max_mem = _MAX_MEMORY
+    if encoding == "latin-1":
+        options.encoding = re2.Options.Encoding.LATIN1
     try:
-        return re2.compile(source.encode(), options)
+        return re2.compile(source.encode(encoding), options)
     except re2.error as error:
         said = error.args[0] if error.args else ""
         why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -50,8 +51,6 @@ _SCAN_TO: Final = 100_000_000
 _SCANS: Final = 4
 """Texts of one filter that the log is searched for as a whole."""
 _SHORTEST: Final = 3
-_FOLDED: Final = 3
-"""Bytes that a letter can take in another case of it, of one byte as a rule."""
 _BATCH: Final = 5_000
 AGGREGATES: Final = (
     "count(*), sum(ifnull(status, 0) >= 400 OR state = 'failed'), total(response_size), total(duration),"
@@ -415,12 +414,8 @@ def _sought(node: BodyOperator | Text) -> list[Sought]:
     if isinstance(node, BodyOperator):
         return [plain_bytes(text.encode())] if text.isascii() and len(text) >= _SHORTEST else []
     needle = needle_of(text)
+    return [Sought(needle.longest, _within(find)) for find in needle.raw]
 
-    def within(block: bytes) -> Callable[[int], int]:
-        return lambda start: -1 if (hit := needle.find(block, start)) is None else hit.start
 
-    found = [Sought(needle.longest * _FOLDED, within)]
-    if not text.isascii():
-        with contextlib.suppress(UnicodeError):
-            found.append(plain_bytes(text.encode("latin-1")))  # so it stands in heads, which have no other charset
-    return found
+def _within(find: Callable[[bytes, int], int]) -> Callable[[bytes], Callable[[int], int]]:
+    return lambda block: partial(find, block)
