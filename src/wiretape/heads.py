@@ -8,7 +8,7 @@ from typing import Final
 _LINES: Final = re.compile(rb"\r?\n")
 _CONTENT_TYPE: Final = re.compile(rb"\ncontent-type[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _CODED: Final = re.compile(
-    rb"\ncontent-(?:encoding[ \t]*:[ \t]*+(?!identity\r|\r)"
+    rb"\ncontent-(?:encoding[ \t]*:[ \t]*+(?!identity\r|\r)|type[ \t]*:[ \t]*application/grpc"
     rb"|type[ \t]*:[^\r\n]*charset[ \t]*=[ \t]*+\"?(?!utf-8|us-ascii))",
     re.IGNORECASE,
 )
@@ -119,7 +119,7 @@ def content_type(head: bytes) -> str | None:
 
 
 def is_coded(head: bytes) -> bool:
-    """Return whether the text of a body with this head may look otherwise in bytes: content coding, charset."""
+    """Return whether the text of a body with this head may look otherwise in bytes: content coding, charset, gRPC."""
     return _may_be_coded(head.lower()) and _CODED.search(head) is not None
 
 
@@ -146,7 +146,7 @@ def _end_of_value(head: bytes, begin: int) -> int:
 
 def _may_be_coded(lowered: bytes) -> bool:
     """Return what a look at a head in lower case tells; an expression is asked where that is not enough."""
-    if b"\ncontent-encoding" in lowered:
+    if b"\ncontent-encoding" in lowered or b"application/grpc" in lowered:
         return True
     named = lowered.count(b"charset")
     return bool(named) and named != lowered.count(b"charset=utf-8")

@@ -324,6 +324,20 @@ def test_filters_find_the_same_messages_as_grep(root: Path, indexed: bool) -> No
         assert look(opened, "needle").coverage.indexed_through == (seqs[-1] if indexed else 0)
 
 
+def test_p11_a_call_of_grpc_is_read_also_where_its_answer_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wiretape.session.query.selection._SCAN_FROM", 0)
+    made = new_session(root)
+    recording = Recording(made)
+    body = framed(b"a needle", compressed=True)
+    seq = recording.open(method="POST", headers="Content-Type: application/grpc\r\n", body=body)
+    recording.done(seq, b"busy", status=503, request=body)
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        assert places(look(opened, "needle")) == {seq: ["message.1"]}
+        assert list(opened.chosen(Filter(text="needle")).seqs) == [seq]
+        assert list(opened.chosen(Filter(expression="~b 'needle'")).seqs) == [seq]
+
+
 def test_p11_a_message_that_is_not_whole_is_named(root: Path) -> None:
     made = new_session(root)
     recording = Recording(made)

@@ -26,7 +26,7 @@ from wiretape.session.query.coverage import coverage, veiled_coverage
 from wiretape.session.query.head_candidates import in_heads
 from wiretape.session.query.needles import LITERAL, Needle, looks_like_expression
 from wiretape.session.query.places import Found, Row, Scope, Showing, found_in_exchange
-from wiretape.session.query.readable import is_binary, is_grpc
+from wiretape.session.query.readable import is_binary
 from wiretape.session.query.text_index import TextIndex
 from wiretape.session.session import Session
 
@@ -255,7 +255,7 @@ class Search:
     def _look(self, row: tuple[Any, ...]) -> list[Found]:
         """Return where an exchange has it; most have it nowhere, which one look at their plain bytes tells."""
         seq, url, special = row[:3]
-        if not special and self._needle.by_bytes and not self._scope.content_type and not is_grpc(row[9] or ""):
+        if not special and self._needle.by_bytes and not self._scope.content_type:
             there = self._in_plain(row)
             if not there:
                 if row[10] and RESPONSE in self._scope.sides and is_binary(row[9]):

@@ -132,7 +132,7 @@ class Exchanges:
     """The projection."""
 
     name = "exchanges"
-    version = 3
+    version = 4
     tables = ("exchanges", "pieces", "clocks", "url_blocks")
     schema = _SCHEMA + urls.SCHEMA
 

@@ -31,8 +31,7 @@ MAX_URL: Final = 16 * 1024
 """Characters of a URL that a list gives, and many times what browsers take; the exchange itself has it whole."""
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
-    " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted')"
-    " OR content_type LIKE 'application/grpc%', source,"
+    " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted'), source,"
     " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq)"
 )
 
