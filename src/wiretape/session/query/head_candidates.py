@@ -23,6 +23,8 @@ _BLOCKS: Final = (
     " WHERE s.first <= ? AND s.last >= ?"
 )
 _URLS: Final = "SELECT seq, url FROM exchanges WHERE seq BETWEEN ? AND ?"
+_AT_ONCE: Final = 2_000
+"""URLs that are held at once."""
 _GAPS: Final = "SELECT seq FROM header_gaps WHERE seq BETWEEN ? AND ?"
 
 
@@ -38,9 +40,10 @@ def in_heads(db: sqlite3.Connection, needle: Needle, sides: tuple[str, ...], fir
         if side in wanted:
             found |= _in_values(needle, name, begin, decoded(values), first, last)
     if "request" in sides:
-        rows = db.execute(_URLS, (first, last)).fetchall()
-        if not needle.by_bytes or needle.find("\n".join([url for _, url in rows]).encode("utf-8", "replace")):
-            found.update(seq for seq, url in rows if needle.find(url.encode("utf-8", "replace")))
+        urls = db.execute(_URLS, (first, last))
+        while rows := urls.fetchmany(_AT_ONCE):
+            if not needle.by_bytes or needle.find("\n".join([url for _, url in rows]).encode("utf-8", "replace")):
+                found.update(seq for seq, url in rows if needle.find(url.encode("utf-8", "replace")))
     return found
 
 
