@@ -6,7 +6,8 @@ such values itself. All of them are sent in the order of the recording, each wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -86,12 +87,25 @@ class Renewal:
 
     def applied(self, outgoing: Outgoing) -> Outgoing:
         """Return a request with the new values in it."""
-        url, headers, body = outgoing.url, outgoing.headers, outgoing.body
-        for old, new in self.values.items():
-            url = url.replace(quote(old, safe=""), quote(new, safe="")).replace(old, quote(new, safe=""))
-            headers = tuple((name, value.replace(old, new)) for name, value in headers)
-            body = body.replace(old.encode("utf-8", "surrogatepass"), new.encode("utf-8", "surrogatepass"))
-        return Outgoing(outgoing.method, url, headers, body)
+        values = self.values
+        in_url = {form: quote(new, safe="") for old, new in values.items() for form in (old, quote(old, safe=""))}
+        in_body = {_bytes_of(old): _bytes_of(new) for old, new in values.items()}
+        headers = tuple((name, _replaced(value, values)) for name, value in outgoing.headers)
+        body = _replaced(outgoing.body.decode("latin-1"), in_body).encode("latin-1")
+        return Outgoing(outgoing.method, _replaced(outgoing.url, in_url), headers, body)
+
+
+def _bytes_of(text: str) -> str:
+    """Return the bytes of a text, each as a character."""
+    return text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _replaced(text: str, values: Mapping[str, str]) -> str:
+    """Put new values in the places of old ones, all at once: a new value may have an old one in it."""
+    if not values:
+        return text
+    either = "|".join(map(re.escape, sorted(values, key=len, reverse=True)))
+    return re.sub(either, lambda found: values[found[0]], text)
 
 
 def steps_before(session: Session, seq: int, target: str | None = None) -> list[Step]:

@@ -140,12 +140,16 @@ _WAYS: Final = (
 def origin_of(session: Session, value: str, before: int) -> Sighting | None:
     """Return where an answer had a value first, if that was before an exchange and before any request carried it.
 
+    A message of a WebSocket is no answer: no request that is sent again gets another.
+
     Raises:
         NotFoundError, StorageError: as ``Session.exchange``.
     """
     found, _, _ = _search(session, Needles(value))
     first = min(found, key=_order, default=None)
-    return first if first is not None and first.part == "response" and first.seq < before else None
+    if first is None or first.part != "response" or first.seq >= before or first.elapsed_ns:
+        return None
+    return first
 
 
 def value_at(detail: ExchangeDetail, at: str) -> str:
