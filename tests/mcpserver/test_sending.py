@@ -168,3 +168,24 @@ def test_what_differs_between_recorded_answers_to_the_same_is_noise(tmp_path: Pa
         result = outcome(planned, session.exchange(1), session.exchange(4), "replay-1", noise=noise).result
     assert result is not None
     assert (result.differs, result.ignored) == ([["/rows/0/name", "lamp", "shoe"]], 1)
+
+
+def test_noise_is_learned_also_where_the_url_is_longer_than_a_filter_takes(tmp_path: Path) -> None:
+    recording = Recording(new_session(tmp_path / "root", "runs"))
+    for stock in (7, 8):
+        seq = recording.open(f"http://a.test/item?{'x' * 10_000}")
+        recording.done(seq, json.dumps({"stock": stock}).encode(), headers="Content-Type: application/json\r\n")
+    recording.close()
+    with Catalogue(tmp_path / "root").open("runs") as session:
+        assert noise_of(session, 1) == {"/stock"}
+
+
+def test_no_noise_is_learned_of_requests_with_other_bytes(tmp_path: Path) -> None:
+    recording = Recording(new_session(tmp_path / "root", "runs"))
+    for asked in (b"\xff\x01", b"\xff\x02"):
+        seq = recording.open("http://a.test/item", method="POST", body=asked)
+        answer = json.dumps({"price": asked[1]}).encode()
+        recording.done(seq, answer, request=asked, headers="Content-Type: application/json\r\n")
+    recording.close()
+    with Catalogue(tmp_path / "root").open("runs") as session:
+        assert noise_of(session, 1) == frozenset()

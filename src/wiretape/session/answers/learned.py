@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from wiretape.formats.openapi import template
-from wiretape.model import ExchangeDetail, Filter
+from wiretape.model import ExchangeDetail, Filter, Message
 from wiretape.session.answers.noise import starred
 from wiretape.session.session import Session
 
@@ -17,6 +17,8 @@ _EXCHANGES: Final = 5_000
 _LEAVES: Final = 5_000
 _MAX_JSON: Final = 64 * 1024
 _ALIKE: Final = 20
+_LONG: Final = 4_000
+"""Characters of a URL that others are looked for by, fewer than a filter takes."""
 
 Key = tuple[str, str, int]
 """Method, path with its ids folded, and how many of these came before it."""
@@ -46,20 +48,25 @@ def noise_of(session: Session, seq: int) -> frozenset[str]:
     """
     own = session.exchange(seq)
     request = own.request
-    if request is None or request.url is None or own.response is None:
+    if request is None or not request.url or own.response is None:
         return frozenset()
     mine = dict(_leaves(own))
     status = None if own.response.status_code is None else str(own.response.status_code)
     found: set[str] = set()
     for item in session.query(
-        Filter(method=request.method, url_contains=request.url, status=status), limit=_ALIKE
+        Filter(method=request.method, url_contains=request.url[:_LONG], status=status), limit=_ALIKE
     ).items:
         if item.seq == seq or item.url != request.url:
             continue
         other = session.exchange(item.seq)
-        if other.request is not None and other.request.body == request.body:
+        if other.request is not None and _body(other.request) == _body(request):
             found |= {starred(pointer) for pointer, value in _leaves(other) if mine.get(pointer, value) != value}
     return frozenset(found)
+
+
+def _body(message: Message) -> tuple[str | None, str | None]:
+    """Return a body in the one form that it has, as text or in base64."""
+    return message.body, message.body_base64
 
 
 def _answers(session: Session, wanted: Filter | None) -> Iterator[tuple[Key, tuple[int, dict[str, Any]]]]:
