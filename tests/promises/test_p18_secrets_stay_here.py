@@ -367,3 +367,37 @@ def test_p18_no_cut_leaves_a_part_of_a_secret(root: Path) -> None:
     for (name, arguments), text in zip(calls, InProcess(root).run(ask), strict=True):
         found = [part for part in parts if part in text or part.encode().hex(" ") in text]
         assert found == [], (name, arguments)
+
+
+def test_p18_an_error_that_quotes_an_argument_and_cuts_it_shows_nothing_of_what_a_handle_stands_for(root: Path) -> None:
+    """A handle after some other characters ends beyond the cut: all but the secret's end would be told."""
+    secret = "Zq7k1Lm9Xw2Rt5Yb8Nc4Vd6Ej3Hs0PgUfTiOaQz"
+    recording = Recording(new_session(root, "one"))
+    recording.done(recording.open(f"{_URL}/first", headers=f"Authorization: Bearer {secret}\r\n"))
+    recording.close()
+    parts = [secret[at : at + 6] for at in range(len(secret) - 5)]
+
+    async def ask(client: Client) -> tuple[int, dict[str, str]]:
+        told = (await client.call_tool("proxy_find_secrets", {"session_id": "one"})).structured_content
+        assert told is not None
+        handle = told["values"][0]["handle"]
+        refused, leaking = 0, {}
+        for tool in (await client.list_tools()).tools:
+            if tool.name in {"proxy_start", "proxy_session_start", "proxy_run"}:
+                continue  # what they are given is a name, and a command, that a person wanted
+            schema = tool.input_schema
+            needed = dict.fromkeys(schema.get("required", ()), "one") | {"exchange": "one:1", "what": "har"}
+            fixed = {key: one for key, one in needed.items() if key in schema["properties"]}
+            for name in [name for name, one in schema["properties"].items() if "string" in json.dumps(one)]:
+                for value in ("x" * 10 + handle, "x" * 50 + handle):
+                    given = fixed | ({"timeout_ms": 0} if tool.name == "proxy_wait_for" else {}) | {name: value}
+                    answer = await client.call_tool(tool.name, given)
+                    text = answer.model_dump_json()
+                    refused += handle in text and answer.is_error is True
+                    if any(part in text for part in parts):
+                        leaking[f"{tool.name} {name}"] = text
+        return refused, leaking
+
+    refused, leaking = InProcess(root).run(ask)
+    assert leaking == {}
+    assert refused > 50, "errors that name the handle"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from wiretape.daemon.service import Service
 from wiretape.errors import NotFoundError, WiretapeError
 from wiretape.secrets.handles import HANDLE
+from wiretape.secrets.masking import without_pieces
 from wiretape.session.ids import split_address
 from wiretape.settings import McpSettings
 
@@ -27,6 +28,7 @@ class Boundary:
     def __init__(self, service: Service, settings: McpSettings) -> None:
         self._service = service
         self._reveal = settings.reveal
+        self._given: dict[str, str] = {}
 
     async def incoming(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return a call's arguments with values in the place of handles.
@@ -34,13 +36,14 @@ class Boundary:
         Raises:
             NotFoundError: a handle is none that wiretape gave.
         """
-        handles = {one[2] for text in _handles_in(arguments, 0) for one in HANDLE.finditer(text)}
+        handles = set(_handles_in(arguments, 0))
         if not handles:
             return arguments
         known = self._service.secrecy.veil.known
-        unknown = {digits for digits in handles if not known.has(digits)}
+        unknown = {match[2] for one in handles if (match := HANDLE.fullmatch(one)) and not known.has(match[2])}
         if unknown:
             await self._look_for(unknown, arguments)
+        self._given = {known.resolve(one): one for one in handles}
         resolved: dict[str, Any] = _each(arguments, known.resolve, 0)
         return resolved
 
@@ -72,6 +75,14 @@ class Boundary:
             hint="proxy_find_secrets lists the handles of a session; name the session that a handle is from",
             code="no-such-handle",
         )
+
+    def refused(self, error: WiretapeError) -> None:
+        """Hide in an error what came in as a handle: errors quote arguments, and cut them."""
+        if self._reveal:
+            return
+        for value, handle in self._given.items():
+            error.message = without_pieces(error.message, value, handle)
+            error.hint = without_pieces(error.hint, value, handle)
 
     async def outgoing(self, answer: Any) -> Any:
         """Return an answer with handles in the place of every secret that is known, in whatever encoding."""

@@ -191,7 +191,7 @@ class WiretapeTool(Tool):
         try:
             given = await boundary.incoming(values)
             await note_trace(call, self.name)
-            value = await (self._long(call, given) if self.long else self.fn(call, **given))
+            value = await (self._long(call, given, boundary) if self.long else self._own(call, given, boundary))
             if isinstance(value, CallToolResult | InputRequiredResult):
                 return value  # blocks of its own, such as an image, or a question to the client
         except WiretapeError as error:
@@ -210,7 +210,15 @@ class WiretapeTool(Tool):
             )
         return _success(await boundary.outgoing(lean(value)))
 
-    async def _long(self, call: Call, given: dict[str, Any]) -> Any:
+    async def _own(self, call: Call, given: dict[str, Any], boundary: Boundary) -> Any:
+        """Return what the function gives."""
+        try:
+            return await self.fn(call, **given)
+        except WiretapeError as error:
+            boundary.refused(error)
+            raise
+
+    async def _long(self, call: Call, given: dict[str, Any], boundary: Boundary) -> Any:
         """Return what the function gives, or, where that takes too long, what can be asked for it."""
         jobs: Jobs = self.service.jobs
         key = f"{self.name} {json.dumps(given, sort_keys=True, default=str)}"
@@ -220,7 +228,7 @@ class WiretapeTool(Tool):
 
             async def work(job: Job) -> Any:
                 call.job = job
-                return await self.fn(call, **given)
+                return await self._own(call, given, boundary)
 
             job = jobs.begin(self.name, key, work, open_=self.settings.reveal)
         try:

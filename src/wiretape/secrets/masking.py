@@ -14,6 +14,8 @@ from wiretape.secrets.find import Found, in_field, in_header, in_text
 from wiretape.secrets.known import Known
 
 _DEEP: Final = 64
+_PIECE: Final = 4
+"""Characters of a value that are taken for a piece of it."""
 
 
 class Masking:
@@ -54,6 +56,22 @@ class Masking:
         if not self.known.spans_in(whole.encode("utf-8", "surrogatepass")):
             return value  # nearly always: an answer hides what it shows itself
         return _each_string(value, self.known.hide, 0)
+
+
+def without_pieces(text: str, value: str, name: str) -> str:
+    """Return a text with a name in the place of a value and of every piece of it."""
+    shown, at = [], 0
+    while at < len(text):
+        end = at + _PIECE
+        if end > len(text) or text[at:end] not in value:
+            shown.append(text[at])
+            at += 1
+            continue
+        while end < len(text) and text[at : end + 1] in value:
+            end += 1
+        shown.append(name)
+        at = end
+    return "".join(shown)
 
 
 def _each_string(value: Any, hide: Callable[[str], str], depth: int) -> Any:
