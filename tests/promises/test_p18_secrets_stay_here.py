@@ -401,3 +401,33 @@ def test_p18_an_error_that_quotes_an_argument_and_cuts_it_shows_nothing_of_what_
     refused, leaking = InProcess(root).run(ask)
     assert leaking == {}
     assert refused > 50, "errors that name the handle"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [("proxy_compare", {"a": "good", "b": "bad"}), ("proxy_explain_exchange", {"exchange": "bad:1"})],
+)
+def test_p18_an_answer_about_several_sessions_knows_the_secrets_of_all_of_them(
+    root: Path, tool: str, arguments: dict[str, str]
+) -> None:
+    """It is the first that this daemon gives, and the secret stands where no name says that it is one."""
+    secret = "Zq7k1Lm9Xw2Rt5Yb8Nc4Vd6"
+    for name, status, note in (("good", 200, f"after {secret}"), ("bad", 500, "after nothing")):
+        recording = Recording(new_session(root, name))
+        if name == "good":
+            recording.done(recording.open(f"{_URL}/me", headers=f"Authorization: Bearer {secret}\r\n"))
+        body, kind = json.dumps({"note": note}).encode(), "Content-Type: application/json\r\n"
+        seq = recording.open(f"{_URL}/pay", method="POST", headers=kind, body=body)
+        recording.done(seq, b"{}", status=status, request=body)
+        recording.close()
+    with Catalogue(root).open("good") as session:
+        session.follow()
+
+    async def ask(client: Client) -> str:
+        answer = await client.call_tool(tool, arguments)
+        assert not answer.is_error
+        return answer.model_dump_json()
+
+    told = InProcess(root).run(ask)
+    assert secret not in told
+    assert "after {{token:" in told

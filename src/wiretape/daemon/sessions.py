@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -92,6 +92,18 @@ class Library:
     async def ask(self, ref: str, question: Callable[[Session], T]) -> T:
         """Return what a function of the session layer answers about one session; it runs in a thread."""
         return await self._asked(await self.session(ref), question)
+
+    async def ask_all(self, refs: Iterable[str], question: Callable[[dict[str, Session]], T]) -> T:
+        """Return what a function of the session layer answers about several sessions, which it gets by their refs."""
+        sessions = {ref: await self.session(ref) for ref in refs}
+
+        def answer() -> T:
+            if self.before is not None:
+                for session in sessions.values():
+                    self.before(session)
+            return question(sessions)
+
+        return await asyncio.to_thread(answer)
 
     async def _asked(self, session: Session, question: Callable[[Session], T]) -> T:
         def answer() -> T:

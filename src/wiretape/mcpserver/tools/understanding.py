@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from wiretape.session.answers.overview import Overview, overview
 from wiretape.session.answers.parts import part_of, session_of
 from wiretape.session.answers.trace import Direction, Trace, trace
 from wiretape.session.ids import split_address
+from wiretape.session.session import Session
 
 
 @tool("What is in a session", Hints(reads=True))
@@ -47,7 +47,9 @@ async def proxy_explain_exchange(
     library, address = call.service.library, split_address(exchange)
     return await library.ask(
         address.session or "last",
-        lambda session: explain(session, address.seq, veil=call.veil, catalogue=library.catalogue),
+        lambda session: explain(
+            session, address.seq, veil=call.veil, catalogue=library.catalogue, before=library.before
+        ),
     )
 
 
@@ -64,13 +66,11 @@ async def proxy_compare(
     """What differs, aligned by operation; new ids, times and tokens are ignored and counted. Rows: [place, in a, in b].
     `first` is the cause, requests before responses.
     """
-    library = call.service.library
-    sessions = (a, b, *(noise_from or []))
-    opened = {session_of(name): await library.session(session_of(name)) for name in sessions}
+    named = (a, b, *(noise_from or []))
 
-    def answer() -> Comparison:
+    def answer(sessions: dict[str, Session]) -> Comparison:
         wanted = Filter(expression=filter)
-        parts = {name: part_of(lambda ref: opened[ref], name, wanted) for name in sessions}
+        parts = {name: part_of(sessions.__getitem__, name, wanted) for name in named}
         others = [parts[name] for name in noise_from or []]
         return compare(
             parts[a],
@@ -82,7 +82,7 @@ async def proxy_compare(
             progress=call.progress("exchanges"),
         )
 
-    return await asyncio.to_thread(answer)
+    return await call.service.library.ask_all(map(session_of, named), answer)
 
 
 @tool("Trace a value", Hints(reads=True))

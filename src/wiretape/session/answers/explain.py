@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -73,7 +73,14 @@ class Explanation(Lean, frozen=True, kw_only=True):
     missing: str = ""
 
 
-def explain(session: Session, seq: int, *, veil: Veil, catalogue: Catalogue | None = None) -> Explanation:
+def explain(
+    session: Session,
+    seq: int,
+    *,
+    veil: Veil,
+    catalogue: Catalogue | None = None,
+    before: Callable[[Session], None] | None = None,
+) -> Explanation:
     """Explain one exchange.
 
     Args:
@@ -81,6 +88,7 @@ def explain(session: Session, seq: int, *, veil: Veil, catalogue: Catalogue | No
         seq: the exchange.
         veil: hides secrets.
         catalogue: the sessions among which the same operation is looked for with another outcome; None: only this one.
+        before: called with another session before something of it is shown.
 
     Raises:
         NotFoundError, StorageError: as ``Session.exchange``.
@@ -92,7 +100,7 @@ def explain(session: Session, seq: int, *, veil: Veil, catalogue: Catalogue | No
     lacking = [missing(reach)]
     if detail.notes:
         lacking += detail.notes
-    outcomes, unseen = _outcomes(session, detail, veil, catalogue)
+    outcomes, unseen = _outcomes(session, detail, veil, catalogue, before)
     errors = [one for one in (problem.errors if problem is not None else []) if one.pointer]
     blamed = [_blame(session, detail, one, veil) for one in errors[:_BLAMED]]
     lacking += [unseen, *(text for _, text in blamed)]
@@ -222,7 +230,11 @@ def _sent(values: dict[str, Any], pointer: str) -> tuple[str | None, Any]:
 
 
 def _outcomes(
-    session: Session, detail: ExchangeDetail, veil: Veil, catalogue: Catalogue | None
+    session: Session,
+    detail: ExchangeDetail,
+    veil: Veil,
+    catalogue: Catalogue | None,
+    before: Callable[[Session], None] | None,
 ) -> tuple[list[Outcome], str]:
     """Return exchanges of the same operation that ended otherwise, successes first; and what was not looked at."""
     row = session.index.one(
@@ -240,7 +252,7 @@ def _outcomes(
         assert catalogue is not None
         with _opened(catalogue, session_id) as other:
             if other is not None:
-                found += _outcomes_in(other, row, own, detail, veil, is_error(own))
+                found += _outcomes_in(other, row, own, detail, veil, is_error(own), before)
     found.sort(key=lambda one: one.status >= 400)
     left = len(others) - NEIGHBOURS
     unseen = f"Other outcomes were looked for in this and the {NEIGHBOURS} newest other sessions, not in {left} more."
@@ -277,7 +289,13 @@ def _log_bytes(session: Session) -> int:
 
 
 def _outcomes_in(
-    session: Session, row: tuple[Any, ...], own: int, detail: ExchangeDetail, veil: Veil, failed: bool
+    session: Session,
+    row: tuple[Any, ...],
+    own: int,
+    detail: ExchangeDetail,
+    veil: Veil,
+    failed: bool,
+    before: Callable[[Session], None] | None = None,
 ) -> list[Outcome]:
     rows = session.index.rows(
         "SELECT outcome, min(first_seq) FROM endpoint_counts WHERE endpoint ="
@@ -285,6 +303,8 @@ def _outcomes_in(
         (*row, own),
     )
     wanted = [(outcome, seq) for outcome, seq in rows if is_error(outcome) != failed]
+    if wanted and before is not None:
+        before(session)
     found = []
     for outcome, seq in wanted[:_OUTCOMES]:
         other = session.exchange(seq, max_body=MAX_BODY)
