@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import pytest
 
+from wiretape.errors import NetworkError
 from wiretape.recorder import pool as pools
 from wiretape.recorder.exchange_log import ConnectTimes
 from wiretape.recorder.pool import Pool
@@ -160,21 +162,56 @@ def test_a_connection_that_is_made_is_watched_and_told_when_the_pool_is_closed(
     assert dialer.next.told == ["break off"]
 
 
+class Seeker:
+    """An exchange that wants a connection, and notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def connected(self, upstream: object, times: ConnectTimes) -> None:
+        self.heard.append(upstream)
+
+    def unreachable(self, error: Exception) -> None:
+        self.heard.append(error)
+
+
 def test_a_client_that_is_not_there_any_more_hears_nothing_of_the_connection_it_wanted(
     loop: asyncio.AbstractEventLoop, pool: Pool
 ) -> None:
-    heard: list[object] = []
-
-    class Seeker:
-        def connected(self, upstream: object, times: ConnectTimes) -> None:
-            heard.append(upstream)
-
-        def unreachable(self, error: Exception) -> None:
-            heard.append(error)
-
-    search = pool.seek(ROUTE, ALICE, Seeker())
+    gone, there = Seeker(), Seeker()
+    search = pool.seek(ROUTE, ALICE, gone)
     search.cancel()
-    pool.seek(ROUTE, BOB, Seeker())
+    pool.seek(ROUTE, BOB, there)
     loop.run_until_complete(asyncio.sleep(0))
     loop.run_until_complete(asyncio.sleep(0))
-    assert len(heard) == 1
+    assert (len(gone.heard), len(there.heard)) == (0, 1)
+
+
+class Deaf(Dialer):
+    """Is so far that it takes no notice of being given up, as ``asyncio.wait_for`` was before Python 3.12."""
+
+    def __init__(self, error: NetworkError | None) -> None:
+        super().__init__()
+        self.error = error
+
+    async def connect(self, route: Route, keeper: Any) -> tuple[Connection, ConnectTimes]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        if self.error is not None:
+            raise self.error
+        return await super().connect(route, keeper)
+
+
+@pytest.mark.parametrize("error", [None, NetworkError("unreachable")])
+def test_p1_a_search_that_was_given_up_too_late_is_not_heard_of_and_its_connection_is_there_for_the_next(
+    loop: asyncio.AbstractEventLoop, error: NetworkError | None
+) -> None:
+    pool = Pool(loop, cast(Any, Deaf(error)), Timeouts())
+    gone = Seeker()
+    search = cast("asyncio.Task[None]", pool.seek(ROUTE, ALICE, gone))
+    loop.run_until_complete(asyncio.sleep(0))
+    search.cancel()
+    loop.run_until_complete(search)
+    assert gone.heard == []
+    assert (take(pool, BOB) is None) is (error is not None)
+    pool.close()

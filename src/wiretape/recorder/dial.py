@@ -99,7 +99,8 @@ class Dialer:
             sock.setblocking(False)
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await asyncio.wait_for(self._loop.sock_connect(sock, address), self._seconds)
+                async with asyncio.timeout(self._seconds):
+                    await self._loop.sock_connect(sock, address)
             except (OSError, TimeoutError) as error:
                 sock.close()
                 last = error

@@ -60,9 +60,13 @@ class Pool:
         try:
             connection, times = await self.connect(route)
         except NetworkError as error:
-            seeker.unreachable(error)
+            if not _given_up():
+                seeker.unreachable(error)
             return
-        seeker.connected(connection.lease(owner), times)
+        if _given_up():
+            self.put(connection)
+        else:
+            seeker.connected(connection.lease(owner), times)
 
     async def connect(self, route: Route) -> tuple[H1ClientConnection, ConnectTimes]:
         """Make a connection, which counts as leased.
@@ -136,3 +140,13 @@ class Pool:
         self._owned = {key: free for key, free in self._owned.items() if free}
         if self._open:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+
+def _given_up() -> bool:
+    """Return whether the running task was cancelled; what it waited for may have swallowed that.
+
+    Until Python 3.12 ``asyncio.wait_for`` did, where what it waited for was done in the same turn (bpo-37658). The
+    client had left and its exchange had its end in the log, and then the request went to the server all the same.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
