@@ -43,7 +43,7 @@ def unharmed(root: Path) -> Iterator[None]:
     logs = {path: snapshot(path) for path in (root / "sessions").glob("*/log")}
     yield
     assert {path: snapshot(path) for path in (root / "sessions").glob("*/log")} == logs
-    assert not list((root / "exports").glob("*")) if (root / "exports").exists() else True
+    assert not list((root / "exports").glob("*"))
 
 
 COMMAND_LINE = {
@@ -168,7 +168,7 @@ HARS = {
     "another type": (b"%PDF-1.7 nothing of the kind", 0, "x.har"),
     "an array": (b"[1,2,3]", 0, "x.har"),
     "nested 100,000 deep": (har(GOOD, GOOD[:-1] + f',"x":{DEEP}}}', GOOD), 2, "bytes at 365: no exchange"),
-    "equal keys": (har(GOOD[:-1] + ',"time":2,"request":{}}', GOOD), 1, ""),
+    "equal keys": (har(GOOD[:-1] + ',"time":2,"request":{}}', GOOD), 1, "bytes at 35: no exchange that can be read"),
 }
 
 
@@ -180,7 +180,7 @@ def test_a_har_that_is_broken_or_hostile_costs_what_is_broken(root: Path, tmp_pa
     done = wiretape("import", path, "--json", "--root", tmp_path / "root")
     told = json.loads(done.stdout)
     assert b"Traceback" not in done.stderr
-    assert done.returncode in {0, 1, 2}
+    assert done.returncode == (1 if imported else 2)
     if imported:
         assert told["imported"] == imported, told
         assert named in json.dumps(told["warnings"]), told

@@ -10,11 +10,11 @@ import signal
 import struct
 import subprocess
 import termios
-import threading
 from pathlib import Path
 from typing import Self
 
 from tests.cli.support import COMMAND
+from tests.support.terminal import read_all
 from wiretape.cli.demo.waiting import wait_until
 
 _STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -50,16 +50,7 @@ class Terminal:
         )
         os.close(side)
         self._shown = bytearray()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        # EIO is how a terminal says that its other side is closed.
-        try:
-            while piece := os.read(self._main, 65536):
-                self._shown.extend(piece)
-        except OSError:
-            return
+        self._reader = read_all(self._main, self._shown)
 
     @property
     def text(self) -> str:

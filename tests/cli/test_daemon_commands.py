@@ -57,6 +57,15 @@ def test_how_long_a_server_is_waited_for_can_be_set(root: Path, http_origin: Ori
         assert b"did not answer for" in answer.body
 
 
+@pytest.mark.parametrize("option", ["--connect-timeout", "--first-byte-timeout", "--idle-timeout", "--retain-days"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_what_is_no_length_of_time_is_refused(root: Path, option: str, value: str) -> None:
+    done = wiretape("serve", option, value, "--root", root)
+    assert done.returncode == 2
+    assert option.encode() in done.stderr
+    assert not root.exists()
+
+
 def test_serve_says_in_one_line_where_everything_is(lasting: Daemon) -> None:
     ready = lasting.ready
     assert set(ready) >= {"proxy", "mcp", "ui", "caCert", "root", "sessionId", "pid", "recorderPids"}

@@ -103,8 +103,3 @@ def _is_code(lines: list[str], number: int) -> bool:
         if line:
             return line.startswith(_CODE) and not line.startswith(_PROMPT)
     return False
-
-
-def commands_of(page: str) -> list[str]:
-    """Return the commands of a page, those that are run and those that are only shown."""
-    return re.findall(r"^    (?:\$ )?(wiretape .*)$", page, re.MULTILINE)

@@ -99,9 +99,6 @@ Tools of MCP answer with the same values, `status` first, and leave out there wh
 
 def json_page() -> str:
     """Return the page."""
-    roots = [struct for printed in PRINTED.values() for struct, _ in printed]
-    roots += [struct for _, struct in answered()]
-    structs = below([documents.Failure, *dict.fromkeys(roots)])
     parts = [HEAD, "## Commands\n\n| command | prints |\n|---|---|"]
     parts += [f"| `{name}` | {_printed(name)} |" for name in COMMANDS if name in PRINTED]
     parts.append("\n## Tools\n\n| tool | answers with |\n|---|---|")
@@ -110,7 +107,14 @@ def json_page() -> str:
         by_tool.setdefault(name, []).append(struct)
     parts += [f"| `{name}` | {', or '.join(map(written, kinds))} |" for name, kinds in by_tool.items()]
     parts.append("\n## Values\n")
-    return "\n".join([*parts, *(line for struct in structs for line in _described(struct))])
+    return "\n".join([*parts, *(line for struct in every_struct() for line in _described(struct))])
+
+
+def every_struct() -> list[Struct]:
+    """Return the values that are on the page, in their order."""
+    roots = [struct for printed in PRINTED.values() for struct, _ in printed]
+    roots += [struct for _, struct in answered()]
+    return below([documents.Failure, *dict.fromkeys(roots)])
 
 
 def answered() -> Iterator[tuple[str, Struct]]:
@@ -137,20 +141,30 @@ def explanation(struct: Struct, key: Key) -> str:
     """Return what is said of a key beside it; the rest is in the value's own sentences."""
     if key.text:
         return key.text.replace("|", "\\|")
-    own = WORDS.get(f"{struct.__name__}.{key.name}")
-    return own or ("" if f"`{key.name}`" in prose(struct) else WORDS.get(key.name, ""))
+    return WORDS.get(_word(struct, key), "")
+
+
+def _word(struct: Struct, key: Key) -> str:
+    """Return which of WORDS says what a key is, where its class says nothing beside it; none where its prose does."""
+    own = f"{struct.__name__}.{key.name}"
+    return own if own in WORDS else "" if f"`{key.name}`" in prose(struct) else key.name
 
 
 def unexplained() -> list[str]:
     """Return the keys of which nobody says what they are: not their class, and no word of WORDS."""
-    roots = [struct for printed in PRINTED.values() for struct, _ in printed]
-    roots += [struct for _, struct in answered()]
     return [
         f"{struct.__name__}.{key.name}"
-        for struct in below([documents.Failure, *dict.fromkeys(roots)])
+        for struct in every_struct()
         for key in keys(struct)
         if not explanation(struct, key) and f"`{key.name}`" not in prose(struct)
     ]
+
+
+def unused() -> list[str]:
+    """Return the words of WORDS that say nothing of any key."""
+    return sorted(
+        WORDS.keys() - {_word(struct, key) for struct in every_struct() for key in keys(struct) if not key.text}
+    )
 
 
 def check(command: str, document: Any) -> None:

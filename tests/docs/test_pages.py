@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.support import wiretape, wiretape_json
 from tests.docs.cookbook import Kitchen, filled
-from tests.docs.json_page import PRINTED, check, unexplained
+from tests.docs.json_page import PRINTED, check, unexplained, unused
 from tests.docs.pages import COOKBOOK, PAGES, ROOT, skill
 from tests.docs.reference_pages import command_of
 from tests.jobs.live import Shop
@@ -46,6 +46,10 @@ def test_every_output_of_the_cookbook_is_what_its_command_shows(
 
 def test_every_key_is_explained() -> None:
     assert not unexplained(), "say it in a docstring: in the class's, or in one below the field"
+
+
+def test_every_word_is_said_of_some_key() -> None:
+    assert not unused(), "nothing has a key of that name, or its class says it"
 
 
 def test_every_command_with_json_is_on_the_page() -> None:
@@ -99,7 +103,6 @@ doctor
 status
 completion bash
 stop
-delete good-run --yes
 """
 
 
@@ -129,12 +132,13 @@ def test_the_documents_of_a_running_daemon_have_the_keys_of_the_page(
         check("stop", wiretape_json("stop", "--root", root))
 
 
-def test_what_a_recorded_command_and_an_import_print_has_the_keys_of_the_page(tmp_path: Path, kitchen: Kitchen) -> None:
+def test_what_run_import_and_delete_print_has_the_keys_of_the_page(tmp_path: Path, kitchen: Kitchen) -> None:
     root = tmp_path / "root"
     check("run", json.loads(wiretape("run", "--json", "--root", root, "--", "true").stdout))
     har = tmp_path / "x.har"
     assert wiretape("export", "good", "-o", har, "--root", kitchen.root).returncode == 0
     check("import", wiretape_json("import", har, "--root", root))
+    check("delete", wiretape_json("delete", "last", "--yes", "--root", root))
     problem = wiretape_json("show", "nobody", "--root", root, status=1)
     assert problem.keys() == {"status", "code", "message", "hint"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import threading
@@ -20,17 +21,7 @@ def on_terminal(*arguments: str | Path, stdout: bool = True, env: dict[str, str]
     """
     main, side = pty.openpty()
     shown = bytearray()
-
-    def read() -> None:
-        # EIO is how a terminal says that its other side is closed.
-        try:
-            while piece := os.read(main, 65536):
-                shown.extend(piece)
-        except OSError:
-            return
-
-    reader = threading.Thread(target=read)
-    reader.start()
+    reader = read_all(main, shown)
     try:
         whole = os.environ | {"TERM": "xterm", "COLUMNS": "200"} | (env or {})
         done = PREFORK.run([*map(str, arguments)], env=whole, timeout=60, terminal=side, stdout=stdout)
@@ -39,3 +30,22 @@ def on_terminal(*arguments: str | Path, stdout: bool = True, env: dict[str, str]
         reader.join(60)
         os.close(main)
     return done.returncode, shown.decode(errors="surrogateescape")
+
+
+def read_all(main: int, shown: bytearray) -> threading.Thread:
+    """Keep what is shown on a terminal until its other side is closed; return the thread that does it.
+
+    Args:
+        main: the terminal's own side.
+        shown: gets the bytes.
+    """
+
+    def read() -> None:
+        # EIO is how a terminal says that its other side is closed.
+        with contextlib.suppress(OSError):
+            while piece := os.read(main, 65536):
+                shown.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    return reader

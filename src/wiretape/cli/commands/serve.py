@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from wiretape.cli.mcp_options import mcp_options, wishes
-from wiretape.cli.options import json_option, root_option
+from wiretape.cli.options import F, json_option, root_option
 from wiretape.cli.watching import Terminal
 from wiretape.config import parse_address, parse_size
 from wiretape.settings import (
@@ -49,6 +51,25 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     return None if value is None else parse_size(value)
 
 
+def _finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no length of time.")
+    return value
+
+
+def _timeout(name: str, seconds: float, gives_up: str) -> Callable[[F], F]:
+    """Return what adds the option ``--NAME-timeout``."""
+    return click.option(
+        f"--{name}-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        callback=_finite,
+        metavar="SECONDS",
+        default=seconds,
+        show_default=True,
+        help=gives_up,
+    )
+
+
 @click.command("serve", epilog=EXAMPLES)
 @click.option(
     "--proxy", metavar="HOST:PORT", callback=_listener, default="127.0.0.1:8080", show_default=True, help="Record here."
@@ -78,6 +99,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @click.option(
     "--retain-days",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
     metavar="N",
     help="Delete sessions that ended longer ago. [default: $WIRETAPE_RETAIN_DAYS, else never]",
 )
@@ -106,30 +128,9 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     is_flag=True,
     help="Refuse responses that RFC 9112 forbids (502), instead of mending what clients live with.",
 )
-@click.option(
-    "--connect-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    default=CONNECT_SECONDS,
-    show_default=True,
-    help="Give up an address of a server that does not answer, then its TLS handshake.",
-)
-@click.option(
-    "--first-byte-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    default=WAIT_SECONDS,
-    show_default=True,
-    help="Give up a server that has the whole request and says nothing.",
-)
-@click.option(
-    "--idle-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    default=WAIT_SECONDS,
-    show_default=True,
-    help="Give up a body of which nothing more comes.",
-)
+@_timeout("connect", CONNECT_SECONDS, "Give up an address of a server that does not answer, then its TLS handshake.")
+@_timeout("first-byte", WAIT_SECONDS, "Give up a server that has the whole request and says nothing.")
+@_timeout("idle", WAIT_SECONDS, "Give up a body of which nothing more comes.")
 @click.option("--quiet", is_flag=True, help="Print no line an exchange.")
 @mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
