@@ -9,6 +9,9 @@ ROUNDS ?= 20
 EFFORT ?= 1
 ARGS ?=
 
+# Some images set it: then each process compiles all that it imports, 1 s of CPU for a daemon and half of the suite.
+unexport PYTHONDONTWRITEBYTECODE
+
 # CI counts a skipped test as a failed one.
 ifeq ($(CI),true)
 NO_SKIPS := -p tests.support.no_skips
@@ -80,6 +83,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml | $(PY)
 	@echo "wiretape: installing into $(VENV), once" >&2
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
+	@$(PY) -m compileall -q src
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed

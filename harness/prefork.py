@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -71,18 +70,17 @@ class Prefork:
             outputs = [out.fileno(), err.fileno()]
             if terminal is not None:
                 outputs = [terminal if stdout else out.fileno(), terminal]
-            pid = 0
             try:
-                pid = self._server.fork(request, [given.fileno(), *outputs])
+                self._server.fork(request, [given.fileno(), *outputs])
                 status = self._server.receive(timeout)
-            except TimeoutError as error:
-                if pid:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                # What it says late would be taken for what becomes of the next command.
+            except BaseException as error:
+                # Time is up, or Ctrl-C or a test's own time-out came between. What it would say late of this command
+                # would be taken for what becomes of the next one.
                 self._server.kill()
                 self._server = None
-                raise subprocess.TimeoutExpired(arguments, timeout, _content(out), _content(err)) from error
+                if isinstance(error, TimeoutError):
+                    raise subprocess.TimeoutExpired(arguments, timeout, _content(out), _content(err)) from error
+                raise
             return subprocess.CompletedProcess(arguments, status, _content(out), _content(err))
 
     def close(self) -> None:
@@ -104,12 +102,13 @@ class _Server:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd=Path(__file__).parent.parent,
+                process_group=0,
             )
 
-    def fork(self, request: bytes, descriptors: list[int]) -> int:
-        """Have a command forked; return its process id."""
+    def fork(self, request: bytes, descriptors: list[int]) -> None:
+        """Have a command forked."""
         socket.send_fds(self._control, [request], descriptors)
-        return self.receive(START_DEADLINE)
+        self.receive(START_DEADLINE)
 
     def receive(self, timeout: float) -> int:
         """Wait for the next number that it says: a process id, then that process's status.
@@ -123,8 +122,8 @@ class _Server:
         return int(answer)
 
     def kill(self) -> None:
-        """End it at once, whatever it does."""
-        self._process.kill()
+        """End it at once, and the command that it waits for, which is in its process group."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self.close()
 
     def close(self) -> None:

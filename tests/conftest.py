@@ -27,6 +27,8 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         for name in list(os.environ):
             if any(part in name.upper() for part in OUTSIDE_VARIABLES):
                 patch.delenv(name)
+        # Some images set it; each of the processes that tests start then compiles what it imports: 1 s of CPU a daemon.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("HOME", str(home))
         for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
             patch.setenv(name, str(home / name.lower()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,23 @@ def test_a_command_that_does_not_end_is_killed_and_the_next_one_runs(root: Path)
     serve = ["serve", "--root", str(root), "--proxy", "none", "--api", "127.0.0.1:0"]
     with pytest.raises(subprocess.TimeoutExpired):
         PREFORK.run(serve, env=dict(os.environ), timeout=0.2)
+    assert wiretape_json("status", "--root", root)["status"] == "stopped"
+
+
+def test_what_an_interrupted_command_would_say_late_is_not_taken_for_the_next_ones(root: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    serve = ["serve", "--root", str(root), "--proxy", "none", "--api", "127.0.0.1:0"]
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            PREFORK.run(serve, env=dict(os.environ), timeout=60)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
     assert wiretape_json("status", "--root", root)["status"] == "stopped"
 
 
