@@ -129,7 +129,7 @@ def measure(folder: Path, exchanges: int, *, substrings: bool) -> dict[str, Any]
         scanned = _scan(session, made)
         if substrings:
             with _timed(seconds, "substrings"):
-                session.index_text(2**50, lambda: None)
+                session.index_more(2**50, lambda: None)
             with _timed(seconds, "total"):
                 _count(session, FREQUENT)
     asked = [one for one in questions(exchanges, made.session.session_id) if substrings or one.tool != bodies]

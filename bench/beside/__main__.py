@@ -90,7 +90,7 @@ def measure(folder: Path, exchanges: int, only: list[str] | None = None) -> dict
     flat = folder / "flat.ndjson"
     with Session(made.session.path, made.session.session_id) as session:
         session.follow()
-        session.index_text(2**50, lambda: None)
+        session.index_more(2**50, lambda: None)
         write_flat(session, flat)
         answers = {one["key"]: _answer(session, one) for one in asked}
     found = {"wiretape": asyncio.run(_ask_us(folder / "root", made.session.session_id, asked))}

@@ -239,10 +239,10 @@ def test_sessions_that_have_been_asked_get_an_index_of_substrings_below_the_cap(
     index.follow()
     index.close()
     work = Work(Catalogue(root), lambda _: None, MaintenanceSettings(scrub_seconds=0))
-    work.index_text()
+    work.index_more()
     made = (asked.path / TEXT).stat()
     assert made.st_mode & 0o777 == 0o600
     assert not (other.path / TEXT).exists()
     (asked.path / TEXT).unlink()
-    work.index_text()
+    work.index_more()
     assert not (asked.path / TEXT).exists(), "a log that has not grown is not looked at again"

@@ -14,6 +14,7 @@ from wiretape.errors import DamagedError, NotFoundError, UsageError, WiretapeErr
 from wiretape.log.format import EndState, Event, FrameType
 from wiretape.model import Filter, to_json
 from wiretape.session.catalogue import Catalogue
+from wiretape.session.index.exchanges import SORTED_AT_REST
 from wiretape.session.session import Session
 
 
@@ -327,6 +328,44 @@ def test_p11_requests_that_were_refused_are_told_of_with_their_request_line(root
     assert coverage.refused_requests[0].timestamp == 10**12 + 11
     assert "13 requests were refused" in coverage.notes[-1]
     assert "marker-11" in coverage.notes[-1]
+
+
+def _sorted_by(session: Session) -> set[str]:
+    rows = session.index.rows("SELECT name FROM sqlite_master WHERE type = 'index'")
+    return {name.removeprefix("by_") for (name,) in rows} & set(SORTED_AT_REST)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sort", "made"),
+    [
+        ("", "desc", set()),
+        ("", "ms", {"duration"}),
+        ("", "down:asc", {"response_size"}),
+        ("~ms >5 & ~m GET", "desc", {"duration"}),
+        ("~sizeq >5", "ms", {"duration", "request_size"}),
+        ("~ms >5 | ~m GET", "desc", set()),
+    ],
+)
+def test_what_is_sorted_only_at_rest_is_sorted_when_it_is_asked_for(
+    root: Path, asked: str, sort: str, made: set[str]
+) -> None:
+    with Catalogue(root).open(closed_session(root).session_id) as session:
+        session.query(Filter(expression=asked) if asked else None, sort=sort)
+        assert _sorted_by(session) == made
+
+
+def test_nothing_is_sorted_that_a_live_session_would_keep_up(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    recording.exchange()
+    with Catalogue(root).open(made.session_id) as session:
+        assert session.query(sort="ms").matched == 1
+        session.index_more(1 << 20, lambda: None)
+        assert _sorted_by(session) == set()
+        recording.close()
+        session.follow()
+        session.index_more(1 << 20, lambda: None)
+        assert _sorted_by(session) == set(SORTED_AT_REST)
 
 
 def test_where_nothing_was_refused_nothing_is_said(root: Path) -> None:

@@ -214,7 +214,7 @@ class Work:
                 self.protect()
                 protect_at = time.monotonic() + PROTECT_EVERY
             if self._settings.text_bytes and time.monotonic() >= text_at:
-                self.index_text()
+                self.index_more()
                 text_at = time.monotonic() + TEXT_EVERY
             if self._scrub_every and time.monotonic() >= scrub_at:
                 self.scrub()
@@ -295,18 +295,18 @@ class Work:
 
     # -- substrings ---------------------------------------------------------------------------------------------
 
-    def index_text(self) -> None:
-        """Bring the indexes of substrings on, the newest session first."""
-        self._each_session(self._index_text_of, "gets no index of substrings")
+    def index_more(self) -> None:
+        """Bring on what no question waits for of the indexes, the newest session first."""
+        self._each_session(self._index_more_of, "gets no index of substrings")
 
-    def _index_text_of(self, session_id: str) -> None:
+    def _index_more_of(self, session_id: str) -> None:
         here = (self._follower.log_size(session_id), (self._catalogue.folder / session_id / INDEX).exists())
         if self._texts.get(session_id) == here:
             return
         pace = Pace(self._turn, TEXT_SHARE)
         with Session(self._catalogue.folder / session_id, session_id) as session:
             pace.begin()
-            session.index_text(self._settings.text_bytes, pace)
+            session.index_more(self._settings.text_bytes, pace)
         self._texts[session_id] = here
 
     # -- scrubbing ----------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from wiretape.model import (
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.bodies import MAX_INLINE, stream_body, timed_body
 from wiretape.session.index.database import Index, Progress
+from wiretape.session.index.exchanges import SORTED_AT_REST, sort_at_rest
 from wiretape.session.lookup import Handshakes, Lookup
 from wiretape.session.manifest import Manifest, read_manifest
 from wiretape.session.metadata import new_manifest
@@ -54,6 +55,7 @@ from wiretape.session.query.needles import LITERAL, looks_like_expression
 from wiretape.session.query.ordering import Cursor, check_page, decode_cursor, encode_cursor, query_checksum, read_order
 from wiretape.session.query.recorded import summary
 from wiretape.session.query.selection import COUNTED, Chosen, Place, Selection
+from wiretape.session.query.sql import compared_numbers
 from wiretape.session.query.text_index import TextIndex
 from wiretape.session.query.wanted import tree_of
 from wiretape.session.recovery.on_open import Settler
@@ -179,10 +181,11 @@ class Session:
             self._index.follow(progress)
         return report
 
-    def index_text(self, most_bytes: int, pause: Callable[[], None]) -> None:
-        """Bring the index of substrings on, as far as there is one to be made; ``pause`` is called now and then.
+    def index_more(self, most_bytes: int, pause: Callable[[], None]) -> None:
+        """Bring on what no question waits for: what is sorted only at rest, and the index of substrings.
 
-        A session without an index gets none of substrings: nobody has asked anything of it.
+        A session without an index gets neither: nobody has asked anything of it. ``pause`` is called now and then;
+        ``most_bytes`` of text are indexed.
 
         Raises:
             NotFoundError, StorageError, LogVersionError: as ``follow``.
@@ -192,6 +195,9 @@ class Session:
             return
         made = TextIndex(self._index, self.tape)
         live = self.writer() is not None
+        if not live and self._index.at_end():
+            self._index.run(lambda db: sort_at_rest(db, SORTED_AT_REST))
+            pause()
         with contextlib.suppress(sqlite3.Error):  # a full disk, or another process at it: it is made later
             while not made.step(most_bytes, live=live):
                 pause()
@@ -392,6 +398,9 @@ class Session:
         order = read_order(sort)
         tree = tree_of(wanted, now, self.marks)
         reach = self.follow()
+        if reach.log.holder is None and not reach.unread:
+            asked = {order.column, *compared_numbers(tree)}
+            self._index.run(lambda db: sort_at_rest(db, asked))
         through = begun.through if begun else reach.through_seq
         after = Place(begun.after, begun.value) if begun else None
         return Selection(self._index, self._tape_of, self._lookup.messages, tree, order, through, after), reach

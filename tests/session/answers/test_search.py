@@ -316,7 +316,7 @@ def test_filters_find_the_same_messages_as_grep(root: Path, indexed: bool) -> No
     with Session(made.path, made.session_id) as opened:
         opened.follow()
         if indexed:
-            opened.index_text(2**40, lambda: None)
+            opened.index_more(2**40, lambda: None)
         found = list(places(look(opened, "needle")))
         assert found == seqs
         assert list(opened.chosen(Filter(text="needle")).seqs) == seqs

@@ -14,8 +14,8 @@ from harness.logs import Recording, closed_session, new_session, segment, snapsh
 from wiretape.errors import StorageError
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
-from wiretape.session.index.database import Index, remove_index
-from wiretape.session.index.exchanges import KEPT_SORTED, SORTED_AT_REST
+from wiretape.session.index.database import INDEX, Index, remove_index
+from wiretape.session.index.exchanges import KEPT_SORTED, SORTED_AT_REST, sort_at_rest
 from wiretape.session.index.messages import Messages
 from wiretape.session.index.projection import Memory
 from wiretape.session.index.projections import PROJECTIONS
@@ -159,6 +159,8 @@ def test_columns_are_sorted_once_the_end_is_reached_and_some_only_while_nobody_w
     assert sorted_columns(index) == kept
     recording.close()
     index.follow()
+    assert sorted_columns(index) == kept, "a first question waits for none that it does not ask for"
+    index.run(lambda db: sort_at_rest(db, SORTED_AT_REST))
     assert sorted_columns(index) == kept | {f"by_{column}" for column in SORTED_AT_REST}
     again = Recording(made)
     again.exchange()
@@ -168,11 +170,27 @@ def test_columns_are_sorted_once_the_end_is_reached_and_some_only_while_nobody_w
     index.close()
 
 
+def test_what_cannot_be_sorted_now_is_left_and_nobody_waits_for_it(root: Path) -> None:
+    made = closed_session(root)
+    index = Index(made.path, made.session_id)
+    index.follow()
+    other = sqlite3.connect(made.path / INDEX, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    index.run(lambda db: sort_at_rest(db, SORTED_AT_REST))
+    assert not {f"by_{column}" for column in SORTED_AT_REST} & sorted_columns(index)
+    other.execute("ROLLBACK")
+    other.close()
+    index.run(lambda db: sort_at_rest(db, {"duration"}))
+    assert "by_duration" in sorted_columns(index)
+    index.close()
+
+
 @pytest.mark.parametrize("column", [*KEPT_SORTED, *SORTED_AT_REST])
 def test_a_page_by_a_column_reads_no_other_rows_and_sorts_none(root: Path, column: str) -> None:
     made = closed_session(root)
     index = Index(made.path, made.session_id)
     index.follow()
+    index.run(lambda db: sort_at_rest(db, SORTED_AT_REST))
     plan = index.rows(
         f"EXPLAIN QUERY PLAN SELECT seq FROM exchanges WHERE {column} = ? ORDER BY seq DESC LIMIT 50", [1]
     )

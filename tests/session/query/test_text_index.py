@@ -41,7 +41,7 @@ def shop(root: Path, exchanges: int = 60, *, segment_bytes: int = 4_000) -> tupl
 
 def finish(session: Session, most_bytes: int = LARGE) -> None:
     session.follow()
-    session.index_text(most_bytes, lambda: None)
+    session.index_more(most_bytes, lambda: None)
 
 
 def look(session: Session, pattern: str, **options: Any) -> SearchPage:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -97,7 +98,8 @@ KEPT_SORTED: Final = ("method", "host", "status", "state", "ts", "content_type")
 the row's number, so exchanges that are equal in the column come out in the order of their seqs."""
 SORTED_AT_REST: Final = ("duration", "request_size", "response_size")
 """Columns whose values lie anywhere. Keeping an index of them up would write most of it again with each transaction, so
-there is one only while nobody writes the log."""
+there is one only while nobody writes the log, and only once somebody asked for one or had the time: making all three
+was most of what a first question waited for after a crash."""
 
 _END_STATES: Final[dict[int, str]] = {
     EndState.COMPLETE: "complete",
@@ -147,19 +149,30 @@ class Exchanges:
             db.execute(_TOUCHED, (msgspec.json.encode(report.damaged).decode(),))
         if report.partial:
             db.execute(_UNWRITTEN, (msgspec.json.encode(report.partial).decode(),))
-        _sort(db, at_rest=report.holder is None)
+        # Made when the end is first reached: that takes a third of what keeping them up from the beginning would.
+        _sort(db, KEPT_SORTED)
+        if report.holder is not None:
+            for column in SORTED_AT_REST:
+                db.execute(f"DROP INDEX IF EXISTS by_{column}")
 
 
-def _sort(db: sqlite3.Connection, *, at_rest: bool) -> None:
-    """See to the indexes of columns. They are made when the log's end is first reached: that takes a third of the time
-    that keeping them up during the first reading would."""
-    for column in KEPT_SORTED:
+def sort_at_rest(db: sqlite3.Connection, columns: Container[str]) -> None:
+    """Make the indexes of those columns of ``SORTED_AT_REST``; the caller knows that nobody writes the log.
+
+    Where that cannot be done at once, on a full disk or while another process is at it, rows will be read instead.
+    """
+    before = db.execute("PRAGMA busy_timeout").fetchone()[0]
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        with contextlib.suppress(sqlite3.OperationalError):
+            _sort(db, [column for column in SORTED_AT_REST if column in columns])
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(before)}")
+
+
+def _sort(db: sqlite3.Connection, columns: Iterable[str]) -> None:
+    for column in columns:
         db.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON exchanges ({column})")
-    for column in SORTED_AT_REST:
-        if at_rest:
-            db.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON exchanges ({column})")
-        else:
-            db.execute(f"DROP INDEX IF EXISTS by_{column}")
 
 
 class ExchangeSink:

@@ -271,6 +271,13 @@ def _of_number(node: Node) -> Condition | None:
     return None
 
 
+def compared_numbers(tree: Node | None) -> set[str]:
+    """Return the columns of numbers that all exchanges which a filter takes are compared by."""
+    parts = tree.parts if isinstance(tree, And) else (tree,) if tree is not None else ()
+    found = (_of_number(part) for part in parts)
+    return {one.column for one in found if one is not None and one.column is not None}
+
+
 def indexed_columns(db: sqlite3.Connection) -> dict[str, str]:
     """Return the columns of ``exchanges`` by which an index of all rows is ordered, each with such an index."""
     found: dict[str, str] = {}
