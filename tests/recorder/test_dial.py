@@ -10,6 +10,7 @@ import pytest
 
 from wiretape.recorder.dial import Dialer
 from wiretape.recorder.ourselves import Ourselves
+from wiretape.recorder.protocols import Protocols
 from wiretape.recorder.route import Route
 
 
@@ -24,7 +25,7 @@ def test_a_dial_that_is_given_up_as_its_server_answers_is_given_up(monkeypatch: 
             await answered
 
         monkeypatch.setattr(loop, "sock_connect", sock_connect)
-        dialer = Dialer(loop, cast(Any, None), Ourselves(), itertools.count(1), 60)
+        dialer = Dialer(loop, cast(Any, None), Ourselves(), itertools.count(1), Protocols(), 60)
         task = asyncio.ensure_future(dialer.connect(Route("http", "127.0.0.1", 9), cast(Any, None)))
         await asked.wait()
         answered.set_result(None)

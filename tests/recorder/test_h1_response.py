@@ -7,8 +7,7 @@ import pytest
 from tests.support.exchange_ports import request_head
 from wiretape.errors import ProtocolError
 from wiretape.recorder.h1_response import MAX_INTERIM, ResponseReader
-from wiretape.recorder.ports import BytesFromServer, Pieces, Timeouts
-from wiretape.wire.http1 import ResponseHead
+from wiretape.recorder.ports import AnyResponseHead, BytesFromServer, Pieces, Timeouts
 
 
 class Ear:
@@ -21,10 +20,10 @@ class Ear:
         self.trailers = b""
         self.broken: tuple[str, int | None, bytes] | None = None
 
-    def response_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: AnyResponseHead) -> None:
         self.heads.append(head.status)
 
-    def response(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def response(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         self.heads.append(head.status)
         self.response_data(pieces, end, trailers)
 
@@ -35,12 +34,12 @@ class Ear:
         self.ends += end
         self.trailers += trailers if end else b""
 
-    def response_broken(self, error: ProtocolError, head: ResponseHead | None, unparsed: bytes) -> None:
+    def response_broken(self, error: ProtocolError, head: AnyResponseHead | None, unparsed: bytes) -> None:
         assert self.broken is None
         self.body += b"".join(error.pieces)
         self.broken = (error.message, None if head is None else head.status, unparsed)
 
-    def switched(self, head: ResponseHead) -> BytesFromServer:
+    def switched(self, head: AnyResponseHead) -> BytesFromServer:
         self.heads.append(head.status)
         return self
 

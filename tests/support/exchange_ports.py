@@ -13,6 +13,7 @@ from wiretape.log.format import Done, FrameType, Opened, Record
 from wiretape.recorder.exchange import MOVES, Exchange
 from wiretape.recorder.exchange_log import ConnectTimes, ExchangeLog, Server, Stream
 from wiretape.recorder.ports import (
+    AnyResponseHead,
     BytesFromClient,
     BytesFromServer,
     Client,
@@ -137,6 +138,9 @@ class FakeStream:
 class FakeDownstream:
     """A client's side. ``events`` has what it was told to send."""
 
+    protocol = ""
+    number = 0
+
     def __init__(self, stream: FakeStream) -> None:
         self.client = Client(7, "127.0.0.1:1", "explicit")
         self.full = False
@@ -156,12 +160,12 @@ class FakeDownstream:
                 assert FrameType.DONE in self._stream.kinds(self._stream.written), "the last byte went before DONE"
         self.ended = end
 
-    def interim(self, head: ResponseHead) -> None:
+    def interim(self, head: AnyResponseHead) -> None:
         """Note a 1xx response."""
         assert not self.ended
         self.events.append(("interim", head.status))
 
-    def respond(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def respond(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Note a head."""
         assert not any(event[0] == "respond" for event in self.events)
         self.events.append(("respond", head.status))
@@ -198,7 +202,7 @@ class FakeDownstream:
         """Take who listens from now on."""
         self.listener = listener
 
-    def respond_switched(self, head: ResponseHead) -> None:
+    def respond_switched(self, head: AnyResponseHead) -> None:
         """Note the head of a switch."""
         self.events.append(("switched", head.status))
 
@@ -336,7 +340,7 @@ class FakeDecider:
         self.asked.append("request")
         return self.request
 
-    def response_seen(self, exchange: Held, head: ResponseHead) -> bool:
+    def response_seen(self, exchange: Held, head: AnyResponseHead) -> bool:
         """Return whether responses are held."""
         self.asked.append("response")
         return self.response

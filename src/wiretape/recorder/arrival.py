@@ -15,14 +15,17 @@ from collections.abc import Callable
 from typing import Final
 
 from wiretape.errors import NetworkError, ProtocolError
-from wiretape.log.format import EndState, Event, FrameType, Opened
+from wiretape.log.format import EndState, Opened
+from wiretape.recorder.alpn import AlpnChoice
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange_log import ExchangeLog
 from wiretape.recorder.h1_client import H1ClientConnection
 from wiretape.recorder.h1_server import H1ServerConnection, H1ServerStream
+from wiretape.recorder.h2_server import H2ServerConnection
 from wiretape.recorder.handshake_log import client_handshake, note_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.ports import Client
+from wiretape.recorder.protocols import H2, HTTP1
 from wiretape.recorder.route import Route, address_text
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.tls.client_hello import ClientHello, parse_client_hello
@@ -33,7 +36,8 @@ from wiretape.wire.sniff import Kind, classify
 FIRST_BYTES_SECONDS: Final = 120.0  # browsers open connections ahead of need
 SILENT_TUNNEL_SECONDS: Final = 1.0  # then it may be the server that speaks first (SSH, SMTP)
 HANDSHAKE_SECONDS: Final = 30.0
-_ALPN: Final = ("http/1.1",)
+_ALPN: Final = (HTTP1,)
+_H2_ALPN: Final = (H2, HTTP1)
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 
 
@@ -73,12 +77,16 @@ class Arrival:
             await self._serve_tls(None, None)
         else:
             if kind is not None:
-                self._note_refusal(f"the connection began with {kind.value}, which is not supported here", kind.value)
+                self._context.note_refused(
+                    self._name, f"the connection began with {kind.value}, which is not supported here", kind.value
+                )
             self._sock.close()
 
     def _connection(self, source: str, origin: Route | None = None) -> H1ServerConnection:
-        client = Client(self._number, self._name, self._context.source or source, self._accepted_at)
-        return H1ServerConnection(self._context, client, origin=origin)
+        return H1ServerConnection(self._context, self._client(source), origin=origin)
+
+    def _client(self, source: str) -> Client:
+        return Client(self._number, self._name, self._context.source or source, self._accepted_at)
 
     async def _serve(self, connection: H1ServerConnection) -> None:
         await self._context.loop.connect_accepted_socket(lambda: connection, self._sock)
@@ -129,7 +137,7 @@ class Arrival:
         """Connect to the server of a client that says nothing, and see which of the two speaks first."""
         context = self._context
         try:
-            upstream, _ = await context.pool.connect(Route("tcp", host, port))
+            upstream, _ = await context.pool.connect_raw(Route("tcp", host, port))
         except NetworkError as error:
             log = self._open_connect(head, host, port)
             log.done(EndState.FAILED, code=error.code, error=error.message)
@@ -162,25 +170,52 @@ class Arrival:
             return
         name = hello.sni or (route.host if route else "")
         if not name:
-            self._note_refusal("a TLS connection without a server name: where it leads is unknown", "no-sni")
+            self._context.note_refused(
+                self._name, "a TLS connection without a server name: where it leads is unknown", "no-sni"
+            )
             self._sock.close()
             return
         if route is None:
             route = Route("https", name, 443)
         elif hello.sni and hello.sni != route.host:
             route = route._replace(name=hello.sni)
-        connection = self._connection("connect" if head is not None else "transparent", route)
-        connection.on_lost_early = lambda error: self._lost_early(head, hello, route, error)
-        context = self._context.server_contexts.for_host(name, _ALPN)
+        source = "connect" if head is not None else "transparent"
+        made: list[H1ServerConnection | H2ServerConnection] = []
+
+        def choose(protocol: str) -> H1ServerConnection | H2ServerConnection:
+            engine = self._context.protocols.engine if protocol == H2 else None
+            if engine is None:
+                made.append(self._connection(source, route))
+            else:
+                made.append(H2ServerConnection(self._context, self._client(source), engine, origin=route))
+            made[0].on_lost_early = lambda error: self._lost_early(head, hello, route, error)
+            return made[0]
+
+        alpn = await self._offer(hello, route)
+        context = self._context.server_contexts.for_host(name, alpn)
         try:
             transport, _ = await self._context.loop.connect_accepted_socket(
-                lambda: connection, self._sock, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                (lambda: AlpnChoice(choose)) if H2 in alpn else (lambda: choose("")),
+                self._sock,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            connection.on_lost_early = None
             self._record_refusal(head, hello, route, tls_error(error, side="client", host=hello.sni or route.host))
             return
-        connection.note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
+        made[0].note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
+
+    async def _offer(self, hello: ClientHello, route: Route) -> tuple[str, ...]:
+        """Return the protocols to offer a client: those that it would be offered by the server.
+
+        Where the server cannot be reached nobody knows; then the client gets to hear why in what it likes best.
+        """
+        protocols = self._context.protocols
+        if H2 not in hello.alpn or protocols.engine is None:
+            return _ALPN
+        if not protocols.of(route):
+            await self._context.pool.ask(route._replace(protocol=H2))
+        return _ALPN if protocols.of(route) == HTTP1 else _H2_ALPN
 
     async def _peek_hello(self) -> ClientHello | None:
         try:
@@ -210,7 +245,7 @@ class Arrival:
         await written
         if upstream is None:
             try:
-                upstream, times = await context.pool.connect(route)
+                upstream, times = await context.pool.connect_raw(route)
             except NetworkError as error:
                 log.done(EndState.FAILED, code=error.code, error=error.message)
                 self._sock.close()
@@ -267,11 +302,6 @@ class Arrival:
             log = self._open_connect(head, route.host, route.port)
             state = EndState.ABORTED if error.code == "client-left-unused" else EndState.FAILED
             log.done(state, code=error.code, error=sentence)
-
-    def _note_refusal(self, message: str, code: str) -> None:
-        detail = {"client": self._name, "error": message, "code": code}
-        self._context.refused += 1
-        self._context.stream.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
 
     # -- the bare socket ---------------------------------------------------------------------------------------------
 

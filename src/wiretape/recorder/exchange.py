@@ -18,9 +18,11 @@ from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import DoneFlag, EndState, Opened
 from wiretape.recorder.exchange_log import ConnectTimes, ExchangeLog
 from wiretape.recorder.ports import (
+    AnyResponseHead,
     BytesFromServer,
     Decider,
     Downstream,
+    NotLookedAtError,
     Pieces,
     Refusal,
     Request,
@@ -30,7 +32,6 @@ from wiretape.recorder.ports import (
     Upstreams,
 )
 from wiretape.recorder.tunnel import Tunnel
-from wiretape.wire.http1 import ResponseHead
 
 # RFC 9110 section 9.2.2: only these may be sent again when nobody knows whether they were acted upon.
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -134,7 +135,7 @@ class Exchange:
         self._unsent: Pieces = _NOTHING
         self._unsent_trailers = b""
         self._again = True
-        self._head: ResponseHead | None = None
+        self._head: AnyResponseHead | None = None
         self._pieces: Pieces = _NOTHING
         self._trailers: bytes | None = None  # until the response's end has come
         self._begun = False
@@ -144,7 +145,8 @@ class Exchange:
 
     def start(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Begin with the head, and what came of the body with it."""
-        log, request, client = self._log, self.request, self._downstream.client
+        log, request, downstream = self._log, self.request, self._downstream
+        client = downstream.client
         raw, route = request.head.raw, request.route
         record = Opened(
             time.time_ns(),
@@ -155,8 +157,8 @@ class Exchange:
             client.name,
             len(raw),
             client.source,
-            "",
-            0,
+            downstream.protocol,
+            downstream.number,
             "",
             client.accepted_at,
         )
@@ -169,7 +171,7 @@ class Exchange:
                 log.trailers(trailers, response=False)
                 self._unsent_trailers = trailers
         else:
-            self._downstream.pause()  # until there is a server to send it to
+            downstream.pause()  # until there is a server to send it to
         log.stream.release(Exchange._written, self)
 
     def request_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
@@ -266,13 +268,13 @@ class Exchange:
 
     # -- the response ------------------------------------------------------------------------------------------------
 
-    def response_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: AnyResponseHead) -> None:
         """Record a 1xx response and pass it on."""
         log = self._log
         log.response_head(head.raw, head.status, interim=True)
         log.stream.release(self._downstream.interim, head)
 
-    def response(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def response(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Take the final response's head, and what of its body came with it."""
         log = self._log
         log.first = _clock()
@@ -368,7 +370,7 @@ class Exchange:
         elif self._head is not None:
             self._downstream.respond(self._head, self._pieces, True, self._trailers or b"")
 
-    def switched(self, head: ResponseHead) -> BytesFromServer:
+    def switched(self, head: AnyResponseHead) -> BytesFromServer:
         """Follow a response after which another protocol is spoken: a tunnel takes both ports over."""
         upstream = self._upstream
         assert upstream is not None
@@ -383,7 +385,7 @@ class Exchange:
 
     # -- decisions ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, decider: Decider, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def _judge(self, decider: Decider, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Record what came, keep it, and ask what is to become of it."""
         self.state = JUDGED
         self._log.response_head(head.raw, head.status)
@@ -417,7 +419,7 @@ class Exchange:
             if self._upstream is not None and not self._downstream.full:
                 self._upstream.resume()
 
-    def answer(self, head: ResponseHead, pieces: Pieces) -> None:
+    def answer(self, head: AnyResponseHead, pieces: Pieces) -> None:
         """Answer the client with this response without asking a server."""
         if self.state == ASKED:
             self.state = ENDING
@@ -433,7 +435,7 @@ class Exchange:
 
     # -- other ends --------------------------------------------------------------------------------------------------
 
-    def response_broken(self, error: ProtocolError, head: ResponseHead | None, unparsed: bytes) -> None:
+    def response_broken(self, error: ProtocolError, head: AnyResponseHead | None, unparsed: bytes) -> None:
         """End an exchange whose response cannot be read."""
         if self.state >= ENDING:
             return
@@ -451,7 +453,8 @@ class Exchange:
         self._upstream = None
         if self.state >= ENDING:
             return
-        if untouched and self._again and self.request.head.method in _IDEMPOTENT:
+        again = isinstance(error, NotLookedAtError) or (untouched and self.request.head.method in _IDEMPOTENT)
+        if again and self._again:
             self._again = False
             self._progress = _RELEASED
             self._log.flags = self._log.flags & ~_REUSED | _RETRIED

@@ -40,7 +40,7 @@ class Keeper(Protocol):
     """Where a connection goes when its lease ends."""
 
     def put(self, connection: H1ClientConnection) -> None:
-        """Keep a connection that can serve another exchange."""
+        """Take a lease back."""
 
     def discard(self, connection: H1ClientConnection) -> None:
         """Forget a connection that is gone."""

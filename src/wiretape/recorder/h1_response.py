@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from wiretape.errors import ProtocolError
-from wiretape.recorder.ports import BytesFromServer, FromServer, Pieces
+from wiretape.recorder.ports import AnyRequestHead, BytesFromServer, FromServer, Pieces
 from wiretape.wire.connection_auth import challenges_connection
 from wiretape.wire.http1 import (
     LENGTH,
     NO_BODY,
     BodyReader,
-    RequestHead,
     ResponseHead,
     body_reader,
     parse_response_head,
@@ -51,7 +50,7 @@ class ResponseReader:
         """``strict``: refuse responses that RFC 9112 forbids, instead of mending what clients live with."""
         self._strict = strict
 
-    def begin(self, head: RequestHead) -> None:
+    def begin(self, head: AnyRequestHead) -> None:
         """Expect the response to a request."""
         self._method = head.method
         self._upgrade = head.upgrade is not None

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, cast
 
 from wiretape.errors import ProtocolError
-from wiretape.log.format import Event, FrameType
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange import Exchange
 from wiretape.recorder.exchange_log import ExchangeLog, Stream
 from wiretape.recorder.handshake_log import Handshake, note_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import asks_for_head, error_page
-from wiretape.recorder.ports import BytesFromClient, Client, FromClient, Pieces, Refusal, Request
+from wiretape.recorder.ports import AnyResponseHead, BytesFromClient, Client, FromClient, Pieces, Refusal, Request
 from wiretape.recorder.route import Route
 from wiretape.wire.http1 import (
     CHUNKED,
@@ -27,7 +25,6 @@ from wiretape.wire.http1 import (
     UNTIL_CLOSE,
     BodyReader,
     RequestHead,
-    ResponseHead,
     body_reader,
     encode_last_chunk,
     parse_request_head,
@@ -365,9 +362,7 @@ class H1ServerConnection(asyncio.Protocol):
         """Answer what is no request, and record it; ``seen`` are the bytes that should have been one."""
         # What was meant for the daemon's API may have its token in it, which no recording has (P14).
         head = b"" if error.code == "loop" else seen[:1024]
-        detail = {"client": self.client.name, "error": error.message, "code": error.code, "head": head}
-        self._context.refused += 1
-        self._context.stream.append(FrameType.EVENT, 0, Event(time.time_ns(), "refused", detail))
+        self._context.note_refused(self.client.name, error.message, error.code, head)
         self._refuse(Refusal(error.status, error.code, error.message, error.hint), seen)
 
     def _refuse(self, refusal: Refusal, buffer: bytes) -> None:
@@ -422,6 +417,9 @@ class H1ServerStream:
         "reading",
     )
 
+    protocol: Final = ""
+    number: Final = 0
+
     def __init__(self, connection: H1ServerConnection, head: RequestHead, reader: BodyReader | None) -> None:
         self.client = connection.client
         self.full = False
@@ -466,12 +464,12 @@ class H1ServerStream:
 
     # -- from the exchange ---------------------------------------------------------------------------------------------
 
-    def interim(self, head: ResponseHead) -> None:
+    def interim(self, head: AnyResponseHead) -> None:
         """Send a 1xx response, but not to an HTTP/1.0 client (RFC 9110 section 15.2)."""
         if self._head.minor:
             self._connection.write_one(head.forward())
 
-    def respond(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def respond(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Send the final response's head and what there is of its body."""
         framing, minor = head.framing, self._head.minor
         chunked = framing == CHUNKED
@@ -547,7 +545,7 @@ class H1ServerStream:
         self.listener = None
         self._connection.switch(listener)
 
-    def respond_switched(self, head: ResponseHead) -> None:
+    def respond_switched(self, head: AnyResponseHead) -> None:
         """Send the head after which another protocol is spoken."""
         self._connection.write_one(head.forward(upgrade=True))
 

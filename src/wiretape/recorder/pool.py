@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from wiretape.errors import NetworkError
-from wiretape.recorder.dial import Dialer
+from wiretape.recorder.dial import ClientConnection, Dialer
 from wiretape.recorder.exchange_log import ConnectTimes
 from wiretape.recorder.h1_client import H1ClientConnection
 from wiretape.recorder.ports import Search, Seeker, Timeouts, Upstream
@@ -16,6 +16,26 @@ from wiretape.recorder.route import Route
 IDLE_SECONDS: Final = 60.0
 IDLE_PER_ROUTE: Final = 128
 TICK_SECONDS: Final = 1.0
+
+
+class _Waiter:
+    """Who waits for a connection that others wait for, too; the search that an exchange can give up."""
+
+    def __init__(self, owner: int, seeker: Seeker) -> None:
+        self.owner = owner
+        self.seeker = seeker
+        self.cancelled = False
+        self._next: Search | None = None
+
+    def follow(self, search: Search) -> None:
+        """Take note that the search goes on elsewhere."""
+        self._next = search
+
+    def cancel(self) -> None:
+        """Give it up."""
+        self.cancelled = True
+        if self._next is not None:
+            self._next.cancel()
 
 
 class Pool:
@@ -29,9 +49,11 @@ class Pool:
         self._loop = loop
         self._dialer = dialer
         self._timeouts = timeouts
-        self._open: set[H1ClientConnection] = set()
-        self._free: dict[Route, list[H1ClientConnection]] = {}
-        self._owned: dict[tuple[Route, int], list[H1ClientConnection]] = {}
+        self._open: set[ClientConnection] = set()
+        self._free: dict[Route, list[ClientConnection]] = {}
+        self._owned: dict[tuple[Route, int], list[ClientConnection]] = {}
+        self._waiting: dict[Route, list[_Waiter]] = {}
+        self._asking: dict[Route, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     # -- leases ------------------------------------------------------------------------------------------------------
@@ -54,7 +76,16 @@ class Pool:
 
     def seek(self, route: Route, owner: int, seeker: Seeker) -> Search:
         """Make a connection for ``seeker``, which hears of it in a later turn of the loop."""
-        return self._loop.create_task(self._connect(route, owner, seeker))
+        if not route.protocol:
+            return self._loop.create_task(self._connect(route, owner, seeker))
+        # A connection that carries many exchanges is made once for all who look for it meanwhile.
+        waiting = self._waiting.get(route)
+        if waiting is None:
+            waiting = self._waiting[route] = []
+            self._loop.create_task(self._connect_for_all(route)).add_done_callback(_ask_result)
+        waiter = _Waiter(owner, seeker)
+        waiting.append(waiter)
+        return waiter
 
     async def _connect(self, route: Route, owner: int, seeker: Seeker) -> None:
         try:
@@ -68,7 +99,49 @@ class Pool:
         else:
             seeker.connected(connection.lease(owner), times)
 
-    async def connect(self, route: Route) -> tuple[H1ClientConnection, ConnectTimes]:
+    async def _connect_for_all(self, route: Route) -> None:
+        try:
+            connection, times = await self.connect(route)
+        except NetworkError as error:
+            for waiter in self._waiting.pop(route):
+                if not waiter.cancelled:
+                    waiter.seeker.unreachable(error)
+            return
+        except BaseException:
+            self._waiting.pop(route, None)
+            raise
+        waiting = [waiter for waiter in self._waiting.pop(route) if not waiter.cancelled]
+        if not waiting:
+            self.put(connection)
+        for at, waiter in enumerate(waiting):
+            if at == 0:
+                waiter.seeker.connected(connection.lease(waiter.owner), times)
+                continue
+            upstream = self.take(connection.route, waiter.owner)
+            if upstream is not None:
+                waiter.seeker.connected(upstream, times)
+            else:
+                again = self.seek(connection.route, waiter.owner, waiter.seeker)
+                waiter.follow(again)
+
+    async def ask(self, route: Route) -> None:
+        """Connect to a server to learn what it speaks; the connection is kept for the first exchange."""
+        asking = self._asking.get(route)
+        if asking is None:
+            asking = self._asking[route] = self._loop.create_task(self._ask(route))
+            asking.add_done_callback(_ask_result)
+        await asyncio.shield(asking)
+
+    async def _ask(self, route: Route) -> None:
+        try:
+            connection, _ = await self.connect(route)
+        except NetworkError:
+            return  # whoever asks for something there will be told
+        finally:
+            self._asking.pop(route, None)
+        self.put(connection)
+
+    async def connect(self, route: Route) -> tuple[ClientConnection, ConnectTimes]:
         """Make a connection, which counts as leased.
 
         Raises:
@@ -78,17 +151,31 @@ class Pool:
         connection.running = 1
         self._open.add(connection)
         if connection.capacity > 1:
-            self._free.setdefault(route, []).append(connection)
+            self._free.setdefault(connection.route, []).append(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         return connection, times
 
+    async def connect_raw(self, route: Route) -> tuple[H1ClientConnection, ConnectTimes]:
+        """Make a connection for bytes that are not understood; the route's scheme is ``tcp``.
+
+        Raises:
+            NetworkError: it did not work.
+        """
+        connection, times = await self.connect(route)
+        assert isinstance(connection, H1ClientConnection)
+        return connection, times
+
     # -- from connections --------------------------------------------------------------------------------------------
 
-    def put(self, connection: H1ClientConnection) -> None:
+    def put(self, connection: ClientConnection) -> None:
         """Take a lease back; keep the connection for the next one."""
         connection.idle_since = self._loop.time()
         connection.running = running = connection.running - 1
+        if connection.closed:
+            if not running:
+                connection.close()  # it was only waiting for the last of its exchanges
+            return
         if connection.owner:
             free = self._owned.setdefault((connection.route, connection.owner), [])
         else:
@@ -100,7 +187,7 @@ class Pool:
         else:
             connection.abort()
 
-    def discard(self, connection: H1ClientConnection) -> None:
+    def discard(self, connection: ClientConnection) -> None:
         """Forget a connection that is gone."""
         self._open.discard(connection)
         for free in (self._free.get(connection.route), self._owned.get((connection.route, connection.owner))):
@@ -150,3 +237,9 @@ def _given_up() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _ask_result(task: asyncio.Task[None]) -> None:
+    """Look at a task's end, so that the loop does not complain of an error that nobody waited for."""
+    if not task.cancelled():
+        task.exception()

@@ -29,7 +29,12 @@ from wiretape.errors import NetworkError, ProtocolError
 from wiretape.recorder.exchange_log import ConnectTimes, Server, Stream
 from wiretape.recorder.route import Route
 from wiretape.settings import CONNECT_SECONDS, WAIT_SECONDS
+from wiretape.wire.h2_head import H2RequestHead, H2ResponseHead
 from wiretape.wire.http1 import RequestHead, ResponseHead
+
+AnyRequestHead = RequestHead | H2RequestHead
+AnyResponseHead = ResponseHead | H2ResponseHead
+"""Heads of any version of HTTP; each can be turned into those of the others."""
 
 Pieces = list[bytes]
 """Bytes of a body in order, without their transfer coding."""
@@ -61,7 +66,7 @@ class Request(msgspec.Struct, frozen=True):
         authority: what the Host field has to say, or None to leave it alone.
     """
 
-    head: RequestHead
+    head: AnyRequestHead
     route: Route
     target: bytes
     authority: bytes | None
@@ -81,6 +86,12 @@ class Refusal(NamedTuple):
     code: str
     message: str
     hint: str = ""
+
+
+class NotLookedAtError(NetworkError):
+    """A server says that it has done nothing with a request: it may be sent again, whatever it asks for."""
+
+    code = "server-refused"
 
 
 class Timeouts(NamedTuple):
@@ -132,7 +143,8 @@ class BytesFromServer(Protocol):
         """Take note that the connection is gone before the response was whole.
 
         Args:
-            error: None where the server ended it in order; a NetworkError where there are words for it.
+            error: None where the server ended it in order; a NetworkError where there are words for it, a
+                NotLookedAtError where the server has said that much.
             untouched: the connection had served before, and no byte came for this exchange.
             unparsed: what came of a head that is not whole.
         """
@@ -144,13 +156,13 @@ class BytesFromServer(Protocol):
 class FromServer(BytesFromServer, Protocol):
     """What listens to an upstream."""
 
-    def response_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: AnyResponseHead) -> None:
         """Take a 1xx response; the final one follows."""
 
-    def response(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def response(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Take the final response's head, and what of its body came with it."""
 
-    def response_broken(self, error: ProtocolError, head: ResponseHead | None, unparsed: bytes) -> None:
+    def response_broken(self, error: ProtocolError, head: AnyResponseHead | None, unparsed: bytes) -> None:
         """Take note that the response cannot be read.
 
         Args:
@@ -159,7 +171,7 @@ class FromServer(BytesFromServer, Protocol):
             unparsed: what came where a head should be.
         """
 
-    def switched(self, head: ResponseHead) -> BytesFromServer:
+    def switched(self, head: AnyResponseHead) -> BytesFromServer:
         """Take a response after which another protocol is spoken; return who listens from now on."""
 
 
@@ -174,10 +186,18 @@ class Downstream(Protocol):
     client: Client
     full: bool
 
-    def interim(self, head: ResponseHead) -> None:
+    @property
+    def protocol(self) -> str:
+        """What the log says of its version of HTTP: ``h2``, or empty for HTTP/1."""
+
+    @property
+    def number(self) -> int:
+        """The number of its stream, 0 for HTTP/1."""
+
+    def interim(self, head: AnyResponseHead) -> None:
         """Send a 1xx response."""
 
-    def respond(self, head: ResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    def respond(self, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Send the final response's head and what there is of its body."""
 
     def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
@@ -198,7 +218,7 @@ class Downstream(Protocol):
     def switch(self, listener: BytesFromClient) -> None:
         """Hand to ``listener``, as they come, all bytes after the request."""
 
-    def respond_switched(self, head: ResponseHead) -> None:
+    def respond_switched(self, head: AnyResponseHead) -> None:
         """Send the head after which another protocol is spoken."""
 
     def close(self) -> None:
@@ -212,13 +232,15 @@ class Upstream(Protocol):
         server: what the log says of it.
         reused: it has served an exchange before.
         full: the server does not read as fast as it is sent to.
-        noted: the session's stream to which ``note`` was called last.
     """
 
     server: Server
     reused: bool
     full: bool
-    noted: Stream | None
+
+    @property
+    def noted(self) -> Stream | None:
+        """The session's stream to which ``note`` was called last."""
 
     def note(self, stream: Stream) -> None:
         """Record in a session's stream what is known of the connection, for its first exchange there."""
@@ -290,7 +312,7 @@ class Held(Protocol):
     def proceed(self) -> None:
         """Go on."""
 
-    def answer(self, head: ResponseHead, pieces: Pieces) -> None:
+    def answer(self, head: AnyResponseHead, pieces: Pieces) -> None:
         """Answer the client with this response without asking a server; only while the request is held.
 
         A response that came cannot be replaced yet: the log would have to hold both.
@@ -310,5 +332,5 @@ class Decider(Protocol):
     def request_seen(self, exchange: Held) -> bool:
         """Return whether the request is held back; its head is in the log, no server has been asked for."""
 
-    def response_seen(self, exchange: Held, head: ResponseHead) -> bool:
+    def response_seen(self, exchange: Held, head: AnyResponseHead) -> bool:
         """Return whether the response is held back; what has come is in the log, nothing went to the client."""

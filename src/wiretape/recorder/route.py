@@ -13,12 +13,14 @@ class Route(NamedTuple):
         host: a name or an address, lower case, IPv6 without brackets.
         port: 1 to 65535.
         name: the name that TLS asks for (SNI) where it is not the host, else "".
+        protocol: ``h2`` where HTTP/2 is to be offered to the server, else "".
     """
 
     scheme: str
     host: str
     port: int
     name: str = ""
+    protocol: str = ""
 
     @property
     def where(self) -> str:

@@ -37,6 +37,7 @@ from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Timeouts
+from wiretape.recorder.protocols import Protocols
 from wiretape.recorder.session_stream import NullStream, SessionStream
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
@@ -171,10 +172,17 @@ class Worker:
         asked = settings.upstream
         timeouts = Timeouts(asked.connect_timeout, asked.first_byte_timeout, asked.idle_timeout)
         strict = asked.strict_http
-        dialer = Dialer(self._loop, upstream, ourselves, numbers, timeouts.connect, strict_http=strict)
+        protocols = Protocols()
+        dialer = Dialer(self._loop, upstream, ourselves, numbers, protocols, timeouts.connect, strict_http=strict)
         pool = Pool(self._loop, dialer, timeouts)
         self._context = Context(
-            self._loop, pool, ServerContexts(authority), numbers, ourselves=ourselves, source=settings.source
+            self._loop,
+            pool,
+            ServerContexts(authority),
+            numbers,
+            protocols=protocols,
+            ourselves=ourselves,
+            source=settings.source,
         )
         self._listener = Listener(self._context, listening)
 

@@ -142,7 +142,7 @@ def _request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message 
     return Message(
         method=method,
         url=full_url(method, target, record.scheme, record.host, record.port),
-        http_version=_KINDS.get(record.protocol, version),
+        http_version=_version(head, version, record.protocol),
         headers=headers,
         trailers=fields(tape.trailers.get(REQUEST, b""), skip_first=False),
         **_body(tape, REQUEST, headers, row, max_body),
@@ -158,13 +158,18 @@ def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message
     version, status, reason = status_line(head)
     headers = fields(head)
     return Message(
-        http_version=_KINDS.get(tape.opened[1].protocol, version) if tape.opened is not None else version,
+        http_version=_version(head, version, tape.opened[1].protocol if tape.opened is not None else ""),
         status_code=int(status) if status.isascii() and status.isdigit() and len(status) == 3 else row["status"],
         status_message=reason,
         headers=headers,
         trailers=fields(tape.trailers.get(RESPONSE, b""), skip_first=False),
         **_body(tape, RESPONSE, headers, row, max_body),
     )
+
+
+def _version(head: bytes, version: str, protocol: str) -> str:
+    """Return the version of a head: what its side spoke, which need not be what the other did."""
+    return _KINDS.get(protocol, version) if head[:1] == b":" else version
 
 
 def _unparsed(head: bytes, row: dict[str, Any]) -> Message:

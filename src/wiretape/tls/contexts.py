@@ -137,20 +137,24 @@ class UpstreamContexts:
     """
 
     def __init__(self, insecure: bool = False, extra_ca: Path | None = None) -> None:
-        self._context: ssl.SSLContext | None = None
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._insecure = insecure
         # Read now: a mistake on the command line is told at the start, not at the first request.
         self._extra = read_extra(extra_ca) if extra_ca is not None else ""
 
-    def context(self) -> ssl.SSLContext:
-        """Return the context; the first call loads the roots (20 ms), later ones are free."""
-        if self._context is None:
-            self._context = self._make()
-        return self._context
+    def context(self, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
+        """Return the context that offers these protocols, best first.
 
-    def _make(self) -> ssl.SSLContext:
+        The first call for each loads the roots (20 ms), later ones are free.
+        """
+        context = self._contexts.get(alpn)
+        if context is None:
+            context = self._contexts[alpn] = self._make(alpn)
+        return context
+
+    def _make(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(list(alpn))
         if self._insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -346,7 +350,7 @@ _TEXTS: Final[dict[tuple[Side, str], tuple[str, str, str]]] = {
     ("server", "unknown-name"): ("upstream-unknown-name", "{host} says that it does not serve this name (SNI)", ""),
     ("server", "no-common-protocol"): (
         "upstream-no-common-protocol",
-        "{host} does not speak HTTP/1.1 over TLS (ALPN)",
+        "{host} speaks neither HTTP/1.1 nor, as far as it is spoken here, HTTP/2 over TLS (ALPN)",
         "",
     ),
     ("server", "left"): ("upstream-closed-handshake", "{host} closed the connection during the TLS handshake", ""),

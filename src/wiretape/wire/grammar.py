@@ -28,6 +28,10 @@ TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 FIELD_LINES: Final = rb"(?:" + TOKEN + rb":" + _VALUE + rb"\r\n)*+"
 
+# uri-host [":" port] (RFC 9110 section 7.2), less sub-delims and percent-encoding, which no real host name has and
+# which programs behind us have been known to take for something else.
+HOST_VALUE: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[-A-Za-z0-9._~]*+)(?::[0-9]*+)?+").fullmatch
+
 _FIELD: Final = re.compile(rb"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
 _FIELD_LINE: Final = re.compile(TOKEN + rb":" + _VALUE)
 _NAME_AND_SPACE: Final = re.compile(TOKEN + rb"[ \t]+:")

@@ -27,6 +27,7 @@ from wiretape.wire.fields import (
 from wiretape.wire.grammar import (
     CHUNKED,
     END_OF_HEAD,
+    HOST_VALUE,
     LENGTH,
     MAX_HEAD,
     NO_BODY,
@@ -44,10 +45,6 @@ from wiretape.wire.grammar import (
 # ends before the last digit of the version, where the block begins that decides everything else.
 _START_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/1\.(?=[01]\r\n)").match
 _OTHER_VERSION: Final = re.compile(TOKEN + rb" [\x21-\x7e\x80-\xff]++ HTTP/[0-9]+(?:\.[0-9]+)?").fullmatch
-
-# uri-host [":" port] (RFC 9110 section 7.2), less sub-delims and percent-encoding, which no real host name has and
-# which programs behind us have been known to take for something else.
-_HOST_VALUE: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]++\]|[-A-Za-z0-9._~]*+)(?::[0-9]*+)?+").fullmatch
 
 
 class _RequestFields:
@@ -259,7 +256,7 @@ def _read_fields(block: bytes) -> _RequestFields | None:
     fields.minor = block[0] - 48
     fields.end_to_end = end_to_end
     fields.host = host = seen.get(HOST)
-    if host is not None and _HOST_VALUE(host) is None:
+    if host is not None and HOST_VALUE(host) is None:
         _refuse(f"The request has a malformed or a repeated Host header: {show(host)}")
     expect = seen.get(EXPECT)
     fields.expect_continue = expect is not None and fields.minor == 1 and b"100-continue" in options(expect)
