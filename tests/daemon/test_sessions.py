@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.logs import closed_session
+from harness.logs import closed_session, new_session
 from wiretape.daemon import sessions as library
 from wiretape.daemon.sessions import Library
 from wiretape.model import Filter
@@ -33,3 +33,19 @@ def test_p11_an_answer_waits_for_its_index_only_so_long_and_says_how_far_it_goes
         await sessions.close()
 
     asyncio.run(ask())
+
+
+def test_last_is_the_session_that_was_newest_when_its_recovery_was_asked_for(root: Path) -> None:
+    made = closed_session(root)
+
+    async def recover() -> None:
+        sessions = Library(root)
+        sessions.forgotten = lambda _: begin()
+        report = await sessions.recover("last")
+        assert [one.session_id for one in report.recovered] == [made.session_id]
+        assert await sessions.resolve("last") != made.session_id
+
+    def begin() -> None:
+        new_session(root)
+
+    asyncio.run(recover())

@@ -85,7 +85,7 @@ class Library:
         return await self._asked(session, lambda asked: asked.query(wanted, sort, limit, cursor, offset, count=count))
 
     async def exchange(self, ref: str, seq: int, *, max_body: int) -> ExchangeDetail:
-        """Return one exchange whole, with at most ``max_body`` bytes of each body; 0 gives none."""
+        """Return one exchange whole, with at most ``max_body`` bytes of each body; none at 0."""
         session = await self.session(ref)
         return await self._asked(session, lambda asked: asked.exchange(seq, bodies=max_body > 0, max_body=max_body))
 
@@ -122,10 +122,12 @@ class Library:
         self, ref: str | None, *, dry_run: bool = False, progress: Progress | None = None
     ) -> RecoverReport:
         """Recover one session, or all of them; live ones are skipped."""
+        # Resolved once: ``last`` is another session as soon as one begins.
+        meant = await self.resolve(ref) if ref is not None else None
         # Let go of the indexes first: recovery empties and refills them.
-        for session_id in [await self.resolve(ref)] if ref is not None else list(self._open):
+        for session_id in list(self._open) if meant is None else [meant]:
             await self.forget(session_id)
-        return await asyncio.to_thread(self.catalogue.recover, ref, dry_run=dry_run, progress=progress)
+        return await asyncio.to_thread(self.catalogue.recover, meant, dry_run=dry_run, progress=progress)
 
     async def delete(self, ref: str, *, force: bool = False) -> Deleted:
         """Delete a session for ever."""
