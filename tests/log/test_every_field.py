@@ -51,7 +51,7 @@ Frames = list[tuple[FrameType, int, Record, bytes, int]]
 
 
 def frames() -> Frames:
-    """Give a log with every kind of frame that is written."""
+    """Return a log with every kind of frame that is written."""
     ns = 1_767_225_600_000_000_000
     opened = Opened(ns, 5, "https", "example.com", 443, "127.0.0.1:5000", len(REQUEST), "connect", accepted_at="::1:1")
     done = Done(

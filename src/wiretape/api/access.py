@@ -134,7 +134,7 @@ class TokenOnly:
         return hmac.compare_digest(_digest(given), self._token)
 
     async def _sent_on(self, scope: Scope, query: bytes, send: Send) -> None:
-        """Give the cookie, and the same address without the token."""
+        """Answer with the cookie, and send the client on to the same address without the token."""
         # One slash only: two would make the next part another server's name.
         path = b"/" + bytes(scope.get("raw_path") or b"/").lstrip(b"/\\")
         headers = [

@@ -115,7 +115,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the module of ``cmd_name`` and give its command."""
+        """Import the module of ``cmd_name`` and return its command."""
         if cmd_name == "help":
             return _help
         if cmd_name not in COMMANDS:
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line in this process and give its exit status; errors are reported, not raised."""
+    """Run one command line in this process and return its exit status; errors are reported, not raised."""
     if "_WIRETAPE_COMPLETE" in os.environ:
         from wiretape.cli.shells import use_bash  # noqa: PLC0415 - only a shell that completes asks for it
 

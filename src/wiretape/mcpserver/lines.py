@@ -111,7 +111,7 @@ async def _pass_on(
     answers: ContextSendStream[SessionMessage],
     pending: _Pending,
 ) -> None:
-    """Give a line to the SDK, or answer it where it is no message."""
+    """Pass a line to the SDK, or answer it where it is no message."""
     if line is not None and not line.strip():
         return
     message = read_message(line)

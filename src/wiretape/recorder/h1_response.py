@@ -1,4 +1,4 @@
-"""What a listener hears of the response to a request, made of the bytes of an HTTP/1.1 connection. Knows no sockets."""
+"""Reads the response to a request: from the bytes of an HTTP/1.1 connection to what an exchange hears. No sockets."""
 
 from __future__ import annotations
 

@@ -415,7 +415,7 @@ class Session:
         """Return one exchange whole, read from the log and verified; what damage took is named, never an error.
 
         Args:
-            bodies: give the bodies, content encoding removed.
+            bodies: with the bodies, content encoding removed.
             max_body: bytes of each body at most.
 
         Raises:

@@ -102,7 +102,7 @@ def _server_context(leaf: Leaf, alpn: tuple[str, ...]) -> ssl.SSLContext:
 
 
 def _load_chain(context: ssl.SSLContext, leaf: Leaf) -> None:
-    """Give ``leaf`` to OpenSSL, which reads files only: through pipes, so that the key never lies on a disk."""
+    """Load ``leaf`` into OpenSSL, which reads files only: through pipes, so that the key never lies on a disk."""
     ends: list[int] = []
     try:
         for data in (leaf.chain_pem, leaf.key_pem):

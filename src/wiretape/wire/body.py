@@ -26,7 +26,7 @@ class LengthReader:
         self.trailers = b""
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
-        """Take bytes from the connection and give the pieces of the body among them; ``bytes`` are not copied."""
+        """Take bytes from the connection and return the pieces of the body among them; ``bytes`` are not copied."""
         size = len(data)
         left = self._left
         if size <= left:
@@ -40,7 +40,7 @@ class LengthReader:
         return [piece] if left else []
 
     def eof(self) -> bool:
-        """Take note that the connection has ended; give whether the body is complete."""
+        """Take note that the connection has ended; return whether the body is complete."""
         return self.finished
 
 
@@ -61,7 +61,7 @@ class CloseReader:
         self.trailers = b""
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
-        """Take bytes from the connection and give the pieces of the body among them: all; ``bytes`` are not copied."""
+        """Take bytes from the connection and return them, which are all of the body; ``bytes`` are not copied."""
         return [bytes(data)] if data else []
 
     def eof(self) -> bool:

@@ -100,7 +100,7 @@ class ChunkedDecoder:
         self.trailers = b""
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
-        """Take bytes from the connection and give the pieces of the body among them, without the chunks' framing.
+        """Take bytes from the connection and return the pieces of the body among them, without the chunks' framing.
 
         Raises:
             ProtocolError: the framing is malformed. The pieces of earlier calls stand, and those in the error; nothing
@@ -121,7 +121,7 @@ class ChunkedDecoder:
         return pieces
 
     def _take(self, buf: bytes, pieces: list[bytes]) -> int:
-        """Append what of the body is in ``buf`` to ``pieces``; give the offset of what is to be read again."""
+        """Append what of the body is in ``buf`` to ``pieces``; return the offset of what is to be read again."""
         at, size = 0, len(buf)
         while at < size and not self.finished:
             if self._state == _DATA:
@@ -139,11 +139,11 @@ class ChunkedDecoder:
         return at
 
     def eof(self) -> bool:
-        """Take note that the connection has ended; give whether the body is complete."""
+        """Take note that the connection has ended; return whether the body is complete."""
         return self.finished
 
     def _end_of_size(self, buf: bytes, at: int) -> int:
-        """Read a size line; give the offset behind it, or -1 when its end has not arrived."""
+        """Read a size line; return the offset behind it, or -1 when its end has not arrived."""
         match = (_NEXT_SIZE if self._state == _NEXT else _FIRST_SIZE)(buf, at)
         if match is None and self._bare_lf:
             match = (_NEXT_LF_SIZE if self._state == _NEXT else _FIRST_LF_SIZE)(buf, at)

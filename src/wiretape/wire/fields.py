@@ -131,7 +131,7 @@ def read_connection(value: bytes | None, minor: int) -> tuple[bool, bool, frozen
 
 
 def respell(odd: bool, length: bytes | None, size: int, coding: bytes | None) -> dict[bytes, bytes]:
-    """Give the fields that frame a message in their one plain spelling, for edit_fields; none if they have it already.
+    """Return the fields that frame a message, plainly spelt, for edit_fields; none if they are spelt so already.
 
     Programs differ on tabs, repetitions, leading zeros and empty list elements in just these fields, and someone behind
     us might see another message than we did.

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 def show(root: Path | None, *, quiet: bool) -> dict[str, Any]:
-    """Run the demonstration and give the account as one document.
+    """Run the demonstration and return the account as one document.
 
     Args:
         root: where to record and leave everything, or None for a folder that is removed.
@@ -58,7 +58,7 @@ def show(root: Path | None, *, quiet: bool) -> dict[str, Any]:
 
 
 def _traffic(root: Path, folder: Path, say: Say) -> tuple[str, float]:
-    """Record, kill the recorder, let it come back, kill everything; gives the session and the seconds of the gap."""
+    """Record, kill the recorder, let it come back, kill everything; return the session and the seconds of the gap."""
     client_log, origin_log = folder / "client.log", folder / "origin.log"
     client_log.touch()
     authority = OriginCA(folder)
@@ -99,7 +99,7 @@ def _traffic(root: Path, folder: Path, say: Say) -> tuple[str, float]:
 
 
 def _successors(root: Path, before: list[int]) -> list[int]:
-    """Wait for the recorders that took the place of those that were killed, and give their process ids."""
+    """Wait for the recorders that took the place of those that were killed, and return their process ids."""
     found: list[int] = []
 
     def look() -> bool:
@@ -143,7 +143,7 @@ class AnswerCounter:
 
 @contextlib.contextmanager
 def session_lines(root: Path, session_id: str) -> Iterator[Iterable[bytes]]:
-    """Run ``wiretape cat`` and give its lines.
+    """Run ``wiretape cat`` and return its lines.
 
     Raises:
         DaemonError: it failed.

@@ -174,7 +174,7 @@ def kill(pid: int) -> None:
 
 
 def ask(*arguments: str) -> tuple[int, Any]:
-    """Run a wiretape command with ``--json``; gives its exit status and its document.
+    """Run a wiretape command with ``--json``; return its exit status and its document.
 
     Raises:
         DaemonError: it printed no JSON.

@@ -316,13 +316,3 @@ async def proxy_send(
     following = f"proxy_compare a={exchange} b={made.name}:{seq}" if more else None
     found = msgspec.structs.replace(found, writes=False, warnings=[], rebound=rebound, next=following)
     return veiled(found, call.veil)
-
-
-TOOLS = (
-    proxy_find_secrets,
-    proxy_export,
-    proxy_export_har,
-    proxy_get_session_handshakes,
-    proxy_import_har,
-    proxy_send,
-)

@@ -225,7 +225,7 @@ class Asked:
         return self._cut(text, offset, length)
 
     def whole(self) -> BodyPart:
-        """Give the body as far as it fits; of a value that does not, its shape and the first element."""
+        """Return the body as far as it fits; of a value that does not, its shape and the first element."""
         if not self._body.data:
             return self._answer(type=self._body.type, bytes=0)
         if self._view == "hex":

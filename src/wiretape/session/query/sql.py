@@ -101,7 +101,7 @@ class Compiler:
         self._indexed = indexed_columns(db)
 
     def lend(self, db: sqlite3.Connection) -> None:
-        """Give a connection the function that the conditions call."""
+        """Register the function that the conditions call with a connection."""
         db.create_function("found_in", 2, self._found_in, deterministic=True)
 
     def _found_in(self, number: int, text: str | None) -> bool:
