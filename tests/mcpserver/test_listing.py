@@ -180,14 +180,21 @@ def test_a_long_text_keeps_both_ends() -> None:
 # -- through the tools ------------------------------------------------------------------------------------------------
 
 
-def call(in_process: InProcess, name: str, **arguments: Any) -> Any:
-    async def ask(client: Client) -> Any:
-        return await client.call_tool(name, arguments)
+def calls(in_process: InProcess, *wanted: tuple[str, dict[str, Any]]) -> list[Any]:
+    """Call tools one after the other in one conversation; give what each answered."""
 
-    result = in_process.run(ask)
-    assert not result.is_error, result.content[0].text
-    assert json.loads(result.content[0].text) == result.structured_content
-    return result.structured_content
+    async def ask(client: Client) -> list[Any]:
+        return [await client.call_tool(name, arguments) for name, arguments in wanted]
+
+    results = in_process.run(ask)
+    for result in results:
+        assert not result.is_error, result.content[0].text
+        assert json.loads(result.content[0].text) == result.structured_content
+    return [result.structured_content for result in results]
+
+
+def call(in_process: InProcess, name: str, **arguments: Any) -> Any:
+    return calls(in_process, (name, arguments))[0]
 
 
 def test_both_families_take_the_arguments_of_the_other(in_process: InProcess) -> None:
@@ -196,7 +203,9 @@ def test_both_families_take_the_arguments_of_the_other(in_process: InProcess) ->
     recording.exchange("http://b.test/two", method="POST", status=422)
     recording.done(recording.open("http://b.test/three"), state=EndState.FAILED, status=0, inline=False)
     recording.close()
-    for name in ("proxy_list_traffic", "proxy_query_session"):
+    lists: list[tuple[str, dict[str, Any]]] = [
+        (name, {"session_id": "shop", **arguments})
+        for name in ("proxy_list_traffic", "proxy_query_session")
         for arguments in (
             {"status_code": "4xx"},
             {"status_filter": 422},
@@ -206,10 +215,13 @@ def test_both_families_take_the_arguments_of_the_other(in_process: InProcess) ->
             {"hostname_contains": "b.", "status_code": 422},
             {"hostname_filter": "b.", "url_contains": "two"},
             {"url_filter": "two", "from_ts": WALL_MS, "to_ts": WALL_MS + 60_000},
-        ):
-            found = call(in_process, name, session_id="shop", **arguments)
-            assert [row[0] for row in found["rows"]] == [2], (name, arguments)
-    for name in ("proxy_get_exchange", "proxy_get_session_exchange"):
+        )
+    ]
+    for one, found in zip(lists, calls(in_process, *lists), strict=True):
+        assert [row[0] for row in found["rows"]] == [2], one
+    exchanges: list[tuple[str, dict[str, Any]]] = [
+        (name, arguments)
+        for name in ("proxy_get_exchange", "proxy_get_session_exchange")
         for arguments in (
             {"exchange": "shop:2"},
             {"exchange": "last:2"},
@@ -218,8 +230,10 @@ def test_both_families_take_the_arguments_of_the_other(in_process: InProcess) ->
             {"session_id": "shop", "seq": 2},
             {"session_id": "shop", "exchange": "2"},
             {"session_id": "shop", "exchange": "shop:2"},
-        ):
-            assert call(in_process, name, **arguments)["seq"] == 2, (name, arguments)
+        )
+    ]
+    for one, found in zip(exchanges, calls(in_process, *exchanges), strict=True):
+        assert found["seq"] == 2, one
 
 
 def test_seq_wins_over_exchange_id(in_process: InProcess) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import json
 import logging
@@ -266,28 +267,34 @@ async def note_trace(call: Call, name: str) -> None:
         await call.service.mark(f"{name} {trace}")
 
 
-def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
-    """Bind a tool to a daemon and to what a client may do."""
-    metadata = func_metadata(spec.function, skip_names=["call"], structured_output=False)
+@functools.cache
+def _described(function: Function, long: bool, schemas: bool) -> tuple[FuncMetadata, dict[str, Any]]:
+    """Return what a function takes and gives, as the SDK wants it, and the schema of what it takes.
+
+    To find out takes 5 ms a tool, in the daemon's loop: once has to do for all clients that will ever come.
+    """
+    metadata = func_metadata(function, skip_names=["call"], structured_output=False)
     model = type(
         metadata.arg_model.__name__,
         (metadata.arg_model,),
         {"model_config": ConfigDict(extra="forbid"), "__module__": __name__},
     )
-    result = get_type_hints(spec.function)["return"]
-    if spec.long:
-        result = result | Running
-    listed = settings.schemas and result is not CallToolResult
+    result = get_type_hints(function)["return"]
+    listed = schemas and result is not CallToolResult
+    schema = output_schema(result | Running if long else result) if listed else None
+    return FuncMetadata(arg_model=model, output_schema=schema), input_schema(model)
+
+
+def build(spec: Spec, service: Service, settings: McpSettings) -> WiretapeTool:
+    """Bind a tool to a daemon and to what a client may do."""
+    metadata, parameters = _described(spec.function, spec.long, settings.schemas)
     return WiretapeTool(
         fn=spec.function,
         name=spec.name,
         title=spec.title,
         description=inspect.getdoc(spec.function) or "",
-        parameters=input_schema(model),
-        fn_metadata=FuncMetadata(
-            arg_model=model,
-            output_schema=output_schema(result) if listed else None,
-        ),
+        parameters=parameters,
+        fn_metadata=metadata,
         is_async=True,
         context_kwarg=None,
         annotations=_annotations(spec.hints),
