@@ -17,7 +17,6 @@ from wiretape.formats.foreign import Body
 _PIECE: Final = 48 * 1024
 """Bytes of the file that are read at a time; as bytes of a body they are at most four times as many."""
 _WHOLE: Final = re.compile(r"(?:[^\\]++|\\u[0-9A-Fa-f]{4}|\\[^u])*+", re.DOTALL)
-_SPACE: Final = re.compile(r"\s+")
 _CHARSETS: Final = re.compile(
     r"us-ascii|iso-?8859-\d{1,2}|latin-?1|windows-12\d\d|cp12\d\d|koi8-[ru]|shift[_-]jis|euc-(jp|kr)|gb(k|2312|18030)|big5"
 )
@@ -61,8 +60,7 @@ class Texts:
         for at in range(offset, offset + length, _PIECE):
             last = at + _PIECE >= offset + length
             held += decoder.decode(os.pread(self._fd, min(_PIECE, offset + length - at), at), last)
-            whole = _WHOLE.match(held)
-            end = whole.end() if whole else 0
+            end = _whole(held)
             piece = _joined(half, _unescaped(held[:end]))
             held, half = held[end:], ""
             if not last and "\ud800" <= piece[-1:] <= "\udbff":
@@ -132,6 +130,14 @@ def _again(pieces: Callable[[], Iterator[bytes]], size: int) -> Iterator[bytes]:
         raise OSError("it was changed while it was read")
 
 
+def _whole(text: str) -> int:
+    """Return how much of the inside of a JSON string ends behind an escape, not within one."""
+    if "\\" not in text:
+        return len(text)
+    found = _WHOLE.match(text)
+    return found.end() if found else 0
+
+
 def _joined(half: str, text: str) -> str:
     """Put half of a surrogate pair before a text that may begin with the other half."""
     if half and "\udc00" <= text[:1] <= "\udfff":
@@ -147,7 +153,7 @@ def _unescaped(text: str) -> str:
 def _decoded(texts: Texts, text: str) -> Iterator[bytes]:
     held = ""
     for piece in texts.pieces(text):
-        held += _SPACE.sub("", piece)
+        held += "".join(piece.split())
         end = len(held) // 4 * 4
         if "=" in held[:-4]:
             raise ValueError("base64 goes on behind its end")

@@ -24,10 +24,11 @@ LONG_STRING: Final = 256 * 1024
 _PIECE: Final = 64 * 1024
 """Groups of four characters that are decoded at a time."""
 _NEWLINE: Final = 0x0A
-_STRING_ENDS: Final = re.compile(rb'["\n]|(?:\\[^\n])++|\\')
-"""Escapes that follow each other are one piece: 8 MB of them, one by one, took 20 s."""
+_STRING_ENDS: Final = re.compile(rb'["\n\\](?:(?<=\\)[^\n](?:\\[^\n])*+)?+')
+"""Escapes that follow each other are one piece: 8 MB of them, one by one, took 20 s. A set of bytes comes first: with
+alternatives there, looking for it in 100 MB takes seconds."""
 _OUTSIDE_ENDS: Final = re.compile(rb'["\n]')
-_NO_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ class Spool:
                 yield base64.b64decode(encoded, validate=True)
             except ValueError as error:
                 raise ValueError("no base64") from error
+
+
+def _is_base64(data: bytes | bytearray) -> bool:
+    """Whether there are no other characters; an eighth of the time of a search by an expression."""
+    return not data.translate(None, _BASE64)
 
 
 @contextmanager
@@ -196,13 +202,13 @@ class _LongLine:
     def _text(self, data: bytes) -> None:
         if self._string is None:
             self._keep(data)
-        elif self._moved and not _NO_BASE64.search(data):
+        elif self._moved and _is_base64(data):
             self._spool.add(data)
         elif self._moved:
             self._too_long = True  # a long text that turned out to be no base64
         else:
             self._string += data
-            if len(self._string) >= LONG_STRING and not self._too_long and not _NO_BASE64.search(self._string):
+            if len(self._string) >= LONG_STRING and not self._too_long and _is_base64(self._string):
                 self._keep(self._spool.begin())
                 self._spool.add(bytes(self._string))
                 self._string.clear()
