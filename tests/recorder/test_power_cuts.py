@@ -10,7 +10,7 @@ from prove.tally import Tally
 ONCE_FAILED = ("a/6", "a/25", "a/58", "a/68", "a/121", "a/181", "a/236", "a/242", "a/248", "a/304")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_p9_what_was_acknowledged_survives_every_kill_and_what_was_synced_every_power_cut(seed: int) -> None:
     tally = live_some(f"test {seed}", 0, 8)
     assert tally.failures == []

@@ -128,7 +128,7 @@ def until_damage(pieces: Iterator[bytes]) -> Iterator[bytes]:
         return
 
 
-@pytest.mark.parametrize("seed", [*range(100, 150), 1365, 1561])
+@pytest.mark.parametrize("seed", [*range(100, 125), 1365, 1561])
 def test_p4_reading_the_log_alone_gives_what_the_session_gives_about_any_damage(root: Path, seed: int) -> None:
     chance = random.Random(seed)
     made = new_session(root)
