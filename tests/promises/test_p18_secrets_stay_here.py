@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import sys
@@ -19,6 +20,7 @@ from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
 from tests.secrets.planting import encodings, planted, spellings
 from wiretape.daemon.secrecy import Secrecy
+from wiretape.log.format import Flag, FrameType, ResponseBegun
 from wiretape.secrets.known import MAX_KNOWN, Known
 from wiretape.secrets.masking import Masking
 from wiretape.session.answers.export import export_file
@@ -431,3 +433,65 @@ def test_p18_an_answer_about_several_sessions_knows_the_secrets_of_all_of_them(
     told = InProcess(root).run(ask)
     assert secret not in told
     assert "after {{token:" in told
+
+
+def test_p18_secrets_where_few_look_are_hidden_where_an_answer_shows_them(root: Path) -> None:
+    """In interim responses, heads that could not be read, errors, types of events, keys of JSON, hosts, tool names."""
+    key = "ghp_" + "Zq7k1Lm9Xw2Rt5Yb8Nc4Vd6Ej3Hs0PgUfTi1"
+    recording = Recording(new_session(root, "one"))
+    seq = recording.open(f"https://{key}.example/early")
+    early = f"HTTP/1.1 103 {key}\r\nSet-Cookie: sid={key}\r\n\r\n".encode()
+    recording.writer.append(FrameType.RESPONSE_HEAD, seq, ResponseBegun(1, 103, len(early)), early, Flag.INTERIM)
+    recording.done(seq, f"event: {key}\ndata: x\n\n".encode(), headers="Content-Type: text/event-stream\r\n")
+    seq = recording.open(f"{_URL}/unread")
+    came = b"HTTP/1.1 200 OK\r\nX \xff\x00Y: " + key.encode() + b"\r\nContent-"
+    recording.writer.append(FrameType.RESPONSE_HEAD, seq, ResponseBegun(1000, 0, len(came)), came, Flag.UNPARSED)
+    recording.done(seq, inline=False, status=0, error=f"the response is malformed: {key}")
+    for value in (1, 2):
+        seq = recording.open(f"{_URL}/keys")
+        recording.done(seq, json.dumps({key: f"value {value}"}).encode(), headers="Content-Type: application/json\r\n")
+    call = {"model": key, "messages": [{"role": "user", "content": "hello"}]}
+    wants = {"id": key, "type": "function", "function": {"name": key, "arguments": "{}"}}
+    said = {"model": key, "choices": [{"message": {"content": None, "tool_calls": [wants]}, "finish_reason": key}]}
+    body, kind = json.dumps(call).encode(), "Content-Type: application/json\r\n"
+    seq = recording.open(f"{_URL}/v1/chat/completions", method="POST", headers=kind, body=body)
+    recording.done(seq, json.dumps(said).encode(), headers=kind, request=body)
+    recording.close()
+    calls: list[tuple[str, dict[str, Any]]] = [
+        *(("proxy_get_session_exchange", {"exchange": f"one:{seq}", "headers": "all"}) for seq in (1, 2)),
+        ("proxy_explain_exchange", {"exchange": "one:2"}),
+        ("proxy_messages", {"exchange": "one:1"}),
+        ("proxy_compare", {"a": "one:3", "b": "one:4", "detail": "noise"}),
+        ("proxy_session_overview", {"session_id": "one"}),
+        ("proxy_get_session_handshakes", {"session_id": "one"}),
+        ("proxy_llm_calls", {"exchange": "one:5"}),
+        ("proxy_llm_calls", {"session_id": "one"}),
+    ]
+
+    async def ask(client: Client) -> dict[str, str]:
+        said = {f"{name} {given}": (await client.call_tool(name, given)).model_dump_json() for name, given in calls}
+        for view in ("summary", "findings", "timeline"):
+            said[view] = (await client.read_resource(f"proxy://sessions/one/{view}")).model_dump_json()
+        said["traffic"] = (await client.read_resource("proxy://traffic/summary")).model_dump_json()
+        return said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Secrecy, "learn", lambda *_: None)
+        patch.setattr(Masking, "everything", lambda _, value: value)
+        patch.setattr(Known, "hide", lambda _, text: text)
+        told = InProcess(root).run(ask)
+    forms = {key, *(base64.b64encode(pad + key.encode()).decode()[8:-8] for pad in (b"123", b"1234", b"12345"))}
+    assert {name: text for name, text in told.items() if any(form in text for form in forms)} == {}
+    assert {name for name, text in told.items() if "{{" not in text} == {"timeline"}, "each shows what stands there"
+
+
+def test_a_body_that_is_no_text_is_shown_to_a_model_byte_by_byte(root: Path) -> None:
+    recording = Recording(new_session(root, "one"))
+    seq = recording.open(f"{_URL}/bytes")
+    recording.done(seq, bytes(range(0xF0, 0x100)), headers="Content-Type: application/octet-stream\r\n")
+    recording.close()
+
+    async def ask(client: Client) -> Any:
+        return (await client.call_tool("proxy_read_body", {"exchange": "one:1", "view": "hex"})).structured_content
+
+    assert "f0 f1 f2 f3 f4 f5 f6 f7 f8 f9 fa fb fc fd fe ff" in InProcess(root).run(ask)["text"]

@@ -54,7 +54,7 @@ async def sessions(service: Service) -> list[str]:
 async def hosts(service: Service, veil: Veil) -> list[str]:
     """Return the hosts of the newest session, those that are asked most first."""
     try:
-        counted = await service.library.ask(await service.live_session(), totals)
+        counted = await service.library.ask(await service.live_session(), lambda one: totals(one, veil=veil))
     except WiretapeError:
         return []
-    return [veil.text(one.hostname) for one in counted.top_hostnames]
+    return [one.hostname for one in counted.top_hostnames]

@@ -148,7 +148,7 @@ class _About:
         return await self._library.ask(await self._service.live_session(), self._live)
 
     def _live(self, session: Session) -> Any:
-        counted = totals(session)
+        counted = totals(session, veil=self._veil)
         hosts = [{"host": one.hostname, "count": one.count} for one in counted.top_hostnames]
         seen = handshakes(session, limit=_HANDSHAKES, veil=self._veil)
         told = _numbers(counted.methods, counted.statuses, hosts, counted.avg_duration_ms, counted.exchanges)
@@ -156,7 +156,8 @@ class _About:
 
     async def summary(self, session_id: str) -> Any:
         manifest = await self._library.summary(session_id)
-        return {"manifest": _manifest(manifest), "totals": lean(await self._library.ask(session_id, totals))}
+        counted = await self._library.ask(session_id, lambda one: totals(one, veil=self._veil))
+        return {"manifest": _manifest(manifest), "totals": lean(counted)}
 
     async def timeline(self, session_id: str) -> Any:
         return to_json(await self._library.ask(session_id, timeline))

@@ -152,7 +152,7 @@ def test_messages_of_grpc_are_shown_by_field_number_with_their_trailers(session:
 def test_p11_a_session_lists_all_of_them_in_pages_and_names_what_was_not_recorded(session: Session) -> None:
     whole = ask(session)
     assert [one["seq"] for one in whole["items"]] == [1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 4, 4]
-    assert (whole["complete"], whole["missing"]) == (False, "5: what followed the upgrade is not recorded")
+    assert (whole["complete"], whole["missing"]) == (False, "5: nothing recorded after the upgrade")
     paged: list[Any] = []
     cursor = None
     while True:
@@ -179,7 +179,7 @@ def test_p11_an_exchange_that_has_none_is_told_from_one_whose_messages_were_not_
         one_of(messages(session, MessagesWanted(seq=6)), 6)
     silent = messages(session, MessagesWanted(seq=5))
     one_of(silent, 5)
-    assert silent.missing == "5: what followed the upgrade is not recorded"
+    assert silent.missing == "5: nothing recorded after the upgrade"
 
 
 @pytest.mark.parametrize("length", [500, 30, 5])

@@ -145,3 +145,14 @@ def test_texts_go_through_the_veil(root: Path) -> None:
 def test_spans_are_written_for_people() -> None:
     spans = {0: "0.0s", 2_700: "2.7s", 1_745_000: "29m05s", 10_920_000: "3h02m", 187_200_000: "2d04h", 59_999: "1m00s"}
     assert {ms: span_text(ms) for ms in spans} == spans
+
+
+def test_p11_an_upgrade_of_which_nothing_is_recorded_is_named(root: Path) -> None:
+    recording = Recording(new_session(root))
+    recording.done(recording.open("https://a.example/page"))
+    recording.done(recording.open("https://a.example/ws"), b"", status=101, headers="")
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        found = overview(session, veil=UNVEILED)
+        assert (found.complete, found.missing) == (False, "2: nothing recorded after the upgrade.")
+        assert overview(session, Filter(expression="~u page"), veil=UNVEILED).complete

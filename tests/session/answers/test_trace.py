@@ -171,7 +171,7 @@ def test_p11_what_could_not_be_searched_is_named(root: Path) -> None:
     with Catalogue(root).open("last") as session:
         found = traced(session, value="abcdef")
     assert found["complete"] is False
-    assert "1: WebSocket messages are not recorded." in found["missing"]
+    assert "1: nothing recorded after the upgrade." in found["missing"]
     assert "2: not recorded whole." in found["missing"]
     assert found["note"] == "No searched answer before seq 3 holds it."
 

@@ -304,7 +304,7 @@ class _Judge:
         rows = []
         if listed:
             for kind, seq, one in self._list[:_SHOWN_OF_ALL]:
-                rows.append([kind, seq, named(one, with_part=True), *_values(one, veil)])
+                rows.append([kind, seq, veil.text(named(one, with_part=True)), *_values(one, veil)])
         return Ignored(
             rules=len(self._rules),
             values=len(self._list),
@@ -364,7 +364,7 @@ class _Shown:
         )
 
     def _row(self, one: Difference) -> Row:
-        return [named(one, with_part=False), *_values(one, self._veil)]
+        return [self._veil.text(named(one, with_part=False)), *_values(one, self._veil)]
 
 
 def request_differences(a: ExchangeDetail, b: ExchangeDetail) -> list[Difference]:

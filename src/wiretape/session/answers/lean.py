@@ -152,17 +152,22 @@ def lean_exchange(session: Session, seq: int, how: How, *, veil: Veil = UNVEILED
         request=_message(session, detail, "request", how, veil),
         response=_message(session, detail, "response", how, veil),
         timings=timings,
-        error=detail.error,
+        error=None if detail.error is None else {key: veil.text(text) for key, text in detail.error.items()},
         notes=detail.notes,
         damaged=detail.damaged is True,
         retried=detail.retried is True,
-        interim=detail.interim or [],
+        interim=[_interim(one, veil) for one in detail.interim or ()],
         client=detail.client if around else None,
         server=detail.server if around else None,
         tls=detail.tls if around or _failed(detail.tls) else None,
         connections=(detail.connections or {}) if every else {},
         process=detail.process or None,
     )
+
+
+def _interim(one: InterimResponse, veil: Veil) -> InterimResponse:
+    headers = [(name, veil.header(name, value)) for name, value in one.headers]
+    return msgspec.structs.replace(one, headers=headers, status_message=veil.text(one.status_message))
 
 
 def _failed(tls: dict[str, Any] | None) -> bool:
@@ -185,7 +190,7 @@ def no_response(detail: ExchangeDetail) -> str:
 def _message(session: Session, detail: ExchangeDetail, side: Side, how: How, veil: Veil) -> LeanMessage | None:
     message = detail.request if side == "request" else detail.response
     if message is None:
-        return LeanMessage(missing=no_response(detail)) if side == "response" else None
+        return LeanMessage(missing=veil.text(no_response(detail))) if side == "response" else None
     every = how.headers == "all"
     headers, left = lean_headers(message.headers, every=every, at=detail.timestamp, veil=veil)
     if len(headers) > how.most_headers:
@@ -200,7 +205,7 @@ def _message(session: Session, detail: ExchangeDetail, side: Side, how: How, vei
         method=message.method,
         url=None if message.url is None else _cut(veil.text(message.url), how.value),
         status_code=message.status_code,
-        status_message=message.status_message or None,
+        status_message=veil.text(message.status_message or "") or None,
         http_version=message.http_version,
         headers=headers,
         headers_left=left,
@@ -219,9 +224,15 @@ def _unparsed(message: Message, veil: Veil) -> dict[str, Any]:
     return {
         "unparsed": True,
         "raw": None if raw is None else _cut(veil.text(raw), BODY),
-        "raw_base64": message.raw_base64[:BODY] if isinstance(message.raw_base64, str) else None,
+        "raw_base64": _raw_bytes(message.raw_base64, veil) if isinstance(message.raw_base64, str) else None,
         "body_note": message.body_note,
     }
+
+
+def _raw_bytes(encoded: str, veil: Veil) -> str:
+    """Return bytes that are not text in base64, secrets hidden: each byte is read as a character of Latin-1."""
+    hidden = veil.text(base64.b64decode(encoded).decode("latin-1"))
+    return base64.b64encode(hidden.encode("latin-1", "replace")).decode()[:BODY]
 
 
 def fitted(session: Session, seq: int, how: How, most: int, *, veil: Veil = UNVEILED) -> LeanExchange:

@@ -143,10 +143,10 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
         seq=seq,
         api=found.api.name,
         complete=found.missing is None,
-        model=answer.model or found.model,
+        model=veil.text(answer.model or found.model or "") or None,
         stream=found.events is not None,
         status_code=detail.response.status_code if detail.response is not None else None,
-        finish=answer.finish,
+        finish=None if answer.finish is None else veil.text(answer.finish),
         events=None if found.events is None else len(found.events),
         ms=Took(first_token=_ms(answer.first_ns), total=detail.timings.total),
         usage=_tokens(answer.usage),
@@ -308,7 +308,9 @@ def _ms(ns: int) -> float | None:
 
 
 def _message(said: Said, most: int, veil: Veil) -> LlmMessage:
-    return LlmMessage(role=said.role[:40], chars=len(said.text), text=_cut(veiled_text(said.text, veil), most))
+    return LlmMessage(
+        role=veil.text(said.role)[:40], chars=len(said.text), text=_cut(veiled_text(said.text, veil), most)
+    )
 
 
 def _output(answer: Answer, whole: bool, veil: Veil) -> LlmOutput | None:
@@ -316,9 +318,9 @@ def _output(answer: Answer, whole: bool, veil: Veil) -> LlmOutput | None:
     most = MAX_WHOLE if whole else TEXT
     calls = [
         ToolCall(
-            name=one["name"][:200],
+            name=veil.text(one["name"])[:200],
             arguments=_cut(veiled_text(one["arguments"], veil), most),
-            id=one["id"][:200] or None,
+            id=veil.text(one["id"])[:200] or None,
         )
         for one in answer.calls.values()
     ]

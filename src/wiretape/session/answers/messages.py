@@ -18,7 +18,7 @@ from wiretape.errors import NotFoundError, UsageError, WiretapeError
 from wiretape.heads import field_values
 from wiretape.model import ExchangeDetail, Filter, Lean
 from wiretape.secrets.veil import UNVEILED, Veil
-from wiretape.session.answers.covered import called, missing
+from wiretape.session.answers.covered import UPGRADED, called, missing
 from wiretape.session.answers.read_body import veiled, veiled_text
 from wiretape.session.answers.whole_body import MAX_WHOLE
 from wiretape.session.ids import exchange_id, split_exchange_id
@@ -115,7 +115,7 @@ def messages(session: Session, wanted: MessagesWanted, *, veil: Veil = UNVEILED)
             break
         items += found
     silent = [seq for seq in log.silent() if wanted.seq in {None, seq} and (wanted.seq or not wanted.exchanges)]
-    gaps += [f"{seq}: what followed the upgrade is not recorded" for seq in silent[:_NAMED]]
+    gaps += [f"{seq}: {UPGRADED}" for seq in silent[:_NAMED]]
     if len(silent) > _NAMED:
         gaps.append(f"and {len(silent) - _NAMED} more such exchanges")
     gaps += [unseen] if (unseen := missing(reach)) else []
@@ -187,7 +187,7 @@ class _Reader:
 
     def _recorded(self, one: RecordedMessage) -> MessageItem:
         kind = _OPCODES.get(one.opcode, f"opcode {one.opcode}")
-        event = one.event if one.event not in {"", "message"} else None
+        event = self._veil.text(one.event) if one.event not in {"", "message"} else None
         shown: dict[str, Any]
         note = one.missing or None
         if one.opcode == 8:
@@ -220,7 +220,7 @@ class _Reader:
                 kind="event",
                 timestamp=self._at(times, one.end),
                 size=len(one.data.encode("utf-8", "replace")),
-                event=one.event if one.event != "message" else None,
+                event=self._veil.text(one.event) if one.event != "message" else None,
                 body=text[: self._length],
                 left=max(0, len(text) - self._length),
                 note=None if one.complete else "It is not whole: the stream ends in it.",

@@ -10,7 +10,7 @@ import msgspec
 
 from wiretape.model import Filter, Lean, Table
 from wiretape.secrets.veil import Veil
-from wiretape.session.answers.covered import called, missing
+from wiretape.session.answers.covered import called, missing, unheard
 from wiretape.session.answers.tally import Key, Sum, Tally, errors_first, outcome_text, read_times, sample, tally
 from wiretape.session.index.endpoints import status_of
 from wiretape.session.session import Session
@@ -66,7 +66,8 @@ def overview(
     reach = session.follow()
     chosen = session.chosen(wanted) if wanted is not None and wanted != Filter() else None
     found = tally(session.index, chosen.seqs if chosen is not None else None, by_path=group == "path")
-    lacking = " ".join([missing(reach), *(chosen.notes if chosen is not None else [])]).strip()
+    silent = unheard(session, None if chosen is None else chosen.seqs)
+    lacking = " ".join(filter(None, (missing(reach), *(chosen.notes if chosen is not None else ()), silent)))
     if top is None:
         top = min(_ENDPOINTS, max(_ENDPOINTS_OF_FEW, found.exchanges // 3))
     one_host = len({host for _, host in found.endpoints if host}) < 2
@@ -77,7 +78,7 @@ def overview(
         span=span_text((found.last_ms or 0) - (found.first_ms or 0)) if found.exchanges else "",
         states=dict(found.states.most_common()),
         statuses=_statuses(found),
-        hosts=_hosts(found) if found.exchanges else None,
+        hosts=_hosts(found, veil) if found.exchanges else None,
         endpoints=_endpoints(session, found, veil, top, one_host=one_host),
         errors=_errors(session, found, veil, one_host=one_host),
         slowest=_slowest(found, veil),
@@ -94,14 +95,14 @@ def _statuses(found: Tally) -> dict[str, int]:
     return dict(sorted(classes.items()))
 
 
-def _hosts(found: Tally) -> Table:
+def _hosts(found: Tally, veil: Veil) -> Table:
     hosts: dict[str, Sum] = {}
     for (_, host), one in found.endpoints.items():
         into = hosts.setdefault(host, Sum())
         into.add(one.n, one.bytes, one.first_seq)
         into.errors += one.errors
     rows: list[list[Any]] = [
-        [host, one.n, one.errors, round(one.bytes / 1000)]
+        [veil.text(host), one.n, one.errors, round(one.bytes / 1000)]
         for host, one in sorted(hosts.items(), key=lambda item: (-item[1].n, item[0]))
     ]
     left = {"hosts": len(rows) - _HOSTS, "exchanges": sum(row[1] for row in rows[_HOSTS:])}
@@ -114,7 +115,14 @@ def _endpoints(session: Session, found: Tally, veil: Veil, top: int, *, one_host
     read_times(session.index, found, [key for key, _ in shown[:top]])
     rows = [
         without_host(
-            [veil.text(key[0]), key[1], one.n, _ms(one.quantile(0.5)), _ms(one.quantile(0.95)), one.slowest_seq],
+            [
+                veil.text(key[0]),
+                veil.text(key[1]),
+                one.n,
+                _ms(one.quantile(0.5)),
+                _ms(one.quantile(0.95)),
+                one.slowest_seq,
+            ],
             one_host,
         )
         for key, one in shown[:top]
@@ -137,7 +145,9 @@ def _errors(session: Session, found: Tally, veil: Veil, *, one_host: bool) -> Ta
     messages = sample(session.index, [one.first_seq for _, one in every[:_ERRORS]])
     rows = []
     for ((endpoint, host), outcome), one in every[:_ERRORS]:
-        row = without_host([veil.text(endpoint), host, outcome_text(outcome), one.n, one.first_seq], one_host)
+        row = without_host(
+            [veil.text(endpoint), veil.text(host), outcome_text(outcome), one.n, one.first_seq], one_host
+        )
         message = messages.get(one.first_seq)
         rows.append([*row, veil.text(message)] if message else row)
     left = {"kinds": len(every) - _ERRORS, "exchanges": sum(one.n for _, one in every[_ERRORS:])}

@@ -285,7 +285,7 @@ class Asked:
         data = self._body.data
         if self._veil is not UNVEILED:
             # What is text in it may be a secret, which no row of 16 bytes shows whole.
-            data = self._veil.text(data.decode("latin-1")).encode("utf-8", "replace")
+            data = self._veil.text(data.decode("latin-1")).encode("latin-1", "replace")
         count = max(16, length // 79 * 16)
         part = data[offset : offset + count]
         rows = hex_rows(part, offset)

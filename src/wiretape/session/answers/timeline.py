@@ -118,7 +118,11 @@ def findings(session: Session, *, veil: Veil) -> Findings:
         into = hosts.setdefault(host, Sum())
         into.add(one.n, one.bytes, one.first_seq)
         into.errors += one.errors
-    rates = [HostErrors(host, one.n, one.errors, round(one.errors / one.n, 4)) for host, one in hosts.items() if one.n]
+    rates = [
+        HostErrors(veil.text(host), one.n, one.errors, round(one.errors / one.n, 4))
+        for host, one in hosts.items()
+        if one.n
+    ]
     rates.sort(key=lambda one: (-one.error_rate, -one.total, one.hostname))
     slow = []
     for ns, seq, _ in found.slowest[:_TOP]:
@@ -129,7 +133,7 @@ def findings(session: Session, *, veil: Veil) -> Findings:
     return Findings(session.session_id, FindingsOf(errors, slow, rates[:_TOP]))
 
 
-def totals(session: Session) -> Totals:
+def totals(session: Session, *, veil: Veil) -> Totals:
     """Return a session in numbers.
 
     Raises:
@@ -143,11 +147,11 @@ def totals(session: Session) -> Totals:
     statuses: Counter[str] = Counter()
     for (endpoint, host), one in found.endpoints.items():
         hosts[host] += one.n
-        methods[endpoint.partition(" ")[0]] += one.n
+        methods[veil.text(endpoint.partition(" ")[0])] += one.n
     for status, n in session.index.rows("SELECT outcome & 1023, sum(n) FROM endpoint_counts GROUP BY 1"):
         statuses[str(status) if status else "none"] += n
     times = [(ns, n) for one in found.endpoints.values() for ns, n in one.times]
     ended = sum(n for _, n in times)
     average = round(sum(ns * n for ns, n in times) / ended / 1e6, 3) if ended else None
-    top = [HostCount(host, n) for host, n in sorted(hosts.items(), key=lambda one: (-one[1], one[0]))[:_TOP]]
+    top = [HostCount(veil.text(host), n) for host, n in sorted(hosts.items(), key=lambda one: (-one[1], one[0]))[:_TOP]]
     return Totals(found.exchanges, average, top, dict(statuses.most_common()), dict(methods.most_common()))

@@ -12,7 +12,7 @@ from wiretape.errors import UsageError
 from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.model import ExchangeDetail, Filter, Lean
 from wiretape.secrets.veil import Veil
-from wiretape.session.answers.covered import missing
+from wiretape.session.answers.covered import UPGRADED, missing, ranges
 from wiretape.session.answers.fields import json_leaves, place_of, request_fields, response_fields, veiled_at
 from wiretape.session.answers.needles import ENCODINGS, Needles, Sighting, bare, sightings
 from wiretape.session.answers.noise import starred
@@ -255,7 +255,7 @@ def _order(one: Sighting) -> tuple[int, int, bool, bool, bool]:
 
 
 _UNSEEN: Final = (
-    ("status = 101 AND seq NOT IN (SELECT seq FROM messages)", "WebSocket messages are not recorded"),
+    ("status = 101 AND seq NOT IN (SELECT seq FROM messages)", UPGRADED),
     (
         "ifnull(status, 0) <> 101 AND special AND (request_seen < request_size OR response_seen < response_size)",
         "not recorded whole",
@@ -306,20 +306,6 @@ def _carried(uses: Iterable[Sighting], veil: Veil) -> tuple[list[Carried], int]:
     order = sorted(places.items(), key=lambda item: (item[0][0].startswith("response"), -len(item[1]), item[1][0]))
     rows = [Carried(veil.text(where), ranges(seqs), encoding) for (where, encoding), seqs in order[:_CARRIED]]
     return rows, max(0, len(order) - _CARRIED)
-
-
-def ranges(seqs: Iterable[int]) -> str:
-    """Write ascending numbers shortly: ``6-28,30-32``."""
-    runs: list[list[int]] = []
-    for seq in seqs:
-        if runs and seq == runs[-1][1] + 1:
-            runs[-1][1] = seq
-        else:
-            runs.append([seq, seq])
-    shown_runs = [
-        str(low) if low == high else f"{low},{high}" if high == low + 1 else f"{low}-{high}" for low, high in runs[:40]
-    ]
-    return ",".join(shown_runs) + (",..." if len(runs) > 40 else "")
 
 
 # -- numbers that make a number --------------------------------------------------------------------------------------
