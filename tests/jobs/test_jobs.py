@@ -97,7 +97,7 @@ def test_1_the_wrong_amount_is_named_with_where_it_may_come_from(done: dict[str,
     other = found["otherOutcomes"][0]
     assert (other["exchange"], other["status"]) == ("good:31", 201)
     assert other["differs"] == [["/payment/amount", DUE, WRONG]]
-    assert "29: WebSocket messages" in found["missing"]
+    assert "29: nothing recorded after" in found["missing"]
     overview = done["why, from the beginning"][0].value
     assert overview["errors"]["rows"][-1][-2:] == [31, "Validation failed: /payment/amount amount_mismatch"]
 

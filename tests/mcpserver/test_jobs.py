@@ -13,7 +13,7 @@ from mcp.client import Client
 
 from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
-from wiretape.daemon.jobs import Jobs
+from wiretape.daemon.jobs import Job, Jobs
 from wiretape.errors import NotFoundError
 from wiretape.mcpserver.tools import carrying
 from wiretape.session.answers.export import export_file
@@ -185,3 +185,28 @@ def test_p18_a_job_of_a_server_that_reveals_is_nobody_elses() -> None:
         await jobs.close()
 
     asyncio.run(ask())
+
+
+def test_results_are_kept_until_they_are_many_or_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wiretape.daemon.jobs.KEPT_BYTES", 1_000)
+
+    async def results() -> list[str]:
+        jobs = Jobs()
+        for size in (400, 400, 400, 10):
+
+            async def work(_: Job, size: int = size) -> str:
+                return "x" * size
+
+            await jobs.begin("what", str(size), work, open_=False).task
+        jobs.begin("what", "last", work, open_=False)
+        return [number for number in ("job-1", "job-2", "job-3", "job-4") if _is_kept(jobs, number)]
+
+    assert asyncio.run(results()) == ["job-2", "job-3", "job-4"]
+
+
+def _is_kept(jobs: Jobs, number: str) -> bool:
+    try:
+        jobs.find(number, open_=False)
+    except NotFoundError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from mcp.client import Client
 from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
 from tests.session.answers.shop import State, running, walk
+from wiretape.log.format import EndState
 from wiretape.session.answers.learned import noise_of
 from wiretape.session.answers.resend import Changes, outcome, plan
 from wiretape.session.catalogue import Catalogue
@@ -165,9 +166,28 @@ def test_what_differs_between_recorded_answers_to_the_same_is_noise(tmp_path: Pa
         assert noise_of(session, 1) == {"/rows/*/stock"}
         _, planned = plan(session, "runs", 1, Changes())
         noise = noise_of(session, 1)
-        result = outcome(planned, session.exchange(1), session.exchange(4), "replay-1", noise=noise).result
+        result = outcome(
+            planned, session.exchange(1), session.exchange(4), "replay-1", trust="trust it", noise=noise
+        ).result
     assert result is not None
     assert (result.differs, result.ignored) == ([["/rows/0/name", "lamp", "shoe"]], 1)
+
+
+def test_a_server_that_is_not_trusted_is_said_with_what_to_do(tmp_path: Path) -> None:
+    recording = Recording(new_session(tmp_path / "root", "runs"))
+    recording.done(recording.open("https://a.test/item"), b"{}")
+    for error in ("the certificate is from an issuer this machine does not trust", "refused"):
+        recording.done(
+            recording.open("https://a.test/item"), status=0, inline=False, state=EndState.FAILED, error=error
+        )
+    recording.close()
+    with Catalogue(tmp_path / "root").open("runs") as session:
+        _, planned = plan(session, "runs", 1, Changes())
+        said = [
+            outcome(planned, session.exchange(1), session.exchange(seq), "replay-1", trust="name its CA").verdict
+            for seq in (2, 3)
+        ]
+    assert said == ["no answer came; name its CA", "no answer came"]
 
 
 def test_noise_is_learned_also_where_the_url_is_longer_than_a_filter_takes(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
+import msgspec
+
 from wiretape.errors import NotFoundError, WiretapeError
 
 KEPT: Final = 50
-"""Jobs that have ended and are remembered with their results; the oldest is forgotten for a new one."""
+"""Jobs that have ended and are remembered with their results; a new one takes the oldest one's place."""
+KEPT_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of JSON that the kept results may have together."""
 State = Literal["running", "cancelling", "done", "failed", "cancelled"]
 
 
@@ -46,6 +50,7 @@ class Job:
         self.unit = ""
         self.began = time.monotonic()
         self.took: float | None = None
+        self.size = 0
         self.task: asyncio.Future[Any]
         self.watch: Callable[[], None] | None = None
         self._cancelled = threading.Event()
@@ -114,17 +119,26 @@ class Jobs:
 
         async def run() -> Any:
             try:
-                return await work(job)
+                result = await work(job)
+                job.size = await asyncio.to_thread(_size, result)
+                return result
             finally:
                 job.took = time.monotonic() - job.began
 
         job.task = asyncio.ensure_future(run())
         job.task.add_done_callback(_noticed)
         self._jobs[job.number] = job
-        ended = [number for number, one in self._jobs.items() if one.task.done()]
-        for number in ended[: max(0, len(ended) - KEPT)]:
-            del self._jobs[number]
+        self._forget()
         return job
+
+    def _forget(self) -> None:
+        """Forget jobs that have ended, the oldest first, until the others are few and small enough."""
+        ended = [one for one in self._jobs.values() if one.task.done()]
+        size = sum(one.size for one in ended)
+        while len(ended) > KEPT or size > KEPT_BYTES:
+            oldest = ended.pop(0)
+            size -= oldest.size
+            del self._jobs[oldest.number]
 
     def same(self, key: str, *, open_: bool) -> Job | None:
         """Return the job that does the same already, or has done it and was not asked for its result yet."""
@@ -164,6 +178,11 @@ class Jobs:
             await asyncio.wait(running, timeout=5)
         for task in running:
             task.cancel()
+
+
+def _size(result: Any) -> int:
+    """Return how many bytes a result has as JSON."""
+    return len(msgspec.json.encode(result, enc_hook=repr))
 
 
 def _noticed(task: asyncio.Future[Any]) -> None:

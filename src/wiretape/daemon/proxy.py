@@ -76,6 +76,7 @@ class Capture:
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self.address = Address(host=host, port=port)
+        self.upstream = upstream
         self.target: RecordTarget | None = None
         self._loop = loop
         self._on_gone = on_gone

@@ -348,6 +348,11 @@ class Service:
             )
 
     @property
+    def trusting(self) -> UpstreamSettings:
+        """How servers are trusted now: as the running proxy was told, else as the daemon was."""
+        return self._capture.upstream if self._capture is not None else self.upstream
+
+    @property
     def recorded_session(self) -> str | None:
         """The session that is recorded now."""
         return self._target.session_id if self._target is not None else None

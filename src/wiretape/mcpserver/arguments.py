@@ -15,6 +15,8 @@ from wiretape.session.ids import split_address
 from wiretape.session.query.ordering import read_order
 
 _PEM: Final = "give the path of a PEM file"
+TRUST: Final = "upstream_ca names a PEM file of one that you trust"
+"""What to do about a server whose issuer is not known."""
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}|[1-9][xX]{2}", re.ASCII)
 """A status code, or a class of them."""
 

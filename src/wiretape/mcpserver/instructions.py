@@ -8,14 +8,15 @@ from typing import Final
 
 _SENTENCES: Final = (
     "wiretape records HTTP(S) through a local proxy; every exchange is on disk before it is answered.",
-    "To record: proxy_run starts a command with everything set.",
-    'To record: proxy_start gives a url and caCert for any client (bodies whole unless capture_profile is "preview").',
+    "To record a command: proxy_run starts it with everything set.",
+    'To record any client: proxy_start gives a url and caCert (bodies whole unless capture_profile is "preview").',
     "To understand a recording begin with proxy_session_overview, not with lists: hosts, endpoints, errors, slowest.",
     "proxy_query_session lists exchanges, proxy_get_session_exchange shows one.",
     "proxy_compare: what differs between two runs or exchanges.",
     "proxy_trace_value: where a value comes from.",
     "proxy_read_body with a path: one field of a big body.",
     "proxy_mark before an action and since= after it.",
+    "proxy_export writes HAR, curl, tests or OpenAPI without secrets; proxy_send sends a request again with changes.",
     'Exchanges are named session:seq, e.g. "bad:31", "last:31".',
     "Secrets appear as {{kind:id}} and can be used as arguments.",
     "complete:true says that nothing is missing, else coverage says what an answer could not see.",

@@ -78,8 +78,11 @@ class WiretapeServer(MCPServer[dict[str, object]]):
         """Call a tool; an unknown one is an error result that names those there are."""
         if self._tool_manager.get_tool(name) is None:
             known = ", ".join(tool.name for tool in self._tool_manager.list_tools())
-            message = f"There is no tool {name[:80]!r} on this connection"
-            return failure({"code": "unknown-tool", "message": message, "hint": f"there are {known}"})
+            message, hint = f"There is no tool {name[:80]!r} on this connection", f"there are {known}"
+            toolset = next((key for key, specs in TOOLSETS.items() if name in {spec.name for spec in specs}), None)
+            if toolset is not None:
+                hint = f"it is in the toolset {toolset}, which `wiretape mcp --toolsets core,{toolset}` offers; {hint}"
+            return failure({"code": "unknown-tool", "message": message, "hint": hint})
         return await super().call_tool(name, arguments, context)
 
     async def read_resource(

@@ -41,6 +41,10 @@ class Known:
         self._lock = threading.Lock()
         self._handles: dict[str, str] = {}
         self._values: dict[str, str] = {}
+        self._meant: dict[str, str] = {}
+        """By digits: what they were made of."""
+        self._encoded: dict[str, tuple[str, str]] = {}
+        """By what they mean: name and digits of values that were met in percent-encoding only."""
         self._windows: dict[int, list[tuple[bytes, int, str]]] = {}
         self._short: list[tuple[bytes, str]] = []
         self.overflowed = 0
@@ -49,7 +53,10 @@ class Known:
         return len(self._handles)
 
     def handle_of(self, kind: str, value: str, *, alias: str = "") -> str:
-        """Return the handle of a secret, and remember it; an alias is given the same one."""
+        """Return the handle of a secret, and remember it; an alias is given the same one.
+
+        A value and its percent-encoded form are one secret. The handle means the plain form once that was met.
+        """
         found = self._handles.get(value)
         if found is None:
             with self._lock:
@@ -59,9 +66,13 @@ class Known:
         return found
 
     def _learn(self, kind: str, value: str) -> str:
-        whole = digest(self._key, value)
+        meant = without_percent(value)
+        again = self._again(value, meant)
+        if again is not None:
+            return again
+        whole = digest(self._key, meant)
         digits = next(
-            (whole[:size] for size in range(DIGITS, len(whole)) if self._values.get(whole[:size], value) == value),
+            (whole[:size] for size in range(DIGITS, len(whole)) if self._meant.get(whole[:size], meant) == meant),
             whole,
         )
         name = self._name(kind, digits, value)
@@ -70,8 +81,21 @@ class Known:
             return name
         self._handles[value] = name
         self._values[digits] = value
+        self._meant[digits] = meant
+        if meant != value:
+            self._encoded[meant] = name, digits
         for form in forms(kind, value):
             self._look_for(form.encode("utf-8", "surrogatepass"), name)
+        return name
+
+    def _again(self, value: str, meant: str) -> str | None:
+        """Return the name of a value that is known in another form, and remember that it is this one's, too."""
+        name, digits = self._encoded.get(meant) or (self._handles.get(meant), "")
+        if name is None or len(self._handles) >= MAX_KNOWN:
+            return name
+        self._handles[value] = name
+        if value == meant and digits:
+            self._values[digits] = value
         return name
 
     def _look_for(self, secret: bytes, name: str) -> None:
@@ -171,6 +195,16 @@ def replaced(data: bytes, found: list[Span]) -> bytes:
         at = end
     pieces.append(data[at:])
     return b"".join(pieces)
+
+
+def without_percent(value: str) -> str:
+    """Return a value as it was before it was percent-encoded; one that was not is returned as it is."""
+    if "%" not in value:
+        return value
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        return value
 
 
 def forms(kind: str, value: str) -> set[str]:

@@ -77,7 +77,14 @@ def test_a_failed_checkout_is_explained_with_the_value_its_parts_and_the_run_tha
                 "near": ["1:/totals/net 28824 + 2:/cost 490"],
             }
         ],
-        "otherOutcomes": [{"exchange": "good:3", "status": 201, "differs": [["/payment/amount", 34_790, 29_314]]}],
+        "otherOutcomes": [
+            {
+                "exchange": "good:3",
+                "status": 201,
+                "differs": [["/payment/amount", 34_790, 29_314]],
+                "near": ["1:/totals/gross 34300 + 2:/cost 490"],
+            }
+        ],
         "complete": True,
     }
     assert len(json.dumps(found)) < 800
@@ -94,6 +101,15 @@ def test_a_value_that_an_answer_gave_has_its_origin(root: Path) -> None:
             "origin": "1:response.body/totals/net",
         }
     ]
+
+
+def test_the_value_that_was_right_has_its_origin_and_runs_alike_are_told_once(root: Path) -> None:
+    checkout(root, "bad", 29_314)
+    for name in ("good", "also good"):
+        checkout(root, name, 34_300, status=201)
+    (outcome,) = explained(root, "bad", 3)["otherOutcomes"]
+    assert outcome["from"] == ["1:response.body/totals/gross"]
+    assert {outcome["exchange"], *outcome["also"]} == {"good:3", "also good:3"}
 
 
 def test_the_same_session_may_have_the_other_outcome(root: Path) -> None:

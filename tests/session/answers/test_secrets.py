@@ -51,7 +51,7 @@ def test_only_the_kinds_that_were_asked_for_and_own_expressions(walked: Walked) 
 
 
 def test_an_expression_that_is_none_is_a_clear_error(walked: Walked) -> None:
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         find_secrets(walked.session, Known(KEY), custom=["(a"])
 
 
@@ -82,6 +82,21 @@ def test_messages_are_searched_for_secrets(root: Path) -> None:
         ("custom", "message.* x1"),
         ("email", "message.*/* x1"),
     }
-    assert [(one.seq, one.why) for one in found.not_searched] == [
-        ([silent], "what followed the upgrade is not recorded")
-    ]
+    assert [(one.seq, one.why) for one in found.not_searched] == [([silent], "nothing recorded after the upgrade")]
+
+
+def test_a_kind_that_is_not_there_is_said_with_those_that_are(root: Path) -> None:
+    made = new_session(root)
+    recording = Recording(made)
+    asked = recording.open("https://shop.example/login", method="POST", headers="X-Api-Key: kf83hf9ah28fhw02hf\r\n")
+    recording.done(asked, b"{}")
+    recording.close()
+    with Session(made.path, made.session_id) as opened:
+        found = find_secrets(opened, Known(KEY), kinds=["phone"])
+        assert find_secrets(opened, Known(KEY), kinds=["api-key"]).note == ""
+        with pytest.raises(UsageError, match=r"'\(' is not a regular expression: missing \): \("):
+            find_secrets(opened, Known(KEY), custom=["("])
+    assert found.values == []
+    assert found.note == (
+        "Nothing was found of phone. It has api-key. Names of people, addresses and phone numbers are not looked for."
+    )

@@ -14,7 +14,7 @@ from wiretape.errors import UsageError
 from wiretape.session.ids import split_address
 
 if TYPE_CHECKING:
-    from wiretape.session.answers.explain import Explanation
+    from wiretape.session.answers.explain import Explanation, Outcome
 
 EXAMPLES = """\b
 Examples:
@@ -65,9 +65,17 @@ def _print(found: Explanation) -> None:
     for sign in found.signs:
         write_line(visible(f"  {sign}"))
     for outcome in found.other_outcomes:
-        write_line(visible(f"  {outcome.status} in {outcome.exchange}"))
-        for place, there, here in outcome.differs:
-            write_line(visible(f"    there {place}: {there}, here {here}"))
+        _print_outcome(outcome)
     for sentence in (found.note, found.missing):
         if sentence:
             note(sentence)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    write_line(visible(f"  {outcome.status} in {', '.join((outcome.exchange, *outcome.also))}"))
+    for place, there, here in outcome.differs:
+        write_line(visible(f"    there {place}: {there}, here {here}"))
+    for origin in outcome.from_:
+        write_line(visible(f"    there from {origin}"))
+    for hint in outcome.near:
+        write_line(visible(f"    there it may be {hint}"))

@@ -91,7 +91,8 @@ def command(
             sent = asyncio.run(resend(root, outgoing, upstream, before=steps))
             with open_catalogue(root).open(sent.session.session_id) as recorded:
                 before, after = session.exchange(address.seq), recorded.exchange(sent.seq)
-            planned = outcome(planned, before, after, sent.session.name, noise=noise_of(session, address.seq))
+            trust, noise = "trust its issuer with --upstream-ca FILE", noise_of(session, address.seq)
+            planned = outcome(planned, before, after, sent.session.name, trust=trust, noise=noise)
             planned = msgspec.structs.replace(planned, rebound=sent.rebound)
     if as_json:
         print_value(planned)
@@ -136,6 +137,8 @@ def _print(planned: Planned) -> None:
         note("nothing was sent; --execute sends it" + (" (it writes)" if planned.writes else ""))
         return
     write_line(visible(f"{result.exchange}  {result.status[1] or result.state}  {planned.verdict}"))
+    if result.error is not None:
+        write_line(visible(f"  {result.error}"))
     for where, old, new in result.differs:
         write_line(
             visible(f"  {where}: {json.dumps(old, ensure_ascii=False)} -> {json.dumps(new, ensure_ascii=False)}")

@@ -46,8 +46,8 @@ async def proxy_find_secrets(
     custom: Annotated[list[str] | None, Field(description="Further regexes (RE2)")] = None,
     filter: arg.SameExpression = None,  # noqa: A002
 ) -> SecretsFound:
-    """List a session's secrets and e-mail addresses: kind, handle, how often, where; never values. Handles {{kind:id}}
-    can be arguments.
+    """List a session's secrets and e-mail addresses: kind, handle, how often, where; values are masked. Names and phone
+    numbers are not looked for. Handles {{kind:id}} can be arguments.
     """
     known = call.service.secrecy.veil.known
     wanted = Filter(expression=filter)
@@ -282,6 +282,7 @@ async def proxy_send(
     url: Annotated[str | None, arg.hidden()] = None,
     target: Annotated[str | None, Field(description="Another server")] = None,
     login: Annotated[Literal["replay"] | None, Field(description="replay: log in again first")] = None,
+    upstream_ca: Annotated[str | None, Field(description="PEM file of roots to trust for servers")] = None,
     execute: Annotated[bool, Field(description="false: a plan")] = False,
 ) -> Planned:
     """Send a recorded request again, with changes; recorded as replay and compared. Secrets go only where the recording
@@ -290,6 +291,9 @@ async def proxy_send(
     address = split_address(exchange)
     ref = address.session or "last"
     name = await _name(call, ref)
+    upstream = call.service.trusting
+    if upstream_ca is not None:
+        upstream = msgspec.structs.replace(upstream, ca=arg.existing_file("upstream_ca", upstream_ca))
     named = {name: None if value is None else str(value) for name, value in (headers or {}).items()}
     changes = Changes(values=set or {}, headers=named, url=url, target=target)
     secrecy = call.service.secrecy
@@ -306,11 +310,9 @@ async def proxy_send(
     outgoing, planned, before, steps, noise = await call.service.library.ask(ref, prepare)
     if not execute:
         return veiled(msgspec.structs.replace(planned, sent=None, execute="call again with execute=true"), call.veil)
-    made, seq, rebound = await resend(
-        call.service.root, outgoing, call.service.upstream, before=steps, api=call.service.api
-    )
+    made, seq, rebound = await resend(call.service.root, outgoing, upstream, before=steps, api=call.service.api)
     after = await call.service.library.exchange(made.session_id, seq, max_body=1 << 20)
-    found = outcome(planned, before, after, made.name, noise=noise, veil=call.veil)
+    found = outcome(planned, before, after, made.name, trust=arg.TRUST, noise=noise, veil=call.veil)
     # Where one of the two is an error the verdict and the answer say how they differ.
     more = found.result is not None and found.result.differs
     following = f"proxy_compare a={exchange} b={made.name}:{seq}" if more else None

@@ -68,8 +68,7 @@ async def proxy_run(
             await call.service.mark(f"proxy_run {Path(words[0]).name}"[:100])
     ended = await run_command(options, program)
     library = call.service.library
-    trust = "upstream_ca names a PEM file of one that you trust"
-    summary = await library.ask(ended.session_id, lambda session: run_summary(session, veil=call.veil, trust=trust))
+    summary = await library.ask(ended.session_id, lambda session: run_summary(session, veil=call.veil, trust=arg.TRUST))
     return _told(call, ended, summary, await library.called(ended.session_id), timeout_s)
 
 

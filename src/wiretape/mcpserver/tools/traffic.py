@@ -55,8 +55,8 @@ async def proxy_list_traffic(
     format: Annotated[Literal["columns", "objects"], arg.hidden()] = "columns",  # noqa: A002  the name is part of the contract
     max_tokens: Annotated[int | None, Field(ge=200, le=50_000), arg.hidden()] = None,
 ) -> Exchanges | Groups:
-    """List the newest exchanges, newest first, from the session recorded now (or last). Includes what is in flight,
-    leaves out what proxy_clear_traffic hid. Takes proxy_query_session's arguments too.
+    """List the newest exchanges, newest first, from the session recorded now (or last), those in flight too. Takes
+    proxy_query_session's arguments as well.
     """
     wanted = Filter(
         method=method_filter,

@@ -48,11 +48,18 @@ class Blamed(Lean, frozen=True, kw_only=True):
 
 
 class Outcome(Lean, frozen=True, kw_only=True):
-    """The same operation with another outcome; rows of ``differs`` are ``[place, sent there, sent here]``."""
+    """The same operation with another outcome; rows of ``differs`` are ``[place, sent there, sent here]``.
+
+    ``also`` are exchanges of which the same is to be said. ``from`` says where, in that session, the values come from
+    that were sent there in the place of those that are blamed; ``near`` are sums of earlier numbers, a hint.
+    """
 
     exchange: str
     status: int
     differs: list[list[Any]] = msgspec.field(default_factory=list)
+    also: list[str] = msgspec.field(default_factory=list)
+    from_: list[str] = msgspec.field(default_factory=list, name="from")
+    near: list[str] = msgspec.field(default_factory=list)
 
 
 class Explanation(Lean, frozen=True, kw_only=True):
@@ -100,8 +107,9 @@ def explain(
     lacking = [missing(reach)]
     if detail.notes:
         lacking += detail.notes
-    outcomes, unseen = _outcomes(session, detail, veil, catalogue, before)
     errors = [one for one in (problem.errors if problem is not None else []) if one.pointer]
+    others = _OtherOutcomes(session, detail, veil, [one.pointer for one in errors[:_BLAMED]], before)
+    outcomes, unseen = others.find(catalogue)
     blamed = [_blame(session, detail, one, veil) for one in errors[:_BLAMED]]
     lacking += [unseen, *(text for _, text in blamed)]
     lacking = [text for text in lacking if text]
@@ -229,34 +237,112 @@ def _sent(values: dict[str, Any], pointer: str) -> tuple[str | None, Any]:
 # -- the same operation, another outcome ------------------------------------------------------------------------------
 
 
-def _outcomes(
-    session: Session,
-    detail: ExchangeDetail,
-    veil: Veil,
-    catalogue: Catalogue | None,
-    before: Callable[[Session], None] | None,
-) -> tuple[list[Outcome], str]:
-    """Return exchanges of the same operation that ended otherwise, successes first; and what was not looked at."""
-    row = session.index.one(
-        "SELECT method, host, template FROM endpoint_of JOIN endpoints ON id = endpoint WHERE seq = ?", (detail.seq,)
-    )
-    if row is None:
-        return [], ""
-    here = session.index.one("SELECT outcome FROM problems WHERE seq = ?", (detail.seq,))
-    own = here[0] if here is not None else (detail.response.status_code or 0 if detail.response is not None else 0)
-    found: list[Outcome] = _outcomes_in(session, row, own, detail, veil, is_error(own))
-    others = _others(catalogue, session.session_id) if catalogue is not None else []
-    for session_id in others[:NEIGHBOURS]:
-        if len(found) >= _OUTCOMES:
-            break
-        assert catalogue is not None
-        with _opened(catalogue, session_id) as other:
-            if other is not None:
-                found += _outcomes_in(other, row, own, detail, veil, is_error(own), before)
-    found.sort(key=lambda one: one.status >= 400)
-    left = len(others) - NEIGHBOURS
-    unseen = f"Other outcomes were looked for in this and the {NEIGHBOURS} newest other sessions, not in {left} more."
-    return found[:_OUTCOMES], unseen if left > 0 and len(found) < _OUTCOMES else ""
+class _OtherOutcomes:
+    """Looks for exchanges of the same operation that ended otherwise, here and in other sessions."""
+
+    def __init__(
+        self,
+        session: Session,
+        detail: ExchangeDetail,
+        veil: Veil,
+        blamed: list[str],
+        before: Callable[[Session], None] | None,
+    ) -> None:
+        self._session = session
+        self._detail = detail
+        self._veil = veil
+        self._blamed = blamed
+        self._before = before
+        self._found: list[Outcome] = []
+        self._operation: tuple[Any, ...] | None = session.index.one(
+            "SELECT method, host, template FROM endpoint_of JOIN endpoints ON id = endpoint WHERE seq = ?",
+            (detail.seq,),
+        )
+        here = session.index.one("SELECT outcome FROM problems WHERE seq = ?", (detail.seq,))
+        status = detail.response.status_code or 0 if detail.response is not None else 0
+        self._own: int = here[0] if here is not None else status
+
+    def find(self, catalogue: Catalogue | None) -> tuple[list[Outcome], str]:
+        """Return them, successes first; and what was not looked at."""
+        if self._operation is None:
+            return [], ""
+        self._look_in(self._session)
+        others = _others(catalogue, self._session.session_id) if catalogue is not None else []
+        for session_id in others[:NEIGHBOURS]:
+            if len(self._found) >= _OUTCOMES:
+                break
+            assert catalogue is not None
+            with _opened(catalogue, session_id) as other:
+                if other is not None:
+                    self._look_in(other)
+        found = sorted(self._found, key=lambda one: one.status >= 400)[:_OUTCOMES]
+        left = len(others) - NEIGHBOURS
+        unseen = (
+            f"Other outcomes were looked for in this and the {NEIGHBOURS} newest other sessions, not in {left} more."
+        )
+        return _together(found), unseen if left > 0 and len(found) < _OUTCOMES else ""
+
+    def _look_in(self, session: Session) -> None:
+        assert self._operation is not None
+        rows = session.index.rows(
+            "SELECT outcome, min(first_seq) FROM endpoint_counts WHERE endpoint ="
+            " (SELECT id FROM endpoints WHERE method = ? AND host = ? AND template = ?) AND outcome <> ?"
+            " GROUP BY outcome",
+            (*self._operation, self._own),
+        )
+        wanted = [(outcome, seq) for outcome, seq in rows if is_error(outcome) != is_error(self._own)][:_OUTCOMES]
+        if wanted and self._before is not None and session is not self._session:
+            self._before(session)
+        self._found += [self._outcome(session, seq, status_of(outcome)) for outcome, seq in wanted]
+
+    def _outcome(self, session: Session, seq: int, status: int) -> Outcome:
+        other = session.exchange(seq, max_body=MAX_BODY)
+        differences = request_differences(other, self._detail)
+        came, near = [], []
+        if not any(one.status == status for one in self._found):  # what holds for one holds for those like it
+            for one in differences:
+                if any(_means(one.place, pointer) for pointer in self._blamed):
+                    origin, sums = _source(session, seq, one.a, self._veil)
+                    came += origin
+                    near += sums
+        return Outcome(
+            exchange=f"{called(session)}:{seq}",
+            status=status,
+            differs=[
+                [self._veil.text(named(one)), *(shown_value(one.place, value, self._veil) for value in (one.a, one.b))]
+                for one in differences[:_DIFFERS]
+            ],
+            from_=came,
+            near=near,
+        )
+
+
+def _means(place: str, pointer: str) -> bool:
+    """Return whether a place of a request may be the one that an error points to."""
+    last = pointer.rpartition("/")[2].lower()
+    return place == pointer or (bool(last) and place.lower().endswith((f"/{last}", f".{last}")))
+
+
+def _source(session: Session, seq: int, value: Any, veil: Veil) -> tuple[list[str], list[str]]:
+    """Return where a value that an exchange sent comes from, or sums that make it."""
+    found = _lineage(session, value, veil)
+    if found is None:
+        return [], []
+    origin = found.origin if found.origin is not None and found.origin.seq < seq else None
+    return [f"{origin.seq}:{origin.where}"] if origin is not None else [], found.near
+
+
+def _together(found: list[Outcome]) -> list[Outcome]:
+    """Tell exchanges once that have the same status and differ in the same."""
+    told: list[Outcome] = []
+    for one in found:
+        same = ((other.status, other.differs) == (one.status, one.differs) for other in told)
+        like = next((number for number, is_same in enumerate(same) if is_same), None)
+        if like is None or not one.differs:
+            told.append(one)
+        else:
+            told[like] = msgspec.structs.replace(told[like], also=[*told[like].also, one.exchange])
+    return told
 
 
 def _others(catalogue: Catalogue, but: str) -> list[str]:
@@ -286,33 +372,3 @@ def _opened(catalogue: Catalogue, session_id: str) -> Iterator[Session | None]:
 
 def _log_bytes(session: Session) -> int:
     return sum(ref.path.stat().st_size for ref in list_segments(session.log_dir))
-
-
-def _outcomes_in(
-    session: Session,
-    row: tuple[Any, ...],
-    own: int,
-    detail: ExchangeDetail,
-    veil: Veil,
-    failed: bool,
-    before: Callable[[Session], None] | None = None,
-) -> list[Outcome]:
-    rows = session.index.rows(
-        "SELECT outcome, min(first_seq) FROM endpoint_counts WHERE endpoint ="
-        " (SELECT id FROM endpoints WHERE method = ? AND host = ? AND template = ?) AND outcome <> ? GROUP BY outcome",
-        (*row, own),
-    )
-    wanted = [(outcome, seq) for outcome, seq in rows if is_error(outcome) != failed]
-    if wanted and before is not None:
-        before(session)
-    found = []
-    for outcome, seq in wanted[:_OUTCOMES]:
-        other = session.exchange(seq, max_body=MAX_BODY)
-        differs = [
-            [named(one), shown_value(one.place, one.a, veil), shown_value(one.place, one.b, veil)]
-            for one in request_differences(other, detail)
-        ]
-        found.append(
-            Outcome(exchange=f"{called(session)}:{seq}", status=status_of(outcome), differs=differs[:_DIFFERS])
-        )
-    return found

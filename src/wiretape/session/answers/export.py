@@ -14,6 +14,7 @@ from wiretape.errors import NotFoundError, WiretapeError
 from wiretape.model import ExchangeDetail, Lean, Table
 from wiretape.new_file import new_file
 from wiretape.secrets.redaction import Redaction, chunks
+from wiretape.session.answers.covered import UPGRADED
 from wiretape.session.answers.export_formats import Exchanges, Export, writing
 from wiretape.session.answers.learned import learned_noise
 from wiretape.session.answers.web_socket import Message, as_har, web_socket_messages
@@ -195,7 +196,7 @@ class _Taken:
         if switched and self._export.format != "har":
             self._leave(exchange, f"{self._export.format} has no place for messages")
         elif switched and not _web_socket(self._current, exchange)[0]:
-            self._leave(exchange, "no message of its WebSocket was recorded")
+            self._leave(exchange, UPGRADED)
         # What follows on a connection that was switched are its messages, of which that was said.
         for side, message in (("request", exchange.request), ("response", None if switched else response)):
             if message is not None and message.body_truncated:

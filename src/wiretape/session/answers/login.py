@@ -71,19 +71,19 @@ class Renewal:
         Raises:
             UsageError: it has nothing there: the login failed.
         """
-        status = answer.response.status_code if answer.response is not None else None
+        said = f"was answered with {answer.response.status_code}" if answer.response is not None else "had no answer"
         for one in step.issued:
             try:
                 new = value_at(answer, one.where)
             except WiretapeError:
                 raise UsageError(
-                    f"Logging in again failed: exchange {step.seq}, sent again as {called}, was answered with {status},"
+                    f"Logging in again failed: exchange {step.seq}, sent again as {called}, {said},"
                     f" and nothing stands at {one.where}",
                     hint=f"look at {called}; a login that needs a person cannot be replayed",
                     code="login",
                 ) from None
             self.values[one.value] = unquote(new) if one.encoded else new
-        self.told.append(f"logged in again by replaying {step.seq} ({called}, {status}): {step.places}")
+        self.told.append(f"logged in again by replaying {step.seq} ({called}, {said}): {step.places}")
 
     def applied(self, outgoing: Outgoing) -> Outgoing:
         """Return a request with the new values in it."""

@@ -22,6 +22,7 @@ from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.fields import veiled_at
 from wiretape.session.answers.noise import kind_of, starred
 from wiretape.session.answers.read_body import veiled_text
+from wiretape.session.answers.run import is_untrusted
 from wiretape.session.session import Session
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -341,6 +342,7 @@ def outcome(
     after: ExchangeDetail,
     name: str,
     *,
+    trust: str,
     noise: Collection[str] = (),
     veil: Veil = UNVEILED,
 ) -> Planned:
@@ -351,6 +353,7 @@ def outcome(
         before: the recorded exchange.
         after: the new one.
         name: of the new session.
+        trust: how the caller has servers trusted, for the verdict: ``--upstream-ca FILE``.
         noise: places that are another each time, with ``*`` for positions.
         veil: hides secrets in what came back, before it is cut.
     """
@@ -371,7 +374,7 @@ def outcome(
         error=(after.error or {}).get("message"),
     )
     return msgspec.structs.replace(
-        planned, result=result, verdict=_verdict(status, changed=bool(planned.changes), result=result)
+        planned, result=result, verdict=_verdict(status, changed=bool(planned.changes), result=result, trust=trust)
     )
 
 
@@ -383,10 +386,10 @@ def _round(ms: float | None) -> float | None:
     return None if ms is None else round(ms, 1)
 
 
-def _verdict(status: list[int | None], *, changed: bool, result: Result) -> str:
+def _verdict(status: list[int | None], *, changed: bool, result: Result, trust: str) -> str:
     old, new = status
     if new is None:
-        return f"no answer came: {result.error or result.state}"
+        return "no answer came" + (f"; {trust}" if is_untrusted(result.error) else "")
     if old != new:
         return f"{'the change turned' if changed else 'sent again it turned'} {old or 'no answer'} into {new}"
     return f"{new} as recorded" + (", another body" if result.differs else ", the same answer")

@@ -16,6 +16,11 @@ _UNTRUSTED = ("unknown-issuer", "self-signed", "does not trust")
 _HANDSHAKES = "SELECT host, count(*) FROM handshakes WHERE side = 'client' AND failed GROUP BY host ORDER BY 2 DESC"
 
 
+def is_untrusted(error: str | None) -> bool:
+    """Return whether an exchange failed because its server's certificate is from an issuer that is not trusted."""
+    return any(word in (error or "") for word in _UNTRUSTED)
+
+
 class RunSummary(Lean, frozen=True, kw_only=True):
     """The exchanges of one command; ``errors`` has a row for each kind, and the seq of its first."""
 
@@ -80,7 +85,7 @@ def _untrusted(session: Session, exchanges: int, failed: int, trust: str) -> lis
     if not failed:
         return []
     page = session.query(Filter(state="failed"), limit=_LOOKED_AT)
-    unknown = sum(any(word in (item.error or "") for word in _UNTRUSTED) for item in page.items)
+    unknown = sum(is_untrusted(item.error) for item in page.items)
     if not unknown:
         return []
     cause = "the server's certificate is from an issuer this machine does not trust"

@@ -12,10 +12,10 @@ import msgspec
 from wiretape.errors import UsageError
 from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.model import ExchangeDetail, Filter, Lean, Message
-from wiretape.secrets.known import Known
+from wiretape.secrets.known import Known, without_percent
 from wiretape.secrets.patterns import EMAIL
 from wiretape.secrets.sightings import Sighting, body_text, in_message, not_searched, sightings
-from wiretape.session.answers.covered import called
+from wiretape.session.answers.covered import UPGRADED, called
 from wiretape.session.answers.fields import body_bytes, media_type
 from wiretape.session.messages import MessageLog
 from wiretape.session.query.account import CUT
@@ -33,7 +33,7 @@ _GROUP_FROM: Final = 4
 """Addresses of one domain from which on they are told together."""
 _NUMBER: Final = re.compile(r"(/|\bmessage\.)[0-9]+(?=/|$)")
 _SHORT: Final = 12
-_SILENT: Final = "what followed the upgrade is not recorded"
+NOT_LOOKED_FOR: Final = "Names of people, addresses and phone numbers are not looked for."
 
 Progress = Callable[[int, int], None]
 
@@ -68,7 +68,8 @@ class NotSearched(Lean, frozen=True):
 
 
 class SecretsFound(Lean, frozen=True):
-    """The answer; ``complete`` is false where something of the session was not searched."""
+    """The answer; ``complete`` is false where something of the session was not searched. ``note`` says which of the
+    kinds asked for are not there."""
 
     session: str
     exchanges: int
@@ -77,6 +78,7 @@ class SecretsFound(Lean, frozen=True):
     grouped: list[AddressGroup] = msgspec.field(default_factory=list)
     not_searched: list[NotSearched] = msgspec.field(default_factory=list)
     left: dict[str, int] = msgspec.field(default_factory=dict)
+    note: str = ""
 
 
 class _Value:
@@ -140,10 +142,16 @@ def _compiled(custom: Sequence[str]) -> list[Any]:
             found.append(re2.compile(expression, options))
         except re2.error as error:
             raise UsageError(
-                f"{expression[:200]!r} is no regular expression: {str(error)[:200]}",
+                f"{expression[:200]!r} is not a regular expression: {_reason(error)}",
                 hint="RE2 syntax: no look-around, no back-references",
             ) from None
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Return what RE2 says; it says it in bytes."""
+    said = error.args[0] if error.args else ""
+    return (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said))[:200]
 
 
 class _Search:
@@ -155,6 +163,7 @@ class _Search:
         self._beyond = 0
         self._domains: dict[str, set[int]] = {}
         self._skipped: dict[str, list[int]] = {}
+        self._others: set[str] = set()
 
     def take(self, exchange: ExchangeDetail, messages: _Messages) -> None:
         """Search one exchange and its messages."""
@@ -169,7 +178,7 @@ class _Search:
             self._skip(seq, why)
         for message in (exchange.request, exchange.response):
             unsearched = not_searched(message)
-            read = _SILENT in messages.missing or any(message is one for one in messages.read)
+            read = UPGRADED in messages.missing or any(message is one for one in messages.read)
             if unsearched is not None and not read:
                 self._skip(seq, unsearched)
 
@@ -177,14 +186,17 @@ class _Search:
         for kind, value, where in sighted:
             if self._kinds is None or kind in self._kinds:
                 self._add(seq, kind, value, where)
+            else:
+                self._others.add(kind)
 
     def _add(self, seq: int, kind: str, value: str, where: str) -> None:
-        found = self._values.get(value)
+        meant = without_percent(value)
+        found = self._values.get(meant)
         if found is None:
             if len(self._values) >= _MAX_VALUES:
                 self._beyond += 1
                 return
-            found = self._values[value] = _Value(kind, value, seq)
+            found = self._values[meant] = _Value(kind, value, seq)
         if kind == EMAIL:
             self._domains.setdefault(value.rpartition("@")[2], set()).add(seq)
         found.add(seq, _NUMBER.sub(r"\1*", where))
@@ -219,7 +231,16 @@ class _Search:
                 for why, seqs in sorted(self._skipped.items())
             ],
             left=left,
+            note=self._absent(),
         )
+
+    def _absent(self) -> str:
+        """Say which of the kinds asked for were not met, and which others were: a kind may be called otherwise."""
+        absent = sorted((self._kinds or frozenset()) - {one.kind for one in self._values.values()})
+        if not absent:
+            return ""
+        others = f" It has {', '.join(sorted(self._others))}." if self._others else ""
+        return f"Nothing was found of {', '.join(absent)}.{others} {NOT_LOOKED_FOR}"
 
     def _grouped(self) -> tuple[list[AddressGroup], list[_Value]]:
         """Tell the addresses of a domain together where there are many that stand nowhere else than the others."""
@@ -278,7 +299,7 @@ class _Messages:
         if exchange.seq in self._with:
             yield from self._recorded(exchange.seq)
         elif response is not None and response.status_code == 101:
-            self.missing.append(_SILENT)
+            self.missing.append(UPGRADED)
         for message in (exchange.request, response):
             if message is not None and media_type(message).startswith("application/grpc"):
                 yield from self._grpc(message)
