@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import shlex
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ from typing import Any
 from bench.answers import asking
 from bench.answers.carrying import EXCHANGES, carry
 from bench.answers.session import FREQUENT, RARE, Made, make
+from bench.pages import write_page
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import Search
 from wiretape.session.index.database import INDEX
@@ -105,13 +103,9 @@ def main() -> int:
     finally:
         if options.root is None:
             shutil.rmtree(folder, ignore_errors=True)
-    result["command"] = shlex.join(["python", "-m", "bench.answers", *sys.argv[1:]])
     name = options.name or ("answers-quick" if options.quick else "answers")
-    results = Path(options.results)
-    (results / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     page = f"# How long answers take\n\n{table(result)}"
-    (results / f"{name}.md").write_text(page)
-    print(page)
+    write_page(Path(options.results), name, "bench.answers", result, page)
     return 0
 
 

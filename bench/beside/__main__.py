@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,6 +23,7 @@ from bench.answers.asking import call, client_of, times
 from bench.answers.session import RARE, make
 from bench.beside.flat import write_flat
 from bench.errors import BenchError
+from bench.pages import write_page
 from wiretape.model import Filter
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import search
@@ -70,12 +69,8 @@ def main() -> int:
     finally:
         if options.root is None:
             shutil.rmtree(folder, ignore_errors=True)
-    result["command"] = shlex.join(["python", "-m", "bench.beside", *sys.argv[1:]])
-    results = Path(options.results)
-    (results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     page = f"# Side by side\n\n{table(result)}"
-    (results / f"{options.name}.md").write_text(page)
-    print(page)
+    write_page(Path(options.results), options.name, "bench.beside", result, page)
     return 0
 
 
@@ -140,7 +135,7 @@ def _answer(session: Session, question: dict[str, Any]) -> Any:
         case "text":
             return [one.seq for one in search(session, question["text"], veil=UNVEILED, bodies_only=True).items]
         case "overview":
-            return sorted([one.hostname, one.count] for one in totals(session).top_hostnames)
+            return sorted([one.hostname, one.count] for one in totals(session, veil=UNVEILED).top_hostnames)
         case "timeline":
             return [[one.bucket_start, one.count] for one in timeline(session).timeline]
     return None
@@ -170,8 +165,8 @@ def _peers() -> dict[str, Callable[[], list[str]]]:
     """Return what starts each peer's program; calling it installs what it needs."""
     return {
         "proxy-mcp": lambda: [install.node(), "--max-old-space-size=8192", str(_HERE / "proxy_mcp.mjs")],
-        "mitmproxy": lambda: [str(install.mitmdump().with_name("python")), str(_HERE / "mitmproxy_reader.py")],
-        "DuckDB": lambda: [str(install.duckdb()), str(_HERE / "duckdb_parquet.py")],
+        "mitmproxy": lambda: [str(install.mitmdump().with_name("python")), "-m", "bench.beside.mitmproxy_reader"],
+        "DuckDB": lambda: [str(install.duckdb()), "-m", "bench.beside.duckdb_parquet"],
     }
 
 
@@ -182,7 +177,7 @@ def _ask_peer(command: list[str], flat: Path, folder: Path, asked: list[dict[str
 
 
 def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600, cwd=_HERE.parents[1])
     if done.returncode:
         raise BenchError(f"{command[-3]} failed: {done.stderr.strip()[-300:]}")
     return done.stdout

@@ -2,19 +2,19 @@
 
 Run by an interpreter that has DuckDB::
 
-    python duckdb_parquet.py make FLAT FOLDER
-    python duckdb_parquet.py ask FOLDER CALLS QUESTIONS
+    python -m bench.beside.duckdb_parquet make FLAT FOLDER
+    python -m bench.beside.duckdb_parquet ask FOLDER CALLS QUESTIONS
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb  # type: ignore[import-not-found]
+
+from bench.beside.asked import Answer, run
 
 _COLUMNS = (
     "{seq: 'BIGINT', timestamp: 'BIGINT', method: 'VARCHAR', scheme: 'VARCHAR', host: 'VARCHAR', port: 'INTEGER',"
@@ -65,27 +65,12 @@ def answer(db: Any, ask: str, wanted: dict[str, Any]) -> Any:
     return [row[0] for row in db.execute(_ENDPOINTS).fetchall()]
 
 
-def main() -> None:
-    """Make, or ask."""
-    what, *rest = sys.argv[1:]
-    if what == "make":
-        make(*rest)
-        return
-    folder, calls, questions = rest
+def opened(folder: str) -> Answer:
+    """Open the file of a folder for questions."""
     db = duckdb.connect()
     db.execute(f"CREATE VIEW e AS SELECT * FROM read_parquet('{Path(folder) / 'exchanges.parquet'}')")
-    found = {}
-    for question in json.loads(questions):
-        key, ask = question.pop("key"), question.pop("ask")
-        times: list[float] = []
-        result = None
-        for _ in range(int(calls)):
-            begun = time.perf_counter()
-            result = answer(db, ask, question)
-            times.append((time.perf_counter() - begun) * 1000)
-        found[key] = {"times": times, "answer": result}
-    print(json.dumps(found))
+    return partial(answer, db)
 
 
 if __name__ == "__main__":
-    main()
+    run(make, opened)

@@ -2,22 +2,23 @@
 
 Run by mitmproxy's interpreter::
 
-    python mitmproxy_reader.py make FLAT FOLDER
-    python mitmproxy_reader.py ask FOLDER CALLS QUESTIONS
+    python -m bench.beside.mitmproxy_reader make FLAT FOLDER
+    python -m bench.beside.mitmproxy_reader ask FOLDER CALLS QUESTIONS
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import connection, flowfilter, http, io  # type: ignore[import-not-found]
+
+from bench.beside.asked import run
 
 
 def make(flat: str, folder: str) -> None:
@@ -97,25 +98,5 @@ def answer(folder: str, ask: str, wanted: dict[str, Any]) -> Any:
     return [count for _, count in endpoints.most_common(10)]
 
 
-def main() -> None:
-    """Make, or ask."""
-    what, *rest = sys.argv[1:]
-    if what == "make":
-        make(*rest)
-        return
-    folder, calls, questions = rest
-    found = {}
-    for question in json.loads(questions):
-        key, ask = question.pop("key"), question.pop("ask")
-        times: list[float] = []
-        result = None
-        for _ in range(int(calls)):
-            begun = time.perf_counter()
-            result = answer(folder, ask, question)
-            times.append((time.perf_counter() - begun) * 1000)
-        found[key] = {"times": times, "answer": result}
-    print(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    run(make, lambda folder: partial(answer, folder))

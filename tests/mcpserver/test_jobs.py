@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +194,15 @@ def test_results_are_kept_until_they_are_many_or_large(monkeypatch: pytest.Monke
     async def results() -> list[str]:
         jobs = Jobs()
         for size in (400, 400, 400, 10):
-
-            async def work(_: Job, size: int = size) -> str:
-                return "x" * size
-
-            await jobs.begin("what", str(size), work, open_=False).task
-        jobs.begin("what", "last", work, open_=False)
+            await jobs.begin("what", str(size), partial(_letters, size), open_=False).task
+        jobs.begin("what", "last", partial(_letters, 1), open_=False)
         return [number for number in ("job-1", "job-2", "job-3", "job-4") if _is_kept(jobs, number)]
 
     assert asyncio.run(results()) == ["job-2", "job-3", "job-4"]
+
+
+async def _letters(count: int, _: Job) -> str:
+    return "x" * count
 
 
 def _is_kept(jobs: Jobs, number: str) -> bool:

@@ -15,8 +15,9 @@ from wiretape.errors import UsageError
 from wiretape.log.format import Flag, FrameType, MessageSeen
 from wiretape.model import to_json
 from wiretape.secrets.veil import UNVEILED
+from wiretape.session.answers.covered import ranges
 from wiretape.session.answers.needles import Needles, bare
-from wiretape.session.answers.trace import ranges, trace
+from wiretape.session.answers.trace import trace
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.session import Session
 
