@@ -16,7 +16,6 @@ _SENTENCES: Final = (
     "proxy_trace_value: where a value comes from.",
     "proxy_read_body with a path: one field of a big body.",
     "proxy_mark before an action and since= after it.",
-    "proxy_export writes HAR, curl, tests or OpenAPI without secrets; proxy_send sends a request again with changes.",
     'Exchanges are named session:seq, e.g. "bad:31", "last:31".',
     "Secrets appear as {{kind:id}} and can be used as arguments.",
     "complete:true says that nothing is missing, else coverage says what an answer could not see.",
