@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -145,10 +146,11 @@ class RecorderProcess:
         assert not log.report.gaps, log.report.gaps
         return found
 
-    def frames(self, kind: int, name: str = "one") -> list[Frame]:
-        """Return all frames of one kind."""
+    def frames(self, kind: int | Collection[int], name: str = "one") -> list[Frame]:
+        """Return all frames of one kind, or of several, in the order of the log."""
+        kinds = {kind} if isinstance(kind, int) else kind
         items = [item for ref in list_segments(self.folder(name) / "log") for item in scan_segment(ref.path, live=True)]
-        return [item for item in items if isinstance(item, Frame) and item.kind == kind]
+        return [item for item in items if isinstance(item, Frame) and item.kind in kinds]
 
     def body(self, exchange: Exchange, side: str = "response") -> bytes:
         """Return the recorded bytes of a body."""

@@ -26,6 +26,12 @@ NAMES = (
 )
 """Where links and pipes are put in a session's folder; ``{copy}`` is the name of the copy of its damage."""
 
+DERIVED = (
+    *("manifest.json", "recovery.json", "index.sqlite", "index.sqlite-wal", "index.sqlite-journal"),
+    *("quarantine", "quarantine/{copy}", "log/0-00000002.wlog"),
+)
+"""Those that make a difference where all is derived already: something stood there, or is read differently then."""
+
 HEALING = (
     *("parity", "parity/0-00000001.wlog.par", "parity/.0-00000001.wlog.par.new"),
     *("healed", "healed/0-00000001.wlog", "healed/.0-00000001.wlog.new"),
@@ -131,11 +137,12 @@ def test_p14_nothing_under_a_name_of_ours_is_followed_or_waited_for(
     copy = name_of_the_copy(damaged, tmp_path)
     if derived:
         run(["recover", "last", "--root", str(damaged.path.parent.parent)])
-    try_names([name.format(copy=copy) for name in NAMES], damaged, outside, tmp_path, capfd, what)
+    names = [name.format(copy=copy) for name in (DERIVED if derived else NAMES)]
+    try_names(names, damaged, outside, tmp_path, capfd, what)
 
 
 @pytest.mark.parametrize("healed", [False, True], ids=["with parity", "healed"])
-@pytest.mark.parametrize("what", list(links(None)))  # type: ignore[arg-type]
+@pytest.mark.parametrize("what", [what for what in links(None) if "database" not in what])  # type: ignore[arg-type]
 def test_p14_nothing_under_a_name_of_parity_is_followed_or_waited_for(
     damaged: SessionDir, outside: Outside, tmp_path: Path, capfd: pytest.CaptureFixture[str], what: str, healed: bool
 ) -> None:
@@ -160,6 +167,8 @@ def try_names(
     root, pristine = damaged.path.parent.parent, tmp_path / "pristine"
     shutil.copytree(root, pristine)
     for name in names:
+        if "database" in what and "index.sqlite" not in name:
+            continue  # nobody opens it as one: it is a file like any other
         shutil.rmtree(root)
         shutil.copytree(pristine, root)
         path = damaged.path / name

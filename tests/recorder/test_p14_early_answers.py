@@ -107,7 +107,7 @@ def test_p14_the_end_of_a_body_that_was_answered_early_comes_before_the_next_req
 def test_p14_no_byte_of_one_exchange_reaches_another_when_a_server_answers_early(
     recorder: RecorderProcess, origin: CheckingOrigin, when: str, chunked: bool
 ) -> None:
-    count, wrong = 30, []
+    count, wrong = 10, []
 
     def work(number: int) -> None:
         client = connect(recorder, origin)
