@@ -24,7 +24,14 @@ from wiretape.log import Exchange, open_session
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
-from wiretape.settings import RecorderSettings, RecordTarget, SessionSettings, UpstreamSettings, to_wire
+from wiretape.settings import (
+    ArrivalSettings,
+    RecorderSettings,
+    RecordTarget,
+    SessionSettings,
+    UpstreamSettings,
+    to_wire,
+)
 
 _IDS = {"one": "20260101T000000-00000a", "two": "20260101T000000-00000b"}
 
@@ -46,6 +53,7 @@ class RecorderProcess:
         loop: str = "uvloop",
         limits: str = "",
         record_options: dict[str, Any] | None = None,
+        arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
     ) -> None:
         self.root = root
         self._upstream_ca = upstream_ca
@@ -53,6 +61,7 @@ class RecorderProcess:
         self._strict_http = strict_http
         self._loop = loop
         self._limits = limits
+        self._arrivals = arrivals
         self._options = record_options or {}
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.address: tuple[str, int] = self._listening.getsockname()[:2]
@@ -73,7 +82,8 @@ class RecorderProcess:
         self._control = mine
         self._channel = BlockingChannel(mine)
         upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca, strict_http=self._strict_http)
-        self.ask("configure", **to_wire(RecorderSettings(root=self.root, listen_fd=listening, upstream=upstream)))
+        settings = RecorderSettings(root=self.root, listen_fd=listening, upstream=upstream, arrivals=self._arrivals)
+        self.ask("configure", **to_wire(settings))
         self.ask("accept")
 
     def ask(self, cmd: str, **fields: Any) -> dict[str, Any]:
@@ -128,8 +138,9 @@ class RecorderProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def respawn(self) -> None:
-        """Start a successor on the same listening socket."""
+    def respawn(self, arrivals: ArrivalSettings | None = None) -> None:
+        """Start a successor on the same listening socket; ``arrivals`` sets it up in another way."""
+        self._arrivals = arrivals or self._arrivals
         self._control.close()
         self._spawn()
 

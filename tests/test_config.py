@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wiretape.config import ROOT_VARIABLE, default_root, parse_address, parse_size, resolve_root
+from wiretape.config import ROOT_VARIABLE, default_root, parse_address, parse_server, parse_size, resolve_root
 from wiretape.errors import UsageError
 
 
@@ -56,6 +56,38 @@ def test_addresses_are_split_into_host_and_port(text: str, address: tuple[str, i
 def test_what_is_no_address_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_address(text)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("https://api.example.com", ("https", "api.example.com", 443)),
+        ("HTTP://API.example.com:3000/", ("http", "api.example.com", 3000)),
+        ("http://[::1]:80", ("http", "::1", 80)),
+    ],
+)
+def test_servers_are_split_into_scheme_host_and_port(text: str, server: tuple[str, str, int]) -> None:
+    assert parse_server(text) == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "api.example.com",
+        "ftp://a",
+        "https://",
+        "https://a/v1",
+        "https://u:p@a",
+        "https://a?x",
+        "http://a:0",
+        "http://a:70000",
+    ],
+)
+def test_what_is_no_server_is_refused_with_a_hint(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_server(text)
     assert caught.value.hint
 
 

@@ -15,6 +15,10 @@ _AGE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[mhdw])", re.IGNORECASE
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_PORT = 65535
+_SERVER = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<ipv6>[0-9a-f:.]{2,45})\]|(?P<name>[-a-z0-9._]{1,253}))(?::(?P<port>[0-9]{1,5}))?/?",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def default_root() -> Path:
@@ -79,3 +83,22 @@ def parse_address(text: str) -> tuple[str, int]:
     if int(port) > _MAX_PORT:
         raise UsageError(f"port {port} in {text!r} is out of range", hint="ports go from 0 (any free one) to 65535")
     return (host[1:-1] if bracketed else host), int(port)
+
+
+def parse_server(text: str) -> tuple[str, str, int]:
+    """Split ``https://api.example.com`` or ``http://[::1]:3000`` into scheme, host (lower case, no brackets) and port.
+
+    Raises:
+        UsageError: it is no http or https URL, or it has more in it than a server.
+    """
+    found = _SERVER.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{text[:200]!r} is not a server",
+            hint="write it as https://HOST or http://HOST:PORT, without a path: requests bring theirs",
+        )
+    scheme = found["scheme"].lower()
+    port = int(found["port"] or {"http": 80, "https": 443}[scheme])
+    if not 0 < port <= _MAX_PORT:
+        raise UsageError(f"port {port} in {text[:200]!r} is out of range", hint="ports go from 1 to 65535")
+    return scheme, (found["ipv6"] or found["name"]).lower(), port

@@ -102,6 +102,33 @@ class UpstreamSettings(Setting, frozen=True):
     idle_timeout: float = WAIT_SECONDS
 
 
+class Server(Setting, frozen=True):
+    """A server that stands behind us: ``https://api.example.com``; ``port`` is never 0, ``host`` has no brackets."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """Return what its Host header says: the host, and the port where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+class ArrivalSettings(Setting, frozen=True):
+    """How clients may come to the proxy's port.
+
+    Attributes:
+        reverse: servers that requests are for which name none of their own; the first takes what names no other.
+    """
+
+    reverse: tuple[Server, ...] = ()
+
+
 class MaintenanceSettings(Setting, frozen=True):
     """What the background process does besides following and recovering.
 
@@ -134,6 +161,7 @@ class RecorderSettings(Setting, frozen=True):
         upstream: how servers are trusted.
         api: where the daemon's API listens: what leads there is refused, so that no recording has its token (P14).
         source: what the log says of how clients came (``replay``); empty: how each did come.
+        arrivals: how they may come.
     """
 
     root: Path
@@ -141,6 +169,7 @@ class RecorderSettings(Setting, frozen=True):
     stream: int = 0
     streams: int = 1
     upstream: UpstreamSettings = UpstreamSettings()
+    arrivals: ArrivalSettings = ArrivalSettings()
     api: Address | None = None
     source: str = ""
 
@@ -192,6 +221,7 @@ class ServeOptions(Setting, frozen=True):
         api: where MCP over Streamable HTTP is served; None serves the Unix socket alone.
         session: the session to open at once; None passes traffic on unrecorded until a session is started.
         upstream: how servers are trusted.
+        arrivals: how clients may come to the proxy's port.
         maintenance: what is done in the background.
         mcp: what clients of the API's address are offered; each bridge of ``wiretape mcp`` brings its own.
         json: print the one line of JSON when connections are accepted, and nothing else, on stdout.
@@ -204,6 +234,7 @@ class ServeOptions(Setting, frozen=True):
     api: Address | None = Address(host="127.0.0.1", port=8081)
     session: SessionSettings | None = SessionSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    arrivals: ArrivalSettings = ArrivalSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
     mcp: McpSettings = McpSettings()
     json: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from harness.logs import Recording, new_session
 from harness.origin import Origin
 from tests.cli.support import wiretape, wiretape_json
 from wiretape.cli.demo.certificates import OriginCA
+from wiretape.session.answers.fingerprints import exchange_fingerprints, list_fingerprints
+from wiretape.session.catalogue import Catalogue
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,35 @@ def test_handshakes_have_the_fingerprints_of_the_recorded_hello(over_tls: tuple[
     assert wiretape_json("handshakes", "tls", "--status", "404", "--root", root)["total"] == 1
     done = wiretape("handshakes", "tls", "--root", root)
     assert newest["ja4"].encode() in done.stdout
+
+
+def test_fingerprints_are_asked_for_by_filters_and_counted(over_tls: tuple[Path, Path]) -> None:
+    root, _ = over_tls
+    newest = wiretape_json("handshakes", "tls", "--root", root)["items"][0]
+    assert re.fullmatch("[0-9a-f]{32}", newest["ja3s"])
+    for operator in ("ja3", "ja4", "ja3s"):
+        assert wiretape_json("query", "tls", f"~{operator} ^{newest[operator]}$", "--root", root)["matched"] == 2
+        assert wiretape_json("query", "tls", f"!~{operator} .", "--root", root)["matched"] == 0
+    mixed = f"(~ja4 {newest['ja4']} | ~b nowhere) & ~c 404"
+    assert wiretape_json("query", "tls", mixed, "--root", root)["matched"] == 1
+    assert wiretape_json("query", "tls", "~ja4 nobody | ~b nowhere", "--root", root)["matched"] == 0
+    with Catalogue(root).open("tls") as session:
+        counted = list_fingerprints(session)
+        assert counted.total_exchanges_with_tls == 2
+        assert [(one.fingerprint, one.count, one.hostnames) for one in counted.ja4] == [
+            (newest["ja4"], 2, ["localhost"])
+        ]
+        assert list_fingerprints(session, host_contains="LOCAL").ja3[0].count == 2
+        assert not list_fingerprints(session, host_contains="%").ja3
+        both = exchange_fingerprints(session, newest["seq"])
+        assert both.hostname == "localhost"
+        assert both.tls is not None
+        assert both.tls.client is not None
+        assert both.tls.server is not None
+        assert (both.tls.client.ja3, both.tls.client.ja4) == (newest["ja3"], newest["ja4"])
+        assert both.tls.server.ja3s == newest["ja3s"]
+        assert hashlib.md5((both.tls.server.ja3s_text or "").encode()).hexdigest() == newest["ja3s"]
+        assert hashlib.md5((both.tls.client.ja3_text or "").encode()).hexdigest() == newest["ja3"]
 
 
 def test_a_session_without_tls_says_so(shop: Path) -> None:

@@ -48,6 +48,16 @@ def test_strict_http_is_a_switch_of_serve(
             assert client.recv(65536).split(b" ")[1] == status
 
 
+def test_reverse_makes_the_port_a_servers(root: Path, http_origin: Origin) -> None:
+    with Daemon(root, "--reverse", f"http://{http_origin.authority}") as daemon:
+        host, _, port = daemon.address.rpartition(":")
+        with RawClient.plain((host, int(port))) as client:
+            assert client.get("/bytes/1").status == 200
+        assert wiretape_json("status", "--root", str(root))["reverse"] == [f"http://{http_origin.authority}"]
+        (row,) = wiretape_json("query", "last", "~source reverse", "--root", str(root))["items"]
+        assert row["url"] == http_origin.url("/bytes/1")
+
+
 def test_how_long_a_server_is_waited_for_can_be_set(root: Path, http_origin: Origin) -> None:
     with Daemon(root, "--first-byte-timeout", "0.2") as daemon, http_origin.hold("/bytes/1", at="request"):
         host, _, port = daemon.address.rpartition(":")

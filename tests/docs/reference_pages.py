@@ -38,6 +38,7 @@ _SETS: Final = {
     "core": "what a client gets that asks for nothing",
     "sql": "read-only SQL; the views are in [sql.md](sql.md)",
     "replay": "long work",
+    "tls": "TLS fingerprints",
     "legacy": "the other tools of proxy-mcp",
 }
 

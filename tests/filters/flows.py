@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wiretape.filters.exchange import SIDES, Side, Verdict
+from wiretape.filters.exchange import SIDES, Fingerprint, Side, Verdict
 from wiretape.filters.patterns import Pattern
 
 
@@ -30,6 +30,7 @@ class Flow:
     response: bytes = b"message"
     cut: bool = False
     says: Verdict = False
+    prints: tuple[str | None, str | None, str | None] = (None, None, None)
 
     @property
     def response_type(self) -> str | None:
@@ -73,6 +74,10 @@ class Flow:
     def address(self, end: Literal["client", "server"]) -> str | None:
         """Return the address of an end."""
         return "127.0.0.1:22" if end == "client" else "address:22"
+
+    def fingerprint(self, kind: Fingerprint) -> str | None:
+        """Return JA3, JA4 or JA3S."""
+        return dict(zip(("ja3", "ja4", "ja3s"), self.prints, strict=True))[kind]
 
     def says_error(self) -> Verdict:
         """Return what the test says."""

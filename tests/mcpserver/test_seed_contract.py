@@ -1,4 +1,4 @@
-"""What users of proxy-mcp rely on, and what is owed to them: its contract's parts 0 (general), 1 (lifecycle), 2 (live).
+"""What users of proxy-mcp rely on: its contract's parts 0 (general), 1 (lifecycle), 2 (live), 7 (TLS).
 
 ``MUSTS`` names the test of each line; those that were tested nowhere are below. Where our own contract fixes another
 key or order (rows for items, newest first, no error at a second stop), that wins.
@@ -49,6 +49,12 @@ MUSTS = (
         "test_a_search_of_live_traffic_looks_into_whole_bodies_and_counts_what_it_found",
     ),
     ("2: clearing forgets nothing that runs", "test_clearing_the_view_hides_what_has_ended_and_nothing_that_runs"),
+    ("7: an exchange's fingerprints, null for plain HTTP", "test_plain_http_has_no_fingerprints_and_that_is_no_error"),
+    ("7: fingerprints are counted, the most frequent first", "test_fingerprints_are_asked_for_by_filters_and_counted"),
+    ("7: JA3S by the published definition", "test_ja3s_gives_the_published_fingerprints"),
+    ("7: JA3S of the connection that was used", "test_fingerprints_are_asked_for_by_filters_and_counted"),
+    ("7: the switch of proxy-mcp says what it does", "test_servers_tls_is_always_recorded_and_the_switch_says_so"),
+    ("10: handshakes have ja3, ja4, ja3s", "test_handshakes_have_the_fingerprints_of_the_recorded_hello"),
     (
         "2: a server that cannot be reached is a 502 and an exchange",
         "test_a_server_that_cannot_be_reached_is_a_502_and_a_failed_exchange",
@@ -96,6 +102,28 @@ def test_a_search_of_live_traffic_looks_into_whole_bodies_and_counts_what_it_fou
     recording.close()
     found = call(in_process, "proxy_search_traffic", query="needle", limit=1)
     assert (found["matched"], found["returned"]) == (3, 1)
+
+
+def test_plain_http_has_no_fingerprints_and_that_is_no_error(in_process: InProcess) -> None:
+    recording = Recording(new_session(in_process.root, "live"))
+    seq = recording.exchange("http://a.test/plain")
+    recording.close()
+    (row,) = call(in_process, "proxy_list_traffic", format="objects")["items"]
+    found = call(in_process, "proxy_get_tls_fingerprints", exchange_id=row["exchangeId"])
+    assert found["tls"] is None
+    assert (found["hostname"], found["exchangeId"]) == ("a.test", row["exchangeId"])
+    assert seq == 1
+    listed = call(in_process, "proxy_list_tls_fingerprints")
+    assert listed["totalExchangesWithTls"] == 0
+
+
+def test_servers_tls_is_always_recorded_and_the_switch_says_so(in_process: InProcess) -> None:
+    config = call(in_process, "proxy_get_tls_config")
+    assert (config["serverTlsCaptureEnabled"], config["ja3SpoofConfig"]) == (True, None)
+    for enabled in (True, False):
+        switched = call(in_process, "proxy_enable_server_tls_capture", enabled=enabled)
+        assert switched["serverTlsCaptureEnabled"] is True
+        assert "always recorded" in switched["note"]
 
 
 def test_clearing_the_view_hides_what_has_ended_and_nothing_that_runs(in_process: InProcess) -> None:

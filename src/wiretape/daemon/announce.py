@@ -56,6 +56,8 @@ def _page(status: DaemonStatus, token: str) -> str:
         # Broken where it can be copied: a terminal breaks it anywhere.
         lines.append(f"  curl --proxy {status.url} --cacert {shlex.quote(status.ca_cert)} \\")
         lines.append("      https://example.com/")
+        if status.reverse:
+            lines += ["", f"Or without a proxy, for {', '.join(status.reverse)}:", "", f"  curl {status.url}/"]
     lines += ["", "For the configuration of an MCP client:", ""]
     lines.append(json.dumps(client_configuration(Path(status.root)), indent=2))
     if token and status.mcp is not None:

@@ -55,7 +55,9 @@ def run_serve(options: ServeOptions, make_face: MakeFace | None = None, watcher:
 
 async def _serve(options: ServeOptions, make_face: MakeFace | None, watcher: Watcher | None) -> None:
     service = await asyncio.to_thread(
-        lambda: Service(options.root, options.upstream, options.maintenance, loop=options.loop)
+        lambda: Service(
+            options.root, options.upstream, options.maintenance, loop=options.loop, arrivals=options.arrivals
+        )
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -19,7 +19,15 @@ import msgspec
 
 from wiretape.daemon.recorder_process import RecorderProcess
 from wiretape.errors import DaemonError, WiretapeError
-from wiretape.settings import SESSION_GONE, Address, RecorderSettings, RecordTarget, UpstreamSettings, to_wire
+from wiretape.settings import (
+    SESSION_GONE,
+    Address,
+    ArrivalSettings,
+    RecorderSettings,
+    RecordTarget,
+    UpstreamSettings,
+    to_wire,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +67,7 @@ class Capture:
             ``record`` with another one.
         on_note: called with a sentence about the recording that somebody should read.
         source: what the log says of how clients came (``replay``); empty: how each did come.
+        arrivals: how they may come.
     """
 
     def __init__(
@@ -72,11 +81,13 @@ class Capture:
         on_gone: Callable[[str], Awaitable[None]] | None = None,
         on_note: Callable[[str], None] = lambda _: None,
         source: str = "",
+        arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
     ) -> None:
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self.address = Address(host=host, port=port)
         self.upstream = upstream
+        self.arrivals = arrivals
         self.target: RecordTarget | None = None
         self._loop = loop
         self._on_gone = on_gone
@@ -89,6 +100,7 @@ class Capture:
             upstream=upstream,
             api=api,
             source=source,
+            arrivals=arrivals,
         )
         self._workers = [_Worker() for _ in range(upstream.workers)]
         self._keepers: list[asyncio.Task[None]] = []

@@ -28,7 +28,15 @@ from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import Filter, MarkSet, RecoverReport
 from wiretape.session.ids import LAST
 from wiretape.session.query.moments import check_label
-from wiretape.settings import Address, MaintenanceSettings, Profile, RecordTarget, SessionSettings, UpstreamSettings
+from wiretape.settings import (
+    Address,
+    ArrivalSettings,
+    MaintenanceSettings,
+    Profile,
+    RecordTarget,
+    SessionSettings,
+    UpstreamSettings,
+)
 from wiretape.tls.ca_certificate import load_or_create
 
 log = logging.getLogger(__name__)
@@ -51,6 +59,7 @@ class Service:
         upstream: settings for every proxy that is started.
         maintenance: what is done in the background.
         loop: the recorders' event loop, ``uvloop`` or ``asyncio``.
+        arrivals: how clients may come to every proxy that is started.
     """
 
     def __init__(
@@ -60,8 +69,10 @@ class Service:
         maintenance: MaintenanceSettings = MaintenanceSettings(),  # noqa: B008  it is frozen
         *,
         loop: str = "uvloop",
+        arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
     ) -> None:
         self.root = root
+        self.arrivals = arrivals
         self.upstream = upstream
         self.authority = load_or_create(root)
         self.library = Library(root)
@@ -121,6 +132,7 @@ class Service:
             version=__version__,
             started_at=self._started_at,
             background=self.maintenance.state,
+            reverse=[str(server) for server in capture.arrivals.reverse] if capture else [],
             unreported=counts["unreported"],
             refused=counts["refused"],
             disk_free=disk.free if disk else None,
@@ -170,7 +182,11 @@ class Service:
     # -- the proxy ----------------------------------------------------------------------------------------------
 
     async def proxy_start(
-        self, address: Address, settings: SessionSettings | None, upstream: UpstreamSettings | None = None
+        self,
+        address: Address,
+        settings: SessionSettings | None,
+        upstream: UpstreamSettings | None = None,
+        arrivals: ArrivalSettings | None = None,
     ) -> ProxyStarted:
         """Start the proxy and return once it accepts connections.
 
@@ -179,6 +195,7 @@ class Service:
             settings: the session to begin; one that was begun before is used instead if this one needs no name of
                 its own. None records to one begun before, or not at all.
             upstream: how servers are trusted, None as the daemon was told.
+            arrivals: how clients may come, None as the daemon was told.
 
         Raises:
             BusyError: it runs already, or the port is in use. DaemonError: a recorder does not start.
@@ -202,6 +219,7 @@ class Service:
                 loop=self._loop,
                 on_gone=self._replace,
                 on_note=self._note,
+                arrivals=arrivals or self.arrivals,
             )
             prepared = self._target
             try:

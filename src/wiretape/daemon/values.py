@@ -54,6 +54,7 @@ class DaemonStatus(Value, frozen=True):
     ``disk_free`` and ``disk_total`` are bytes of the disk under the sessions, None where it does not say. ``warnings``
     are sentences for a person.
 
+    ``reverse`` are the servers that requests go to which name none.
     ``proxy`` is what `wiretape serve --json` calls it, ``running``, ``port`` and ``url`` what proxy-mcp does.
     """
 
@@ -80,6 +81,7 @@ class DaemonStatus(Value, frozen=True):
     version: str
     started_at: int
     background: Background
+    reverse: list[str] = msgspec.field(default_factory=list)
     unreported: int = 0
     refused: int = 0
     disk_free: int | None = None

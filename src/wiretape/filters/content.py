@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from wiretape.filters.exchange import SIDES, Exchange, Side, Verdict
+from wiretape.filters.exchange import SIDES, Exchange, Fingerprint, Side, Verdict
 from wiretape.filters.operators import Bare, PatternOperator, ResponseType
 from wiretape.filters.patterns import Pattern
 from wiretape.filters.tree import Operator
@@ -202,6 +202,48 @@ class Server(PatternOperator):
         """Return whether the server is such."""
         address = exchange.address("server")
         return None if address is None else self.pattern.in_text(address)
+
+
+class FingerprintOperator(PatternOperator):
+    """A fingerprint of the TLS handshake."""
+
+    __slots__ = ()
+    kind: ClassVar[Fingerprint]
+
+    def matches(self, exchange: Exchange) -> Verdict:
+        """Return whether the handshake has such a fingerprint; an exchange without TLS has none."""
+        found = exchange.fingerprint(self.kind)
+        return found is not None and self.pattern.in_text(found)
+
+
+class Ja3(FingerprintOperator):
+    """The client's JA3."""
+
+    __slots__ = ()
+    kind = "ja3"
+    symbols = ("~ja3",)
+    help = "JA3 of the client's TLS, the MD5"
+    example = "~ja3 773906b0efdefa24a7f2b8eb6985bf37"
+
+
+class Ja4(FingerprintOperator):
+    """The client's JA4."""
+
+    __slots__ = ()
+    kind = "ja4"
+    symbols = ("~ja4",)
+    help = "JA4 of the client's TLS"
+    example = "~ja4 ^t13d1516h2_"
+
+
+class Ja3s(FingerprintOperator):
+    """The server's JA3S."""
+
+    __slots__ = ()
+    kind = "ja3s"
+    symbols = ("~ja3s",)
+    help = "JA3S of the server's TLS, the MD5"
+    example = "~ja3s f4febc55ea12b31ae17cfb7e614afda8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from wiretape.filters.patterns import Pattern
 Side = Literal["request", "response"]
 SIDES: tuple[Side, Side] = ("request", "response")
 
+Fingerprint = Literal["ja3", "ja4", "ja3s"]
+
 Verdict = bool | None
 """Whether an exchange is meant; None where what is recorded does not decide it."""
 
@@ -89,6 +91,10 @@ class Exchange(Protocol):
 
     def address(self, end: Literal["client", "server"]) -> str | None:
         """Return ``host:port`` of the client, or of the server it was sent to; empty where there was none."""
+        ...
+
+    def fingerprint(self, kind: Fingerprint) -> str | None:
+        """Return a fingerprint of its TLS: JA3 and JA4 of the client, JA3S of the server; None where there is none."""
         ...
 
     def says_error(self) -> Verdict:

@@ -341,7 +341,7 @@ class Source(Operator):
     sources: tuple[str, ...]
     symbols = ("~source",)
     takes = "NAME"
-    help = "the way the client came: explicit, connect, transparent, import; or several with commas"
+    help = "the way the client came: explicit, connect, reverse, socks, transparent, import; or several with commas"
     example = "~source import"
 
     @classmethod

@@ -110,9 +110,9 @@ class Opened(Record, frozen=True):
     """Head of OPENED; the data is the raw request head (``head_size`` bytes) and the first bytes of the body.
 
     ``connection`` names the client connection (see TlsSeen); ``source`` is how it came: ``explicit``, ``connect``,
-    ``transparent``, ``replay``, ``import``. ``client`` is the client's address and ``accepted_at`` the one it had
-    connected to, both ``HOST:PORT``. ``protocol`` is ``h2`` or ``h3``, empty for HTTP/1; ``stream`` is the number of
-    its stream there. ``process`` is the client's, ``PID NAME``.
+    ``reverse``, ``socks``, ``transparent``, ``replay``, ``import``. ``client`` is the client's address and
+    ``accepted_at`` the one it had connected to, both ``HOST:PORT``. ``protocol`` is ``h2`` or ``h3``, empty for HTTP/1;
+    ``stream`` is the number of its stream there. ``process`` is the client's, ``PID NAME``.
     """
 
     wall_ns: int
@@ -221,7 +221,7 @@ class TlsSeen(Record, frozen=True):
 
     ``side`` is ``client`` (towards us) or ``server`` (ours towards the server); ``error_code`` is empty when
     it succeeded. ``verified`` is empty where no server was verified, ``ok``, ``off``, or why it is not trusted;
-    ``certificates`` is how many the server sent.
+    ``certificates`` is how many the server sent, ``hello`` its ServerHello message, empty where it was not seen.
     """
 
     wall_ns: int
@@ -237,6 +237,7 @@ class TlsSeen(Record, frozen=True):
     error: str = ""
     verified: str = ""
     certificates: int = 0
+    hello: bytes = b""
 
 
 class Event(Record, frozen=True):

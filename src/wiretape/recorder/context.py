@@ -13,6 +13,7 @@ from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Decider
 from wiretape.recorder.protocols import Protocols
+from wiretape.recorder.reverse import Servers
 from wiretape.recorder.session_stream import NullStream, SessionStream
 from wiretape.tls.contexts import ServerContexts
 from wiretape.wire.h2 import Limits
@@ -44,6 +45,7 @@ class Context:
         protocols: what servers speak.
         h2_limits: what a client of HTTP/2 may ask of us.
         ourselves: where wiretape itself listens: what leads there is refused.
+        servers: where requests go that name no server, or None.
         source: what the log says of how clients came; empty: how each did come.
         exchanges: how many have begun.
         refused: how many requests were refused before there was an exchange, each with an event in the log.
@@ -60,6 +62,7 @@ class Context:
     protocols: Protocols = field(default_factory=Protocols)
     h2_limits: Limits = field(default_factory=Limits)
     ourselves: Ourselves = field(default_factory=Ourselves)
+    servers: Servers | None = None
     source: str = ""
     exchanges: int = 0
     refused: int = 0

@@ -352,11 +352,22 @@ class H1ServerConnection(asyncio.Protocol):
                 raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
             return Request(head, _route(scheme, host, port), target, authority)
         if self.origin is None:
+            return self._address_directly(head, target)
+        return Request(head, self.origin, target, None)
+
+    def _address_directly(self, head: RequestHead, target: bytes) -> Request:
+        """Return a request that names no server with the one of those behind us that it is for."""
+        servers = self._context.servers
+        if servers is None:
             raise ProtocolError(
                 "this is a proxy: the request names no server",
-                hint="set this address as HTTP proxy, for example curl -x http://ADDRESS URL",
+                hint="set this address as HTTP proxy (curl -x http://ADDRESS URL), or tell wiretape which server "
+                "stands behind it (wiretape serve --reverse URL)",
             )
-        return Request(head, self.origin, target, None)
+        if self.client.source == "explicit":
+            self.client = self.client._replace(source="reverse")
+        route, authority = servers.pick(head.host)
+        return Request(head, route, target, authority)
 
     def refuse(self, error: ProtocolError, seen: bytes) -> None:
         """Answer what is no request, and record it; ``seen`` are the bytes that should have been one."""

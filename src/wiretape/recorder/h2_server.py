@@ -15,6 +15,7 @@ from wiretape.recorder.handshake_log import Handshake, note_handshake
 from wiretape.recorder.pages import error_page
 from wiretape.recorder.ports import AnyResponseHead, BytesFromClient, Client, FromClient, Pieces, Refusal, Request
 from wiretape.recorder.protocols import H2, HTTP1
+from wiretape.recorder.reverse import Servers
 from wiretape.recorder.route import Route
 from wiretape.wire.h2 import ErrorCode, Fields, MakeEngine, code_name
 from wiretape.wire.h2_head import H2RequestHead, h2_request_head, h2_response_fields
@@ -29,19 +30,32 @@ class H2ServerConnection(H2Connection):
 
     Attributes:
         client: what the log says of it.
-        origin: where its requests go.
+        origin: where its requests go that are for none of ``servers`` by name.
         handshake: its TLS.
         on_lost_early: told when the connection ends without one byte from the client.
     """
 
-    __slots__ = ("_context", "_h2_origin", "_heard", "_noted", "client", "handshake", "on_lost_early", "origin")
+    __slots__ = (
+        "_context",
+        "_h2_origin",
+        "_heard",
+        "_noted",
+        "_servers",
+        "client",
+        "handshake",
+        "on_lost_early",
+        "origin",
+    )
 
     streams: dict[int, H2ServerStream]  # type: ignore[assignment]
 
-    def __init__(self, context: Context, client: Client, make: MakeEngine, *, origin: Route) -> None:
+    def __init__(
+        self, context: Context, client: Client, make: MakeEngine, *, origin: Route, servers: Servers | None = None
+    ) -> None:
         super().__init__(context.loop, make, context.h2_limits, client=False)
         self.client = client
         self.origin = origin
+        self._servers = servers
         self._h2_origin = origin._replace(protocol=H2)
         self.handshake: Handshake | None = None
         self.on_lost_early: Callable[[Exception | None], None] | None = None
@@ -105,7 +119,8 @@ class H2ServerConnection(H2Connection):
         try:
             head = h2_request_head(fields, end and not pieces)
             stream.method = head.method
-            request = Request(head, self._route(head), head.target.encode("latin-1"), None)
+            route, authority = self._route(head)
+            request = Request(head, route, head.target.encode("latin-1"), authority)
         except ProtocolError as error:
             context.note_refused(self.client.name, error.message, error.code)
             stream.refuse(Refusal(error.status, error.code, error.message, error.hint))
@@ -123,14 +138,18 @@ class H2ServerConnection(H2Connection):
         stream.listener = exchange
         exchange.start(pieces, end, trailers)
 
-    def _route(self, head: H2RequestHead) -> Route:
+    def _route(self, head: H2RequestHead) -> tuple[Route, bytes | None]:
         if head.method == "CONNECT":
             raise ProtocolError(
                 "CONNECT inside HTTP/2 is not served",
                 hint="open a new connection to the proxy for each tunnel",
                 status=501,
             )
-        return self.origin if self._context.protocols.of(self.origin) == HTTP1 else self._h2_origin
+        protocols = self._context.protocols
+        if self._servers is not None:
+            route, authority = self._servers.pick(head.host)
+            return route if protocols.of(route) == HTTP1 else route._replace(protocol=H2), authority
+        return self.origin if protocols.of(self.origin) == HTTP1 else self._h2_origin, None
 
     # -- from the arrival and the worker -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from wiretape.log.format import MAX_CERTIFICATES, FrameType, TlsSeen
 from wiretape.recorder.exchange_log import Stream
 from wiretape.recorder.route import Route
 from wiretape.tls.client_hello import ClientHello
+from wiretape.tls.contexts import server_hello_of
 
 
 class Handshake(NamedTuple):
@@ -58,6 +59,7 @@ def server_handshake(route: Route, tls: ssl.SSLObject) -> Handshake:
         cipher,
         verified="off" if tls.context.verify_mode == ssl.CERT_NONE else "ok",
         certificates=len(chain),
+        hello=server_hello_of(tls),
     )
     return Handshake(record, data)
 

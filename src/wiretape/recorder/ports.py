@@ -46,7 +46,7 @@ class Client(NamedTuple):
     Attributes:
         connection: its number in the log.
         name: the client's address.
-        source: how it came: ``explicit``, ``connect`` or ``transparent``.
+        source: how it came: ``explicit``, ``connect``, ``reverse``, ``socks`` or ``transparent``.
         accepted_at: the address it had connected to.
     """
 

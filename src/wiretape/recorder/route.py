@@ -32,3 +32,8 @@ def address_text(address: tuple[Any, ...]) -> str:
     """Return a socket's address as ``host:port``, an IPv6 address in brackets."""
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def address_host(address: tuple[Any, ...]) -> str:
+    """Return the host of a socket's address, without the zone of an IPv6 one."""
+    return str(address[0]).partition("%")[0]

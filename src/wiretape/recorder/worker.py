@@ -38,6 +38,7 @@ from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Timeouts
 from wiretape.recorder.protocols import Protocols
+from wiretape.recorder.reverse import Servers
 from wiretape.recorder.session_stream import NullStream, SessionStream
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
@@ -175,6 +176,7 @@ class Worker:
         protocols = Protocols()
         dialer = Dialer(self._loop, upstream, ourselves, numbers, protocols, timeouts.connect, strict_http=strict)
         pool = Pool(self._loop, dialer, timeouts)
+        reverse = settings.arrivals.reverse
         self._context = Context(
             self._loop,
             pool,
@@ -182,6 +184,7 @@ class Worker:
             numbers,
             protocols=protocols,
             ourselves=ourselves,
+            servers=Servers(reverse) if reverse else None,
             source=settings.source,
         )
         self._listener = Listener(self._context, listening)

@@ -42,6 +42,7 @@ from typing import Any, Final, Literal
 from wiretape.errors import NetworkError, StorageError, UsageError
 from wiretape.tls import roots as trust
 from wiretape.tls.authority import CertificateAuthority, Leaf, host_name
+from wiretape.tls.server_hello import ServerHelloFinder
 
 Side = Literal["client", "server"]
 
@@ -179,9 +180,21 @@ class _ClientObject(ssl.SSLObject):
 
     Attributes:
         incoming: the bytes from the server that are not decrypted yet.
+        finder: looks for the ServerHello in them.
     """
 
     incoming: ssl.MemoryBIO
+    finder: ServerHelloFinder
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake; look first at what the server has sent."""
+        if not self.finder.done:
+            # OpenSSL takes all there is and asks for more, so this is always new; looked at, it is put back.
+            data = self.incoming.read()
+            if data:
+                self.incoming.write(data)
+                self.finder.feed(data)
+        super().do_handshake()
 
     def decrypt(self, raw: bytes | bytearray) -> tuple[bytes, ssl.SSLError | None]:
         """Return what is in the server's last bytes, and the alert or what else makes no sense where that ends."""
@@ -206,7 +219,13 @@ class _ClientContext(ssl.SSLContext):
         wrapped = super().wrap_bio(incoming, *args, **options)
         assert isinstance(wrapped, _ClientObject)
         wrapped.incoming = incoming
+        wrapped.finder = ServerHelloFinder()
         return wrapped
+
+
+def server_hello_of(tls: ssl.SSLObject) -> bytes:
+    """Return the ServerHello of a connection to a server; nothing where none was seen."""
+    return tls.finder.message if isinstance(tls, _ClientObject) else b""
 
 
 def read_extra(path: Path) -> str:

@@ -10,6 +10,7 @@ from wiretape.wire.grammar import TOKEN
 
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE: Final = 0x16
+_SOCKS4: Final = 0x04
 _SOCKS5: Final = 0x05
 
 # The longest registered method has 17 letters (UPDATEREDIRECTREF); nobody's own is much longer.
@@ -23,6 +24,7 @@ class Kind(enum.Enum):
     HTTP1 = "http1"
     HTTP2 = "http2"
     TLS = "tls"
+    SOCKS4 = "socks4"
     SOCKS5 = "socks5"
     UNKNOWN = "unknown"
 
@@ -44,6 +46,8 @@ def classify(data: bytes) -> Kind | None:
         return Kind.TLS if data[1] == 3 else Kind.UNKNOWN
     if data[0] == _SOCKS5:
         return Kind.SOCKS5
+    if data[0] == _SOCKS4:
+        return Kind.SOCKS4
     # RFC 9112 section 2.2: empty lines before a request line are ignored; the parser is strict about them.
     return _classify_text(data.lstrip(b"\r\n"))
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import click
 
+from wiretape.cli.arrival_options import arrival_options, arrivals_from
 from wiretape.cli.mcp_options import mcp_options, wishes
 from wiretape.cli.options import F, json_option, root_option
 from wiretape.cli.watching import Terminal
@@ -37,6 +38,7 @@ Examples:
   wiretape serve --proxy 127.0.0.1:0 --api 127.0.0.1:0 --session checkout --json
   wiretape serve --durability always --max-disk 20GB --on-full refuse
   wiretape serve --upstream-ca company-roots.pem
+  wiretape serve --reverse https://api.example.com
 """
 
 
@@ -131,6 +133,7 @@ def _timeout(name: str, seconds: float, gives_up: str) -> Callable[[F], F]:
 @_timeout("connect", CONNECT_SECONDS, "Give up an address of a server that does not answer, then its TLS handshake.")
 @_timeout("first-byte", WAIT_SECONDS, "Give up a server that has the whole request and says nothing.")
 @_timeout("idle", WAIT_SECONDS, "Give up a body of which nothing more comes.")
+@arrival_options
 @click.option("--quiet", is_flag=True, help="Print no line an exchange.")
 @mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
@@ -192,6 +195,7 @@ def command(
             first_byte_timeout=first_byte_timeout,
             idle_timeout=idle_timeout,
         ),
+        arrivals=arrivals_from(offered),
         maintenance=maintenance_from({**os.environ, **given}),
         mcp=from_wire(McpSettings, wishes(offered)),
         json=as_json,

@@ -12,6 +12,7 @@ from wiretape.mcpserver.tool import Spec
 from wiretape.mcpserver.tools import (
     bodies,
     carrying,
+    fingerprints,
     jobs,
     lifecycle,
     moments,
@@ -51,6 +52,7 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         sessions.proxy_session_recover,
     ),
     "sql": (searching.proxy_sql,),
+    "tls": fingerprints.TOOLS,
     "replay": (jobs.proxy_job,),
     "legacy": (
         searching.proxy_search_session_bodies,

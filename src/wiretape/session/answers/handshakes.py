@@ -1,10 +1,10 @@
-"""TLS handshakes: what each client offered, as fingerprints, and those that failed."""
+"""TLS handshakes: what each client offered and its server chose, as fingerprints, and those that failed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -14,26 +14,30 @@ from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeSummary, Filter, Lean
 from wiretape.secrets.veil import Veil
 from wiretape.session.session import Session
-from wiretape.tls.client_hello import parse_client_hello
 
 _PAGE: Final = 5_000
 _SEQS: Final = 500
 """Numbers in one statement: SQLite takes no more than some thousand parameters."""
 _FAILED: Final = 50
 _PLACES: Final = (
-    "SELECT e.seq, s.name, h.offset FROM exchanges AS e JOIN handshakes AS h ON h.run = e.run"
-    " AND h.connection = e.connection AND h.side = 'client' JOIN segments AS s ON s.id = h.segment"
-    " WHERE e.connection > 0"
+    "SELECT e.seq, s.name, h.offset, h.ja3, h.ja4, (SELECT v.ja3s FROM handshakes AS v WHERE v.run = e.run"
+    " AND v.connection = e.upstream AND v.side = 'server' LIMIT 1) FROM exchanges AS e"
+    " JOIN handshakes AS h ON h.run = e.run AND h.connection = e.connection AND h.side = 'client'"
+    " JOIN segments AS s ON s.id = h.segment WHERE e.connection > 0"
 )
 _FAILURES: Final = (
-    "SELECT s.name, h.offset FROM handshakes AS h JOIN segments AS s ON s.id = h.segment WHERE h.failed"
+    "SELECT s.name, h.offset, h.ja3, h.ja4 FROM handshakes AS h JOIN segments AS s ON s.id = h.segment WHERE h.failed"
     " ORDER BY s.number DESC, h.offset DESC LIMIT ?"
 )
-_NO_SERVER_HELLO: Final = "JA3S is not there: servers' hellos are not recorded."
+_NO_SERVER_HELLO: Final = "JA3S is not there: servers' hellos were not recorded before 1.1, nor of reused connections."
 
 
 class Handshake(Lean, frozen=True, kw_only=True):
-    """The handshake of an exchange's client. ``ja3`` is the MD5, ``ja4`` the text, both of the recorded ClientHello."""
+    """The handshake of an exchange's client, and the fingerprint of its server's.
+
+    ``ja3`` is the MD5, ``ja4`` the text, both of the recorded ClientHello; ``ja3s`` the MD5 of what the server answered
+    wiretape on the connection that served the exchange.
+    """
 
     seq: int
     exchange_id: str
@@ -43,6 +47,7 @@ class Handshake(Lean, frozen=True, kw_only=True):
     has_tls: bool
     ja3: str | None = None
     ja4: str | None = None
+    ja3s: str | None = None
     sni: str | None = None
     version: str | None = None
     cipher: str | None = None
@@ -112,7 +117,7 @@ def handshakes(
         unavailable_reason=reason,
         items=items,
         failed=list(reader.failures()),
-        note=_NO_SERVER_HELLO if with_tls else None,
+        note=_NO_SERVER_HELLO if any(one.has_tls and not one.ja3s for one in items) else None,
         complete=not page.coverage.in_flight and not page.coverage.damaged,
     )
 
@@ -143,40 +148,47 @@ def _marks(values: Sequence[Any]) -> str:
     return ",".join("?" * len(values))
 
 
+class _Seen(NamedTuple):
+    record: TlsSeen
+    ja3: str | None
+    ja4: str | None
+    ja3s: str | None
+
+
 class _Reader:
     """Reads handshakes from the log; a connection's is read once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._frames = LogFrames(session.log_dir)
-        self._read: dict[Place, tuple[TlsSeen, str | None, str | None] | None] = {}
+        self._read: dict[Place, TlsSeen | None] = {}
 
-    def read(self, seqs: Sequence[int]) -> dict[int, tuple[TlsSeen, str | None, str | None]]:
-        """Return the records of exchanges' clients with both fingerprints."""
-        found: dict[int, tuple[TlsSeen, str | None, str | None]] = {}
+    def read(self, seqs: Sequence[int]) -> dict[int, _Seen]:
+        """Return the records of exchanges' clients with the fingerprints."""
+        found: dict[int, _Seen] = {}
         for some in _batches(seqs):
-            for seq, name, offset in self._session.index.rows(f"{_PLACES} AND e.seq IN ({_marks(some)})", some):
-                one = self._at(Place(name, offset, FrameType.TLS))
-                if one is not None:
-                    found[seq] = one
+            for seq, name, offset, *prints in self._session.index.rows(
+                f"{_PLACES} AND e.seq IN ({_marks(some)})", some
+            ):
+                record = self._at(Place(name, offset, FrameType.TLS))
+                if record is not None:
+                    found[seq] = _Seen(record, *prints)
         return found
 
-    def _at(self, place: Place) -> tuple[TlsSeen, str | None, str | None] | None:
+    def _at(self, place: Place) -> TlsSeen | None:
         if place not in self._read:
             self._read[place] = None
             with contextlib.suppress(WiretapeError):
-                frame = self._frames.frame(place)
-                record = frame.record()
+                record = self._frames.frame(place).record()
                 if isinstance(record, TlsSeen):
-                    self._read[place] = (record, *_fingerprints(record, bytes(frame.data)))
+                    self._read[place] = record
         return self._read[place]
 
     def failures(self) -> Iterator[FailedHandshake]:
         """Yield the newest handshakes that failed."""
-        for name, offset in self._session.index.rows(_FAILURES, [_FAILED]):
-            one = self._at(Place(name, offset, FrameType.TLS))
-            if one is not None:
-                record, ja3, ja4 = one
+        for name, offset, ja3, ja4 in self._session.index.rows(_FAILURES, [_FAILED]):
+            record = self._at(Place(name, offset, FrameType.TLS))
+            if record is not None:
                 yield FailedHandshake(
                     timestamp=record.wall_ns // 1_000_000,
                     side=record.side,
@@ -187,35 +199,30 @@ class _Reader:
                 )
 
 
-def _fingerprints(record: TlsSeen, data: bytes) -> tuple[str | None, str | None]:
-    if record.side != "client" or not data:
-        return None, None
-    try:
-        hello = parse_client_hello(data)
-    except WiretapeError:
-        return None, None
-    return (hello.ja3()[1], hello.ja4()) if hello is not None else (None, None)
-
-
-def _item(item: ExchangeSummary, seen: tuple[TlsSeen, str | None, str | None] | None, veil: Veil) -> Handshake:
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
-    try:
-        host = urlsplit(item.url).hostname or item.url
-    except ValueError:
-        host = item.url
-    record, ja3, ja4 = seen if seen is not None else (None, None, None)
+def _item(item: ExchangeSummary, seen: _Seen | None, veil: Veil) -> Handshake:
+    record = seen.record if seen is not None else None
     return Handshake(
         seq=item.seq,
         exchange_id=item.exchange_id,
         timestamp=item.timestamp,
-        hostname=host,
+        hostname=host_of(item.url),
         url=veil.text(item.url),
         has_tls=record is not None,
-        ja3=ja3,
-        ja4=ja4,
+        ja3=seen.ja3 if seen is not None else None,
+        ja4=seen.ja4 if seen is not None else None,
+        ja3s=seen.ja3s if seen is not None else None,
         sni=record.sni or None if record is not None else None,
         version=record.version or None if record is not None else None,
         cipher=record.cipher or None if record is not None else None,
         alpn=record.alpn or None if record is not None else None,
     )
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL, all of it where it has none."""
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url

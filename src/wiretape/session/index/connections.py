@@ -1,4 +1,4 @@
-"""The projection ``connections``: where the TLS handshakes of each connection stand."""
+"""The projection ``connections``: where the TLS handshakes of each connection stand, and their fingerprints."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wiretape.log.format import TlsSeen
+from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
+from wiretape.session.fingerprints import fingerprints
 from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_WORD: Final = 1_000
 _MAX_INTEGER: Final = 2**63
-_PUT: Final = "INSERT OR REPLACE INTO handshakes VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PUT: Final = "INSERT OR REPLACE INTO handshakes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Connections:
     """The projection."""
 
     name = "connections"
-    version = 1
+    version = 2
     tables = ("handshakes",)
     schema = """
         CREATE TABLE handshakes (
             run INTEGER, connection INTEGER, side TEXT, segment INTEGER, offset INTEGER, host TEXT, failed INTEGER,
+            ja3 TEXT, ja4 TEXT, ja3s TEXT,   -- of a client the first two, of a server the third; NULL where unknown
             PRIMARY KEY (segment, offset)
         ) WITHOUT ROWID;
         CREATE INDEX handshakes_of ON handshakes (run, connection);
@@ -41,5 +44,10 @@ class Connections:
 def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
     for frame, record in items:
         if record.__class__ is TlsSeen and abs(record.connection) < _MAX_INTEGER:
+            assert isinstance(frame, Frame)
             side, host, failed = record.side[:_MAX_WORD], record.host[:_MAX_WORD], bool(record.error_code)
-            yield (segment.run, record.connection, side, segment.id, frame.offset, host, failed)
+            found = fingerprints(record, frame.data)
+            yield (
+                segment.run, record.connection, side, segment.id, frame.offset, host, failed,
+                found.ja3, found.ja4, found.ja3s,
+            )  # fmt: skip

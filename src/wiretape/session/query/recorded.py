@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
-from wiretape.filters.exchange import Side, Verdict
+from wiretape.filters.exchange import Fingerprint, Side, Verdict
 from wiretape.filters.patterns import Pattern
 from wiretape.heads import field_values, fields
 from wiretape.log.assembly import ExchangeTape
@@ -67,6 +67,7 @@ class RecordedExchange:
         tape: Callable[[int], ExchangeTape],
         messages: Messages,
         plain: Mapping[Pattern, SeqSet],
+        prints: Callable[[int, Fingerprint], str | None] = lambda _seq, _kind: None,
     ) -> None:
         """Take a row of ``COLUMNS``.
 
@@ -74,6 +75,7 @@ class RecordedExchange:
             row: the exchange in the index.
             tape: reads its frames.
             messages: reads those that one side sent.
+            prints: looks up a fingerprint.
             plain: for patterns that the whole log was searched for, who has their plain text in a frame.
         """
         (self.seq, self.timestamp, self.method, self.host, self.url, self.status, self.state, duration, sent, received,
@@ -86,6 +88,7 @@ class RecordedExchange:
         self._problem = bool(problem)
         self._plain = plain
         self._read = tape
+        self._prints = prints
         self._messages = messages
         self._tape: ExchangeTape | None = None
 
@@ -155,6 +158,10 @@ class RecordedExchange:
         if end == "client":
             return self.tape.opened[1].client if self.tape.opened else None
         return self.tape.done[1].server if self.tape.done else "" if self.state == "inFlight" else None
+
+    def fingerprint(self, kind: Fingerprint) -> str | None:
+        """Return a fingerprint of its TLS, None where there is none."""
+        return self._prints(self.seq, kind)
 
     def has_text(self, pattern: Pattern) -> Verdict:
         """Return whether URL, headers, bodies or messages have a text, in one of its encodings."""

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from wiretape.filters.content import BodyOperator, Text
-from wiretape.filters.exchange import SIDES
+from wiretape.filters.exchange import SIDES, Fingerprint
 from wiretape.filters.patterns import Pattern
 from wiretape.filters.tree import And, Node, all_of, walk
 from wiretape.log.assembly import ExchangeTape
@@ -39,6 +39,10 @@ _RAREST: Final = 200_000
 """Matches up to which conditions are compared for the rarest of them."""
 _WINDOW: Final = 20_000
 """Exchanges at a list's beginning among which dense matches are looked for first."""
+_FINGERPRINT: Final = (
+    "SELECT h.{1} FROM exchanges AS e JOIN handshakes AS h ON h.run = e.run AND h.connection = e.{0}"
+    " AND h.side = ? WHERE e.seq = ?"
+)
 _READ: Final = (
     "SELECT name, position FROM segments JOIN places ON segment = id AND projection = 'exchanges'"
     " ORDER BY stream, number"
@@ -297,11 +301,16 @@ class Selection:
             rows = self.rows(_PAGE)
 
     def _is_meant(self, residual: Node, row: Row, plain: dict[Pattern, SeqSet]) -> bool:
-        exchange = RecordedExchange(row, self._tape, self._messages, plain)
+        exchange = RecordedExchange(row, self._tape, self._messages, plain, self._fingerprint)
         verdict = residual.matches(exchange)
         if verdict is None:
             self.unsearched.add(exchange.seq, exchange.reasons)
         return bool(verdict)
+
+    def _fingerprint(self, seq: int, kind: Fingerprint) -> str | None:
+        column, side = ("upstream", "server") if kind == "ja3s" else ("connection", "client")
+        found = self._index.one(_FINGERPRINT.format(column, kind), (side, seq))
+        return None if found is None else found[0]
 
     def _scanned(self, residual: Node) -> dict[Pattern, SeqSet]:
         """Search the log as a whole for plain texts, where that is less work than reading exchanges one by one."""

@@ -47,6 +47,10 @@ _PLACES: Final = {
     "response": (RESPONSE_HEADER, RESPONSE_TRAILER),
 }
 _WEBSOCKET: Final = Pattern("websocket", "contains")
+_FINGERPRINT: Final = (
+    "EXISTS (SELECT 1 FROM handshakes AS h WHERE h.run = exchanges.run AND h.connection = exchanges.{0}"
+    " AND h.side = '{1}' AND found_in({2}, h.{3}))"
+)
 _SOURCES: Final = "source IN (SELECT value FROM json_each(?))"
 _DISTINCT: Final = (
     "WITH RECURSIVE found(value) AS (SELECT min({0}) FROM exchanges UNION ALL"
@@ -132,6 +136,9 @@ class Compiler:
                 return Condition(_SOURCES, (msgspec.json.encode(sources).decode(),))
             case operators.Replayed():
                 return Condition("source = 'replay'")
+            case content.FingerprintOperator(pattern):
+                column, side = ("upstream", "server") if node.kind == "ja3s" else ("connection", "client")
+                return Condition(_FINGERPRINT.format(column, side, self._pattern(pattern), node.kind))
             case content.HeaderOperator() | content.RequestType() | content.AnyType() | content.WebSocket():
                 return self._by_headers(node)
             case operators.Method() | operators.Domain() | operators.Host() | operators.ResponseType():
