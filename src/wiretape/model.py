@@ -83,6 +83,7 @@ class Coverage(Value, frozen=True):
         damaged: exchanges lost or harmed by damage to the log.
         notes: sentences for a person where the numbers alone would mislead.
         refused: requests that were refused before there was an exchange; ``refused_requests`` are the newest of them.
+        passed_through: TLS connections that were not intercepted: tunnels, of which the log has no requests.
     """
 
     through_seq: int
@@ -92,6 +93,7 @@ class Coverage(Value, frozen=True):
     notes: list[str] = []
     refused: int | UnsetType = UNSET
     refused_requests: list[RefusedRequest] | UnsetType = UNSET
+    passed_through: int | UnsetType = UNSET
 
 
 class ExchangeSummary(Value, frozen=True):

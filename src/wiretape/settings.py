@@ -124,9 +124,13 @@ class ArrivalSettings(Setting, frozen=True):
 
     Attributes:
         reverse: servers that requests are for which name none of their own; the first takes what names no other.
+        pass_hosts: patterns of hosts whose TLS is not intercepted.
+        pass_refused: nor that of hosts for which a client has refused our certificate.
     """
 
     reverse: tuple[Server, ...] = ()
+    pass_hosts: tuple[str, ...] = ()
+    pass_refused: bool = False
 
 
 class MaintenanceSettings(Setting, frozen=True):

@@ -11,6 +11,7 @@ import pytest
 
 from harness.bodies import body_for
 from harness.clients import RawClient
+from harness.h2_peers import H2Origin
 from harness.origin import Origin
 from harness.recorder import RecorderProcess, done_count, only
 from tests.recorder.conftest import LOOPS
@@ -165,3 +166,21 @@ def test_a_server_behind_that_is_the_proxy_itself_is_refused_as_a_loop(root: Pat
         done = only(looping).done
         assert done is not None
         assert done.error_code == "loop"
+
+
+def test_http2_straight_to_the_port_reaches_a_server_that_speaks_it(root: Path, origin_ca: OriginCA) -> None:
+    root.mkdir()
+    with H2Origin(origin_ca.issue().server_context(alpn=("h2", "http/1.1"))) as origin:
+        arrivals = ArrivalSettings(reverse=(Server(scheme="https", host="localhost", port=origin.port),))
+        with RecorderProcess(root, upstream_ca=origin_ca.pem, arrivals=arrivals) as recorder:
+            recorder.record()
+            url = f"https://127.0.0.1:{recorder.address[1]}/bytes/1000"
+            command = ["curl", "-sS", "--fail", "--noproxy", "*", "--cacert", str(root / "ca" / "ca.pem"), "--http2"]
+            answer = subprocess.run(
+                [*command, "-w", "%{http_version}", url], capture_output=True, timeout=30, check=True
+            )
+            assert answer.stdout == body_for("/bytes/1000", 1000) + b"2"
+            opened = only(recorder).opened
+    assert opened is not None
+    assert (opened.protocol, opened.source, opened.host, opened.port) == ("h2", "reverse", "localhost", origin.port)
+    assert dict(origin.requests[0].message.fields)[b":authority"] == f"localhost:{origin.port}".encode()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -12,11 +13,20 @@ from wiretape.settings import ArrivalSettings, Server, from_wire
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PATTERN: Final = re.compile(r"[-A-Za-z0-9._*:]{1,253}").fullmatch
+
 
 def _servers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[Server]:
     return [
         from_wire(Server, dict(zip(("scheme", "host", "port"), parse_server(value), strict=True))) for value in values
     ]
+
+
+def _hosts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _PATTERN(value):
+            raise click.BadParameter(f"{value[:100]!r} is no host or pattern of one, such as example.com or *.cdn.*.")
+    return values
 
 
 def arrival_options(function: F) -> F:
@@ -30,6 +40,19 @@ def arrival_options(function: F) -> F:
                 metavar="URL",
                 help="Answer requests without a proxy too, as this server; several: the host asked for picks.",
             ),
+            click.option(
+                "--pass",
+                "pass_hosts",
+                multiple=True,
+                callback=_hosts,
+                metavar="HOST",
+                help="Do not intercept the TLS of HOST and what is below it; * stands for any letters.",
+            ),
+            click.option(
+                "--pass-refused",
+                is_flag=True,
+                help="Nor that of hosts for which a client has refused wiretape's certificate.",
+            ),
         ]
     ):
         function = option(function)
@@ -38,4 +61,8 @@ def arrival_options(function: F) -> F:
 
 def arrivals_from(options: dict[str, Any]) -> ArrivalSettings:
     """Take what ``arrival_options`` gave out of ``options``, and return it as a setting."""
-    return ArrivalSettings(reverse=tuple(options.pop("reverse")))
+    return ArrivalSettings(
+        reverse=tuple(options.pop("reverse")),
+        pass_hosts=options.pop("pass_hosts"),
+        pass_refused=options.pop("pass_refused"),
+    )

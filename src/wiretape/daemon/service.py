@@ -133,8 +133,10 @@ class Service:
             started_at=self._started_at,
             background=self.maintenance.state,
             reverse=[str(server) for server in capture.arrivals.reverse] if capture else [],
+            pass_hosts=list(capture.arrivals.pass_hosts) if capture else [],
             unreported=counts["unreported"],
             refused=counts["refused"],
+            passed_through=counts["passed"],
             disk_free=disk.free if disk else None,
             disk_total=disk.total if disk else None,
             warnings=[

@@ -54,7 +54,8 @@ class DaemonStatus(Value, frozen=True):
     ``disk_free`` and ``disk_total`` are bytes of the disk under the sessions, None where it does not say. ``warnings``
     are sentences for a person.
 
-    ``reverse`` are the servers that requests go to which name none.
+    ``reverse`` are the servers that requests go to which name none. ``pass_hosts`` are the hosts whose TLS is not
+    intercepted, ``passed_through`` how many connections were not, those after a client's refusal included.
     ``proxy`` is what `wiretape serve --json` calls it, ``running``, ``port`` and ``url`` what proxy-mcp does.
     """
 
@@ -82,6 +83,8 @@ class DaemonStatus(Value, frozen=True):
     started_at: int
     background: Background
     reverse: list[str] = msgspec.field(default_factory=list)
+    pass_hosts: list[str] = msgspec.field(default_factory=list)
+    passed_through: int = 0
     unreported: int = 0
     refused: int = 0
     disk_free: int | None = None

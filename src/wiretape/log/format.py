@@ -216,11 +216,16 @@ class SentOn(Record, frozen=True):
     position: int = 0
 
 
+PASSED: Final = "passed"
+"""``TlsSeen.verified`` of a client's handshake that was not intercepted."""
+
+
 class TlsSeen(Record, frozen=True):
     """Head of TLS: one handshake; the data is the client's raw ClientHello where it was seen, or the certificates.
 
     ``side`` is ``client`` (towards us) or ``server`` (ours towards the server); ``error_code`` is empty when
-    it succeeded. ``verified`` is empty where no server was verified, ``ok``, ``off``, or why it is not trusted;
+    it succeeded. ``verified`` is empty where no server was verified, ``ok``, ``off``, or why it is not trusted, and
+    of a client's that was not intercepted ``PASSED``;
     ``certificates`` is how many the server sent, ``hello`` its ServerHello message, empty where it was not seen.
     """
 

@@ -17,12 +17,12 @@ from wiretape.log.format import EndState, Opened
 from wiretape.recorder.alpn import AlpnChoice
 from wiretape.recorder.bare_socket import BareSocket
 from wiretape.recorder.context import Context
-from wiretape.recorder.destination import Destination
+from wiretape.recorder.destination import Destination, destination
 from wiretape.recorder.exchange_log import ExchangeLog
 from wiretape.recorder.h1_client import H1ClientConnection
 from wiretape.recorder.h1_server import H1ServerConnection, H1ServerStream
 from wiretape.recorder.h2_server import H2ServerConnection
-from wiretape.recorder.handshake_log import client_handshake, note_handshake
+from wiretape.recorder.handshake_log import client_handshake, note_handshake, passed_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.ports import Client
 from wiretape.recorder.protocols import H2, HTTP1
@@ -181,6 +181,9 @@ class Arrival:
             return
         direct = self._context.servers if asked is None else None
         name = hello.sni or (asked.host if asked else "")
+        if self._context.pass_through.takes(name, asked.host if asked else "") and direct is None:
+            await self._pass(asked or destination(name, 443, "transparent"), hello)
+            return
         if direct is not None:
             # Requests say which of the servers they are for; a client that asks by address sends no name.
             route, source, name = direct.named(name), "reverse", name or self._bare.local_host
@@ -220,6 +223,12 @@ class Arrival:
             self._record_refusal(asked, hello, route, tls_error(error, side="client", host=hello.sni or route.host))
             return
         made[0].note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
+
+    async def _pass(self, asked: Destination, hello: ClientHello) -> None:
+        """Let TLS pass as it is; the log has the ClientHello, and a tunnel that counts the bytes."""
+        self._context.pass_through.passed += 1
+        note_handshake(self._context.stream, self._number, passed_handshake(asked.route("https"), hello))
+        await self._serve_tunnel(asked)
 
     async def _offer(self, hello: ClientHello, route: Route) -> tuple[str, ...]:
         """Return the protocols to offer a client: those that it would be offered by the server.
@@ -307,6 +316,8 @@ class Arrival:
 
     def _record_refusal(self, asked: Destination | None, hello: ClientHello, route: Route, error: NetworkError) -> None:
         """Record why there will be no exchanges: the user must be able to see why an app shows nothing."""
+        if error.code == "client-refused-certificate":
+            self._context.pass_through.refused(hello.sni or route.host)
         sentence = str(error)
         note_handshake(
             self._context.stream, self._number, client_handshake(route, hello, None, code=error.code, error=sentence)

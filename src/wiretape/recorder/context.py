@@ -10,6 +10,7 @@ from typing import Protocol
 
 from wiretape.log.format import Event, FrameType
 from wiretape.recorder.ourselves import Ourselves
+from wiretape.recorder.pass_through import PassThrough
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Decider
 from wiretape.recorder.protocols import Protocols
@@ -45,6 +46,7 @@ class Context:
         protocols: what servers speak.
         h2_limits: what a client of HTTP/2 may ask of us.
         ourselves: where wiretape itself listens: what leads there is refused.
+        pass_through: whose TLS is not intercepted.
         servers: where requests go that name no server, or None.
         source: what the log says of how clients came; empty: how each did come.
         exchanges: how many have begun.
@@ -62,6 +64,7 @@ class Context:
     protocols: Protocols = field(default_factory=Protocols)
     h2_limits: Limits = field(default_factory=Limits)
     ourselves: Ourselves = field(default_factory=Ourselves)
+    pass_through: PassThrough = field(default_factory=PassThrough)
     servers: Servers | None = None
     source: str = ""
     exchanges: int = 0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from wiretape.log.format import MAX_CERTIFICATES, FrameType, TlsSeen
+from wiretape.log.format import MAX_CERTIFICATES, PASSED, FrameType, TlsSeen
 from wiretape.recorder.exchange_log import Stream
 from wiretape.recorder.route import Route
 from wiretape.tls.client_hello import ClientHello
@@ -37,6 +37,12 @@ def client_handshake(
         time.time_ns(), 0, "client", route.host, route.port, hello.sni or "", alpn, version, cipher, code, error
     )
     return Handshake(record, hello.raw)
+
+
+def passed_handshake(route: Route, hello: ClientHello) -> Handshake:
+    """Return what is known of a client's handshake with its server, which we let pass."""
+    found = client_handshake(route, hello, None)
+    return Handshake(msgspec.structs.replace(found.record, verified=PASSED), found.data)
 
 
 def server_handshake(route: Route, tls: ssl.SSLObject) -> Handshake:

@@ -34,6 +34,7 @@ from wiretape.recorder.context import Context
 from wiretape.recorder.dial import Dialer
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.ourselves import Ourselves
+from wiretape.recorder.pass_through import PassThrough
 from wiretape.recorder.place import Missing, Place
 from wiretape.recorder.pool import Pool
 from wiretape.recorder.ports import Timeouts
@@ -176,7 +177,7 @@ class Worker:
         protocols = Protocols()
         dialer = Dialer(self._loop, upstream, ourselves, numbers, protocols, timeouts.connect, strict_http=strict)
         pool = Pool(self._loop, dialer, timeouts)
-        reverse = settings.arrivals.reverse
+        arrivals = settings.arrivals
         self._context = Context(
             self._loop,
             pool,
@@ -184,7 +185,8 @@ class Worker:
             numbers,
             protocols=protocols,
             ourselves=ourselves,
-            servers=Servers(reverse) if reverse else None,
+            pass_through=PassThrough(arrivals.pass_hosts, after_refusal=arrivals.pass_refused),
+            servers=Servers(arrivals.reverse) if arrivals.reverse else None,
             source=settings.source,
         )
         self._listener = Listener(self._context, listening)
@@ -317,6 +319,7 @@ class Worker:
             "connections": len(context.clients),
             "exchanges": context.exchanges,
             "refused": context.refused,
+            "passed": context.pass_through.passed,
         }
 
     async def _finish(self) -> None:

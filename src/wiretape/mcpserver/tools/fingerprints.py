@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from wiretape.mcpserver import arguments as arg
+from wiretape.mcpserver.lean import Whole
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Lean
 from wiretape.session.answers.fingerprints import (
-    ExchangeFingerprints,
+    BothTls,
     FingerprintList,
     exchange_fingerprints,
     list_fingerprints,
@@ -26,12 +27,20 @@ class ServerCapture(Lean, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class TlsConfig(Lean, frozen=True, kw_only=True):
+class Fingerprints(Whole, frozen=True, kw_only=True):
+    """The fingerprints of one exchange; ``tls`` is null where it came without TLS."""
+
+    exchange_id: str
+    hostname: str
+    tls: BothTls | None
+
+
+class TlsConfig(Whole, frozen=True, kw_only=True):
     """What is recorded of TLS, and as whom wiretape connects to servers; null is as itself."""
 
     server_tls_capture_enabled: bool
     ja3_spoof_config: dict[str, Any] | None
-    note: str | None = None
+    note: str
 
 
 @tool("TLS fingerprints of an exchange", Hints(reads=True), aliases={"exchange": "exchange_id"})
@@ -39,10 +48,11 @@ async def proxy_get_tls_fingerprints(
     call: Call,
     exchange_id: Annotated[str, Field(description="exchangeId, or SESSION:SEQ")],
     session_id: Annotated[str | None, arg.hidden()] = None,
-) -> ExchangeFingerprints:
+) -> Fingerprints:
     """Give JA3 and JA4 of an exchange's client and JA3S of its server; `tls` is null for plain HTTP."""
     found, seq = await arg.one_exchange(call, session_id=session_id, exchange_id=exchange_id)
-    return await call.service.library.ask(found, lambda session: exchange_fingerprints(session, seq))
+    told = await call.service.library.ask(found, lambda session: exchange_fingerprints(session, seq))
+    return Fingerprints(exchange_id=told.exchange_id, hostname=told.hostname, tls=told.tls)
 
 
 @tool("TLS fingerprints there are", Hints(reads=True))

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wiretape.log.format import TlsSeen
+from wiretape.log.format import PASSED, TlsSeen
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
 from wiretape.session.fingerprints import fingerprints
@@ -15,7 +15,7 @@ from wiretape.session.index.row_sink import Row, RowSink
 
 _MAX_WORD: Final = 1_000
 _MAX_INTEGER: Final = 2**63
-_PUT: Final = "INSERT OR REPLACE INTO handshakes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT: Final = "INSERT OR REPLACE INTO handshakes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Connections:
@@ -27,10 +27,12 @@ class Connections:
     schema = """
         CREATE TABLE handshakes (
             run INTEGER, connection INTEGER, side TEXT, segment INTEGER, offset INTEGER, host TEXT, failed INTEGER,
+            passed INTEGER,                  -- whether it was not intercepted
             ja3 TEXT, ja4 TEXT, ja3s TEXT,   -- of a client the first two, of a server the third; NULL where unknown
             PRIMARY KEY (segment, offset)
         ) WITHOUT ROWID;
         CREATE INDEX handshakes_of ON handshakes (run, connection);
+        CREATE INDEX handshakes_passed ON handshakes (host) WHERE passed;
     """
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
@@ -49,5 +51,5 @@ def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
             found = fingerprints(record, frame.data)
             yield (
                 segment.run, record.connection, side, segment.id, frame.offset, host, failed,
-                found.ja3, found.ja4, found.ja3s,
+                record.verified == PASSED, found.ja3, found.ja4, found.ja3s,
             )  # fmt: skip

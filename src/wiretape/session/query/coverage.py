@@ -16,9 +16,10 @@ from wiretape.session.index.database import Index
 
 _COUNTS: Final = (
     "SELECT (SELECT ifnull(max(seq), 0) FROM exchanges), (SELECT count(*) FROM exchanges WHERE damaged),"
-    " (SELECT count(*) FROM refusals)"
+    " (SELECT count(*) FROM refusals), (SELECT count(*) FROM handshakes WHERE passed)"
 )
 _REFUSED: Final = "SELECT wall_ns, client, code, error, request FROM refusals ORDER BY wall_ns DESC LIMIT ?"
+_PASSED: Final = "SELECT DISTINCT host FROM handshakes WHERE passed ORDER BY host LIMIT ?"
 _ERRORS: Final = "SELECT ifnull(sum(errors), 0) FROM endpoint_minutes"
 _SHOWN: Final = 10
 _NAMED: Final = 3
@@ -32,6 +33,7 @@ class Reach(msgspec.Struct, frozen=True):
         through_seq: the highest seq that is known.
         damaged: exchanges of which damage took a part.
         refused: clients that were turned away before there was an exchange; ``refusals`` are the newest of them.
+        passed: TLS connections that were not intercepted; ``passed_hosts`` are some of their hosts.
         unread: bytes of the log that are not in the index, because reading them would have taken too long.
         size: bytes of the log, where some are unread.
     """
@@ -41,6 +43,8 @@ class Reach(msgspec.Struct, frozen=True):
     damaged: int
     refused: int = 0
     refusals: tuple[RefusedRequest, ...] = ()
+    passed: int = 0
+    passed_hosts: tuple[str, ...] = ()
     unread: int = 0
     size: int = 0
 
@@ -58,8 +62,9 @@ def _read(db: sqlite3.Connection, session_id: str) -> Reach:
     # One transaction: other processes bring the index on, and counts of two moments would contradict each other.
     db.execute("BEGIN")
     try:
-        through, damaged, refused = db.execute(_COUNTS).fetchone()
+        through, damaged, refused, passed = db.execute(_COUNTS).fetchone()
         newest = db.execute(_REFUSED, (_SHOWN,)).fetchall() if refused else []
+        hosts = tuple(row[0] for row in db.execute(_PASSED, (_SHOWN,))) if passed else ()
         log = read_report(db, session_id)
     finally:
         db.execute("COMMIT")
@@ -67,7 +72,7 @@ def _read(db: sqlite3.Connection, session_id: str) -> Reach:
         RefusedRequest(timestamp=at // 1_000_000, client=client, code=code, error=error, request=request)
         for at, client, code, error, request in newest
     )
-    return Reach(log, through, damaged, refused, refusals)
+    return Reach(log, through, damaged, refused, refusals, passed, hosts)
 
 
 def count_errors(index: Index) -> int:
@@ -103,6 +108,10 @@ def coverage(reach: Reach, *, empty: bool = False, notes: list[str] | None = Non
         found.append("Parts of the log are damaged.")
     if reach.refused:
         found.append(_refused_note(reach))
+    if reach.passed:
+        hosts = ", ".join(reach.passed_hosts[:_NAMED]) + (", ..." if len(reach.passed_hosts) > _NAMED else "")
+        many = "1 TLS connection was" if reach.passed == 1 else f"{reach.passed} TLS connections were"
+        found.append(f"{many} not intercepted (to {hosts}): of them the log has sizes and times, no requests.")
     return Coverage(
         through_seq=reach.through_seq,
         in_flight=len(log.in_flight),
@@ -110,6 +119,7 @@ def coverage(reach: Reach, *, empty: bool = False, notes: list[str] | None = Non
         damaged=reach.damaged + log.lost_exchanges,
         notes=found,
         refused=reach.refused or UNSET,
+        passed_through=reach.passed or UNSET,
         refused_requests=list(reach.refusals) or UNSET,
     )
 
