@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 
-def write_page(folder: Path, name: str, module: str, result: dict[str, Any], page: str) -> None:
-    """Write ``name.json``, with the command that made it, and ``name.md``; print the page."""
-    result["command"] = shlex.join(["python", "-m", module, *sys.argv[1:]])
+def command_of(module: str) -> str:
+    """Return the command that this program was started with."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def write_page(folder: Path, name: str, result: dict[str, Any], page: str) -> None:
+    """Write ``name.json`` and ``name.md``, and print the page."""
     (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / f"{name}.md").write_text(page)
     print(page)

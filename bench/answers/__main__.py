@@ -22,7 +22,7 @@ from typing import Any
 from bench.answers import asking
 from bench.answers.carrying import EXCHANGES, carry
 from bench.answers.session import FREQUENT, RARE, Made, make
-from bench.pages import write_page
+from bench.pages import command_of, write_page
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import Search
 from wiretape.session.index.database import INDEX
@@ -104,8 +104,9 @@ def main() -> int:
         if options.root is None:
             shutil.rmtree(folder, ignore_errors=True)
     name = options.name or ("answers-quick" if options.quick else "answers")
+    result["command"] = command_of("bench.answers")
     page = f"# How long answers take\n\n{table(result)}"
-    write_page(Path(options.results), name, "bench.answers", result, page)
+    write_page(Path(options.results), name, result, page)
     return 0
 
 

@@ -23,7 +23,7 @@ from bench.answers.asking import call, client_of, times
 from bench.answers.session import RARE, make
 from bench.beside.flat import write_flat
 from bench.errors import BenchError
-from bench.pages import write_page
+from bench.pages import command_of, write_page
 from wiretape.model import Filter
 from wiretape.secrets.veil import UNVEILED
 from wiretape.session.answers.search import search
@@ -69,8 +69,9 @@ def main() -> int:
     finally:
         if options.root is None:
             shutil.rmtree(folder, ignore_errors=True)
+    result["command"] = command_of("bench.beside")
     page = f"# Side by side\n\n{table(result)}"
-    write_page(Path(options.results), options.name, "bench.beside", result, page)
+    write_page(Path(options.results), options.name, result, page)
     return 0
 
 

@@ -237,4 +237,8 @@ def test_12_an_api_is_described(done: dict[str, list[Answer]]) -> None:
     assert found["openapi"].startswith("3.1")
     operations = {row[0]: row for row in found["operations"]["rows"]}
     assert operations["POST /api/v2/checkout"][1:3] == [2, [201, 422]]
-    assert json.loads(Path(found["file"]).read_text())["openapi"] == found["openapi"]
+    document = json.loads(Path(found["file"]).read_text())
+    assert document["openapi"] == found["openapi"]
+    assert {"Totals", "ShippingAddress"} <= document["components"]["schemas"].keys()
+    assert len(json.dumps(document, separators=(",", ":"))) <= 13_288 * FACTOR
+    assert found["bytes"] < 30_000, "it is laid out in few lines"

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from wiretape.formats.openapi_schemas import shared
 from wiretape.formats.volatile import is_volatile
 from wiretape.model import ExchangeDetail, Message
 
@@ -93,8 +94,10 @@ class OpenApi:
             "servers": [{"url": url} for url, _ in self._servers.most_common(10)],
             "paths": paths,
         }
-        if logins:
-            document["components"] = {"securitySchemes": logins}
+        schemas = shared(paths)
+        components = {"schemas": schemas, "securitySchemes": logins}
+        if any(components.values()):
+            document["components"] = {name: one for name, one in components.items() if one}
         return document
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -12,6 +11,7 @@ import msgspec
 from wiretape import __version__
 from wiretape.formats.curl import assignments, curl
 from wiretape.formats.har_entry import har_entry
+from wiretape.formats.json_layout import laid_out
 from wiretape.formats.k6_code import k6_script
 from wiretape.formats.openapi import OpenApi
 from wiretape.formats.python_code import Tests, httpx_program
@@ -176,7 +176,7 @@ class _Document(_Plain):
         """Yield an OpenAPI document."""
         for exchange in exchanges:
             self._api.take(exchange)
-        yield json.dumps(self._api.document(), ensure_ascii=False, indent=2).encode("utf-8", "surrogatepass") + b"\n"
+        yield laid_out(self._api.document()).encode("utf-8", "surrogatepass") + b"\n"
 
     def told(self) -> dict[str, Any]:
         """Tell the operations."""
