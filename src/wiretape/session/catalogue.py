@@ -168,11 +168,15 @@ class Catalogue:
             raise UsageError(
                 f"{ref[:80]!r} means {len(found)} sessions: {shown}", hint="give the whole id of one", code="ambiguous"
             )
+        raise NotFoundError(f"There is no session {ref[:80]!r} in {self.folder}", hint=self._instead(ref))
+
+    def _instead(self, ref: str) -> str:
+        """Return what to do about a reference that means no session."""
+        session, colon, seq = ref.rpartition(":")
+        if colon and seq.isdigit():  # no name has a colon
+            return f"SESSION:SEQ is one exchange of a session; a session is wanted here: {session[:80] or LAST!r}"
         near = self._near(ref)
-        raise NotFoundError(
-            f"There is no session {ref[:80]!r} in {self.folder}",
-            hint=f"did you mean {near!r}?" if near else "`wiretape sessions` lists ids and names; `last` is the newest",
-        )
+        return f"did you mean {near!r}?" if near else "`wiretape sessions` lists ids and names; `last` is the newest"
 
     def called(self, session_id: str) -> str:
         """Return a session's name where it means this one alone, else its id."""
