@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from wiretape.settings import Durability, Profile
 
-State = Literal["inFlight", "complete", "aborted", "failed", "interrupted"]
+State = Literal["inFlight", "complete", "aborted", "failed", "interrupted", "mocked", "blocked", "dropped"]
 """An exchange's state: ``aborted`` the client left, ``failed`` the server or the network did, ``interrupted`` the
 recorder ended in the middle, ``inFlight`` still running."""
 
@@ -248,12 +248,24 @@ class Timings(Value, frozen=True):
     total: float | None = None
 
 
+class RuleActed(Value, frozen=True):
+    """A rule that acted on an exchange: in which stage, when (ms after it began), and what it could not do."""
+
+    id: str
+    stage: str
+    at: float | None = None
+    description: str | UnsetType = UNSET
+    note: str | UnsetType = UNSET
+
+
 class ExchangeDetail(Value, frozen=True):
     """One exchange whole. ``request`` is None only where damage took it and the rest is left.
 
     ``damaged`` says that damage to the log took a part of it, and ``notes`` which. ``interim`` are the 1xx answers
     before the response. ``connections`` names both by their ids, with the addresses of both ends; ``retried`` says that
-    the request was sent a second time, ``process`` which program the client is.
+    the request was sent a second time, ``process`` which program the client is. ``request`` is what the client sent,
+    ``response`` what it got; where a rule changed one, ``sent_request`` went to the server and ``received_response``
+    came from it. ``rules`` are those that acted, in order.
     """
 
     seq: int
@@ -273,6 +285,9 @@ class ExchangeDetail(Value, frozen=True):
     connections: dict[str, dict[str, Any]] | UnsetType = UNSET
     retried: bool | UnsetType = UNSET
     process: str | UnsetType = UNSET
+    sent_request: Message | UnsetType = UNSET
+    received_response: Message | UnsetType = UNSET
+    rules: list[RuleActed] | UnsetType = UNSET
 
 
 class SessionSummary(Value, frozen=True):

@@ -31,6 +31,7 @@ class Flow:
     cut: bool = False
     says: Verdict = False
     prints: tuple[str | None, str | None, str | None] = (None, None, None)
+    acted: tuple[str, ...] = ()
 
     @property
     def response_type(self) -> str | None:
@@ -70,6 +71,16 @@ class Flow:
         return any(pattern.in_text(text) for text in (self.url, *heads)) or any(
             pattern.in_bytes(self._body(side)) for side in SIDES
         )
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Return the rules that acted."""
+        return self.acted
+
+    @property
+    def changed(self) -> bool:
+        """Return whether one changed something."""
+        return bool(self.acted)
 
     def address(self, end: Literal["client", "server"]) -> str | None:
         """Return the address of an end."""

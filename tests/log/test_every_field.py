@@ -33,6 +33,7 @@ from wiretape.log.format import (
     ResponseBegun,
     Seal,
     SegmentHead,
+    SentOn,
     TlsSeen,
     TrailersSeen,
 )
@@ -45,6 +46,8 @@ SESSION = "20260101T000000-00000a"
 SALT = 99
 REQUEST = b"POST /path HTTP/1.1\r\nHost: example.com\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
+SENT = b"PUT https://other.example/path HTTP/1.1\r\nHost: other.example\r\nContent-Length: 6\r\n\r\n"
+GOT = b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n"
 EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 
 Frames = list[tuple[FrameType, int, Record, bytes, int]]
@@ -87,10 +90,19 @@ def frames() -> Frames:
         (FrameType.OPENED, 1, opened, REQUEST, 0),
         (FrameType.REQUEST_BODY, 1, BodyChunk(0, 1), b"123456", 0),
         (FrameType.TRAILERS, 1, TrailersSeen(1), b"X-One: 1\r\n", 0),
+        (FrameType.SENT, 1, SentOn(5, "rule_1", len(SENT), 0, "request", "why", "note"), SENT + b"123", 0),
+        (FrameType.SENT, 1, SentOn(5, "rule_1", 0, 3, "request", "why", "note"), b"456", Flag.LAST),
         (FrameType.RESPONSE_HEAD, 1, ResponseBegun(10, 103, len(EARLY)), EARLY, Flag.INTERIM),
         (FrameType.RESPONSE_HEAD, 1, ResponseBegun(20, 200, len(RESPONSE)), RESPONSE, 0),
         (FrameType.RESPONSE_BODY, 1, BodyChunk(0, 2), b"123456", 0),
         (FrameType.TRAILERS, 1, TrailersSeen(1), b"X-Two: 2\r\n", Flag.RESPONSE),
+        (
+            FrameType.SENT,
+            1,
+            SentOn(499, "rule_2", len(GOT), 0, "response"),
+            GOT,
+            Flag.RESPONSE | Flag.LAST | Flag.SAME_BODY,
+        ),
         (FrameType.DONE, 1, done, b"", 0),
         (FrameType.OPENED, 2, opened, REQUEST + b"more", Flag.REQUEST_COMPLETE),
         (FrameType.DONE, 2, whole, RESPONSE + b"123456", Flag.HAS_RESPONSE),
@@ -98,7 +110,7 @@ def frames() -> Frames:
         (FrameType.RESPONSE_HEAD, 3, ResponseBegun(20, 0, 7), b"garbage", Flag.UNPARSED),
         (FrameType.EVENT, 0, Event(ns + 10, "dropped", dropped), b"", 0),
         (FrameType.MARKED, 4, Marked(ns + 10, "label"), b"", 0),
-        (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 16, 3, 2, 1, 6), b"", 0),
+        (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 19, 3, 2, 1, 6), b"", 0),
         (FrameType.SEGMENT, 0, SegmentHead(SESSION, 0, 1, 2, 6, ns, 7, 42, "boot", "program"), b"", 0),
         (FrameType.OPENED, 7, opened, REQUEST, Flag.REQUEST_COMPLETE),
         (FrameType.DONE, 7, done, b"", 0),
@@ -183,6 +195,16 @@ def fields() -> Iterator[tuple[FrameType, str]]:
 WRITTEN = [(kind, name) for kind, name in fields() if not {kind.name, f"{kind.name}.{name}"} & reserved()]
 
 
+def follow_rules(recorder: RecorderProcess) -> None:
+    """Have a body changed, and another one left because there is no JSON in it."""
+    longer = {"replaceBody": [{"find": "x", "replaceWith": "y", "all": True}]}
+    rules = [
+        {"id": "rule_1", "description": "why", "handler": {"type": "passthrough", "transformRequest": longer}},
+        {"id": "rule_2", "handler": {"type": "passthrough", "transformResponse": {"jsonSet": {"/a": 1}}}},
+    ]
+    recorder.ask("rules", rules=rules)
+
+
 @pytest.mark.parametrize(("kind", "name"), WRITTEN, ids=lambda value: getattr(value, "name", value))
 def test_each_field_that_is_not_reserved_has_a_reader(
     kind: FrameType, name: str, unchanged: list[list[Any]], tmp_path: Path
@@ -241,6 +263,9 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
         with RawClient.plain(recorder.address) as client:
             client.send(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
             client.read_to_end()
+        follow_rules(recorder)
+        with RawClient.plain(recorder.address) as client:
+            client.request("POST", http.url("/echo"), host=http.authority, body=b"x" * 300_000)
         recorder.close()
         seen = {kind: list(recorder.frames(kind)) for kind in FrameType}
     for kind, name in WRITTEN:
@@ -263,5 +288,7 @@ WRITTEN_FLAGS = [
     (FrameType.RESPONSE_HEAD, Flag.UNPARSED),
     (FrameType.TRAILERS, Flag.RESPONSE),
     (FrameType.DONE, Flag.HAS_RESPONSE),
+    (FrameType.SENT, Flag.LAST),
+    (FrameType.SENT, Flag.RESPONSE),
     (FrameType.SEAL, Flag.FINAL),
 ]

@@ -19,13 +19,16 @@ from tests.support.exchange_ports import (
     response_head,
 )
 from wiretape.errors import NetworkError, ProtocolError
-from wiretape.recorder.exchange import ASKED, ENDED, ENDING, JUDGED, SWITCHED
-from wiretape.recorder.ports import BytesFromServer, FromServer, Timeouts
+from wiretape.log.format import EndState
+from wiretape.recorder.exchange_log import Act
+from wiretape.recorder.ports import BytesFromServer, Change, FromServer, Timeouts
+from wiretape.recorder.states import ASKED, ENDED, ENDING, JUDGED, SWITCHED
 
 PIECES = st.lists(st.binary(min_size=1, max_size=3), max_size=2)
 TRAILERS = st.sampled_from([b"", b"A: 1\r\n"])
 RARELY = st.sampled_from([False] * 7 + [True])
 """Whether an end comes to pass when its turn has come; else nearly all sequences would be short."""
+ACTS = (Act("rule_1", "answer"),)
 ERRORS = st.sampled_from([None, ConnectionResetError("reset"), NetworkError("tls", code="upstream-closed")])
 
 
@@ -223,15 +226,23 @@ class ExchangeMachine(RuleBasedStateMachine):
     # -- the rule ----------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.setting.exchange.state in (ASKED, JUDGED))
-    @rule(what=st.sampled_from(["proceed", "answer", "drop"]))
+    @rule(what=st.sampled_from(["proceed", "answer", "drop", "change", "more"]))
     def decide(self, what: str) -> None:
         exchange = self.setting.exchange
         if what == "proceed":
             exchange.proceed()
         elif what == "answer":
-            exchange.answer(response_head(200, "Content-Length: 2"), [b"ok"])
+            exchange.answer(response_head(200, "Content-Length: 2"), [b"ok"], ACTS, EndState.MOCKED)
+        elif what == "change" and exchange.state == ASKED:
+            pieces = [b"changed"] if exchange.body[1] else None
+            exchange.proceed(Change(ACTS, request=exchange.request, pieces=pieces))
+        elif what == "change":
+            pieces = [b"changed"] if exchange.body[1] else None
+            exchange.proceed(Change(ACTS, head=response_head(200, "Transfer-Encoding: chunked"), pieces=pieces))
+        elif what == "more":
+            exchange.more()
         else:
-            exchange.drop()
+            exchange.drop(ACTS)
 
     # -- what holds --------------------------------------------------------------------------------------------------
 

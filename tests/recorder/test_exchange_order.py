@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.exchange_ports import (
     TIMES,
-    FakeDecider,
     FakeUpstream,
     Setting,
     request_head,
@@ -16,10 +15,12 @@ from tests.support.exchange_ports import (
 )
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import EndState, FrameType
-from wiretape.recorder.exchange import ENDED, ENDING, MOVES, SWITCHED
+from wiretape.recorder.exchange_log import Act
 from wiretape.recorder.ports import Timeouts
+from wiretape.recorder.states import ENDED, ENDING, MOVES, SWITCHED
 from wiretape.recorder.tunnel import LINGER_SECONDS
 
+ACTS = (Act("rule_1", "answer", "for the test"),)
 OK = response_head(200, "Content-Length: 5")
 POST = request_head("POST", "Content-Length: 6")
 SECOND = 1_000_000_000
@@ -363,87 +364,6 @@ def test_a_server_that_stops_in_the_middle_is_given_up_unless_it_is_the_client_t
     upstream.server_side.tick(now(setting, 21.0), LIMITS)
     setting.stream.flush()
     assert (("reset",) in setting.client.events) is not full
-
-
-# -- decisions -------------------------------------------------------------------------------------------------------
-
-
-def test_a_request_that_is_held_goes_on_when_it_is_let_go() -> None:
-    decider = FakeDecider(request=True)
-    setting = Setting(decider=decider)
-    upstream = asked(setting)
-    assert (decider.asked, upstream.events) == (["request"], [])
-    assert setting.stream.opened
-    setting.exchange.proceed()
-    assert upstream.events == [("request", "GET", True)]
-    upstream.server_side.response(OK, [b"hello"], True, b"")
-    setting.stream.flush()
-    assert decider.asked == ["request", "response"]
-    assert setting.client.body == b"hello"
-
-
-def test_p1_a_request_can_be_answered_without_a_server_and_is_recorded_like_any_other() -> None:
-    setting = Setting(decider=FakeDecider(request=True))
-    upstream = asked(setting)
-    setting.exchange.answer(OK, [b"hello"])
-    assert setting.client.events == []
-    setting.stream.flush()
-    assert (setting.client.body, upstream.events) == (b"hello", [])
-    assert (setting.done.state, setting.done.status) == (EndState.COMPLETE, 200)
-
-
-@pytest.mark.parametrize("side", ["request", "response"])
-def test_an_exchange_that_is_dropped_breaks_the_connection_after_done(side: str) -> None:
-    setting = Setting(decider=FakeDecider(request=side == "request", response=side == "response"))
-    upstream = asked(setting)
-    if side == "response":
-        upstream.server_side.response(OK, [b"he"], False, b"")
-        assert upstream.paused
-    setting.exchange.drop()
-    assert setting.client.events == []
-    setting.stream.flush()
-    assert setting.client.events == [("reset",)]
-    assert setting.done.error_code == "dropped-by-rule"
-
-
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_response_that_is_held_is_in_the_log_and_goes_out_when_it_is_let_go(whole: bool) -> None:
-    setting = Setting(decider=FakeDecider(response=True))
-    upstream = asked(setting)
-    upstream.server_side.response(OK, [b"he"], False, b"")
-    upstream.server_side.response_data([b"llo"] if whole else [b"l"], whole, b"")
-    setting.stream.flush()
-    assert setting.stream.body("response") == (b"hello" if whole else b"hel")
-    assert setting.client.events == []
-    setting.exchange.proceed()
-    if not whole:
-        assert not upstream.paused
-        upstream.server_side.response_data([b"lo"], True, b"")
-    setting.stream.flush()
-    assert setting.client.body == b"hello"
-    assert setting.done.state == EndState.COMPLETE
-
-
-def test_p15_a_response_that_came_is_not_replaced_while_the_log_cannot_hold_both() -> None:
-    setting = Setting(decider=FakeDecider(response=True))
-    upstream = asked(setting)
-    upstream.server_side.response(response_head(500, "Content-Length: 3"), [b"bad"], True, b"")
-    setting.exchange.answer(OK, [b"hello"])
-    setting.exchange.proceed()
-    setting.stream.flush()
-    assert setting.client.events[0] == ("respond", 500)
-
-
-def test_decisions_about_an_exchange_whose_client_left_do_nothing() -> None:
-    setting = Setting(decider=FakeDecider(request=True))
-    upstream = asked(setting)
-    setting.exchange.client_left(None)
-    setting.exchange.proceed()
-    setting.exchange.answer(OK, [])
-    setting.exchange.drop()
-    setting.stream.flush()
-    assert (upstream.events, setting.client.events) == ([], [])
-    assert setting.done.state == EndState.ABORTED
 
 
 # -- tunnels ---------------------------------------------------------------------------------------------------------

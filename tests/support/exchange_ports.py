@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from wiretape.log.format import Done, FrameType, Opened, Record
-from wiretape.recorder.exchange import MOVES, Exchange
+from wiretape.log.format import Done, Flag, FrameType, Opened, Record, SentOn
+from wiretape.recorder.exchange import Exchange
 from wiretape.recorder.exchange_log import ConnectTimes, ExchangeLog, Server, Stream
 from wiretape.recorder.ports import (
     AnyResponseHead,
@@ -26,6 +26,7 @@ from wiretape.recorder.ports import (
     Seeker,
 )
 from wiretape.recorder.route import Route
+from wiretape.recorder.states import MOVES
 from wiretape.wire.http1 import RequestHead, ResponseHead, parse_request_head, parse_response_head
 
 TIMES = ConnectTimes(1, 2, -1)
@@ -58,6 +59,7 @@ class FakeStream:
         self.written: list[tuple[int, Record, bytes]] = []
         self.begun = self.ended = 0
         self._gathered: list[tuple[int, Record, bytes]] = []
+        self._flags: list[int] = []
         self._released: list[tuple[Callable[[Any], None], Any]] = []
         self._last: list[tuple[Callable[[Any], None], Any]] = []
 
@@ -81,6 +83,7 @@ class FakeStream:
         """Gather a frame; nothing may follow the end."""
         assert FrameType.DONE not in self.kinds(self._gathered + self.written), f"{FrameType(kind).name} after DONE"
         self._gathered.append((kind, record, data))
+        self._flags.append(flags)
 
     def release(self, action: Callable[[Any], None], argument: Any) -> None:
         """Gather an action."""
@@ -101,6 +104,11 @@ class FakeStream:
             last, self._last = self._last, []
             for action, argument in last:
                 action(argument)
+
+    @property
+    def flagged(self) -> list[tuple[int, Record, bytes, int]]:
+        """The frames that are written, with their flags."""
+        return [(*frame, flags) for frame, flags in zip(self.written, self._flags, strict=False)]
 
     @property
     def waiting(self) -> bool:
@@ -125,14 +133,19 @@ class FakeStream:
     def body(self, side: str) -> bytes:
         """Return what is written of a body, in whatever frames it is."""
         out = b""
-        for kind, record, data in self.written:
-            if _SIDES.get(FrameType(kind)) == side:
+        replaced: bytes | None = None
+        for kind, record, data, flags in self.flagged:
+            if isinstance(record, SentOn):
+                mine = bool(flags & Flag.RESPONSE) == (side == "response")
+                if mine and (record.head_size or record.position) and not flags & Flag.SAME_BODY:
+                    replaced = (replaced or b"") + data[record.head_size :]
+            elif _SIDES.get(FrameType(kind)) == side:
                 out += data
             elif (isinstance(record, Opened) and side == "request") or (
                 isinstance(record, Done) and side == "response"
             ):
                 out += data[record.head_size :]
-        return out
+        return out if replaced is None else replaced
 
 
 class FakeDownstream:
@@ -328,22 +341,48 @@ class FakeUpstreams:
 
 
 class FakeDecider:
-    """Holds what it is told to hold."""
+    """Holds what it is told to hold. It is its own one case."""
 
-    def __init__(self, *, request: bool = False, response: bool = False) -> None:
+    watches_response = True
+
+    def __init__(self, *, request: bool = False, response: bool = False, more: bool = False) -> None:
         self.request = request
         self.response = response
+        self.more = more
         self.asked: list[str] = []
+        self._exchange: Held | None = None
 
-    def request_seen(self, exchange: Held) -> bool:
-        """Return whether requests are held."""
+    @property
+    def exchange(self) -> Held:
+        """The exchange."""
+        assert self._exchange is not None
+        return self._exchange
+
+    def request_seen(self, exchange: Held) -> FakeDecider:
+        """Return what decides."""
+        self._exchange = exchange
+        return self
+
+    def begin(self) -> None:
+        """Let a request go that is not to be held."""
         self.asked.append("request")
-        return self.request
+        if not self.request:
+            self.exchange.proceed()
 
-    def response_seen(self, exchange: Held, head: AnyResponseHead) -> bool:
-        """Return whether responses are held."""
+    def request_more(self) -> None:
+        """Note it."""
+        self.asked.append("more of the request")
+
+    def response_seen(self, head: AnyResponseHead) -> bool:
+        """Let a response go that is not to be held."""
         self.asked.append("response")
-        return self.response
+        if not self.response:
+            self.exchange.proceed()
+        return self.more
+
+    def response_more(self) -> None:
+        """Note it."""
+        self.asked.append("more of the response")
 
 
 class CheckedExchange(Exchange):

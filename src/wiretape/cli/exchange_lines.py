@@ -36,7 +36,7 @@ COLUMNS: Final = [
 ]
 """What a program that reads lines gets: every cell whole."""
 
-_STATES: Final = {"inFlight": "...", "interrupted": "cut", "aborted": "left", "failed": "502*"}
+_STATES: Final = {"inFlight": "...", "interrupted": "cut", "aborted": "left", "failed": "502*", "dropped": "drop"}
 """What stands in the place of a status for an exchange that has none; a server that failed makes a 502 of ours."""
 
 _NARROWEST: Final = 16

@@ -35,6 +35,8 @@ def print_exchange(session: Session, seq: int, address: str, headers: Headers) -
     detail = session.exchange(seq, bodies=False)
     write_line(_first_line(detail))
     write_line(visible(_second_line(detail, address)))
+    for line in _rules(detail):
+        write_line(styled(visible(line), "yellow"))
     for sentence in detail.notes:
         write_line(styled(visible(f"note: {sentence}"), "yellow"))
     if detail.request is not None:
@@ -53,6 +55,22 @@ def print_exchange(session: Session, seq: int, address: str, headers: Headers) -
         write_line()
         write_line(styled(visible(no_response(detail)), "red"))
     _print_around(detail, headers)
+
+
+def _rules(detail: ExchangeDetail) -> list[str]:
+    """Return a line for each rule that acted, and one for what went on in the place of what came."""
+    lines = []
+    for rule in detail.rules or []:
+        said = [part for part in (rule.description, rule.note) if isinstance(part, str)]
+        lines.append(f"{rule.id} ({rule.stage}){': ' if said else ''}{'; '.join(said)}")
+    sent, received = detail.sent_request, detail.received_response
+    if sent and sent.url:
+        lines.append(f"sent to the server: {sent.method} {sent.url}")
+    if received:
+        lines.append(f"received from the server: {received.status_code or ''} {received.status_message or ''}".rstrip())
+    if sent or received:
+        lines.append("--json has both sides whole")
+    return lines
 
 
 def _first_line(detail: ExchangeDetail) -> str:

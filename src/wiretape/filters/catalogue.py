@@ -15,7 +15,8 @@ GROUPS: Final[tuple[tuple[str, tuple[type[Operator], ...]], ...]] = (
                            content.RequestType, operators.ResponseType, operators.Asset)),
     ("Bodies", (content.AnyBody, content.RequestBody, content.ResponseBody, content.Json, operators.Size,
                 operators.RequestSize, operators.ResponseSize)),
-    ("Where it belongs", (operators.Seq, operators.Source, operators.Replayed, content.Client, content.Server,
+    ("Where it belongs", (operators.Seq, operators.Source, operators.Replayed, operators.Ruled,
+                          operators.Changed, content.Client, content.Server,
                           content.Ja3, content.Ja4, content.Ja3s,
                           content.WebSocket, operators.Http, operators.Everything)),
 )  # fmt: skip
@@ -28,7 +29,7 @@ _NO_OTHER: Final = "only HTTP is recorded"
 _NOT_YET: Final = "what it asks for is not recorded yet"
 NOT_RECORDED: Final[dict[str, str]] = {
     **dict.fromkeys(("~tcp", "~udp", "~dns"), _NO_OTHER),
-    **dict.fromkeys(("~rule", "~changed", "~proc", "~conn", "~replays", "~msg"), _NOT_YET),
+    **dict.fromkeys(("~proc", "~conn", "~replays", "~msg"), _NOT_YET),
     **dict.fromkeys(
         ("~marked", "~marker"), "marks are points in time here; --since and --until (since, until) take them"
     ),

@@ -62,6 +62,16 @@ class Exchange(Protocol):
         ...
 
     @property
+    def rules(self) -> tuple[str, ...]:
+        """The ids of the rules that acted on it."""
+        ...
+
+    @property
+    def changed(self) -> bool:
+        """Whether a rule changed the request or the response."""
+        ...
+
+    @property
     def response_type(self) -> str | None:
         """The response's Content-Type."""
         ...

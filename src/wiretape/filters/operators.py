@@ -11,7 +11,7 @@ from wiretape.filters.numbers import Range, read_range
 from wiretape.filters.patterns import Pattern, compile_pattern
 from wiretape.filters.tree import Operator
 
-STATES: Final = ("inFlight", "complete", "aborted", "failed", "interrupted")
+STATES: Final = ("inFlight", "complete", "aborted", "failed", "interrupted", "mocked", "blocked", "dropped")
 DAMAGED: Final = "damaged"
 
 _CODE_CLASS: Final = re.compile(r"([1-9])xx", re.ASCII | re.IGNORECASE)
@@ -365,6 +365,41 @@ class Replayed(Bare):
     def matches(self, exchange: Exchange) -> Verdict:
         """Return whether it was sent again."""
         return exchange.source == "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled(Operator):
+    """Exchanges on which a rule acted."""
+
+    rule: str
+    symbols = ("~rule",)
+    takes = "ID"
+    help = "exchanges on which this rule acted (rule_3); * for any"
+    example = "~rule rule_3"
+
+    @classmethod
+    def read(cls, value: str) -> Operator:
+        """Take the id of a rule."""
+        if not value or " " in value:
+            raise ValueError("give the id of a rule, such as rule_3, or * for any")
+        return cls(value)
+
+    def matches(self, exchange: Exchange) -> Verdict:
+        """Return whether the rule acted."""
+        return bool(exchange.rules) if self.rule == "*" else self.rule in exchange.rules
+
+
+class Changed(Bare):
+    """Exchanges of which a rule changed the request or the response."""
+
+    __slots__ = ()
+    symbols = ("~changed",)
+    help = "exchanges of which a rule changed the request or the response"
+    example = "~changed"
+
+    def matches(self, exchange: Exchange) -> Verdict:
+        """Return whether one did."""
+        return exchange.changed
 
 
 class NoResponse(Bare):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from wiretape.formats.har import NO_RESPONSE
-from wiretape.model import ExchangeDetail, Message
+from wiretape.model import ExchangeDetail, Message, RuleActed
 
 _MAX_PARAMETERS: Final = 10_000
 _LONGEST_TYPE: Final = 1_000
@@ -67,9 +67,21 @@ def har_entry(
         entry["connection"] = str(exchange.connections["server"]["id"])
     if messages:
         entry["_webSocketMessages"] = messages
+    if isinstance(exchange.sent_request, Message):
+        entry["_sentRequest"] = _request(exchange.sent_request, bodies=bodies)
+    if isinstance(exchange.received_response, Message):
+        received = exchange.received_response
+        entry["_receivedResponse"] = _response(received, exchange, _known(received), bodies=bodies)
+    if exchange.rules:
+        entry["_rules"] = [{"id": rule.id, "stage": rule.stage, **_said(rule)} for rule in exchange.rules]
     if exchange.notes:
         entry["comment"] = " ".join(exchange.notes)
     return entry
+
+
+def _said(rule: RuleActed) -> dict[str, str]:
+    said = {"description": rule.description, "note": rule.note}
+    return {name: text for name, text in said.items() if isinstance(text, str)}
 
 
 def _time(milliseconds: int) -> str:

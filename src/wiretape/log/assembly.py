@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from wiretape.errors import DamagedError
+from wiretape.log import acts
 from wiretape.log.files import REAL, Files
-from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, Record, ResponseBegun
+from wiretape.log.format import BodyChunk, Done, Flag, FrameType, Opened, Record, ResponseBegun, SentOn
 from wiretape.log.items import Damage, Frame, sound_record
 from wiretape.log.scan import frame_in, read_block, read_frame, segment_info
 from wiretape.log.store import healed_names, segment_path
@@ -28,6 +29,10 @@ from wiretape.log.store import healed_names, segment_path
 Side = str
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
+"""What the client sent, and what it got."""
+SENT_REQUEST: Final = "sent request"
+RECEIVED_RESPONSE: Final = "received response"
+"""What went to the server, and what came from it: the same as the client's side where no rule changed it."""
 
 
 _ROOM: Final = 8 * 1024 * 1024
@@ -199,6 +204,7 @@ class ExchangeTape:
         interim: interim answers (1xx), each its record and its raw head.
         messages: how many messages of an upgraded connection there are.
         trailers: raw trailer sections by side.
+        acts: what rules did.
         notes: what could not be read, one sentence each.
     """
 
@@ -226,6 +232,7 @@ class ExchangeTape:
         self.interim: list[tuple[ResponseBegun, bytes]] = []
         self.messages = 0
         self.trailers: dict[Side, bytes] = {}
+        self.acts = acts.Acts()
         listed: dict[Side, list[Place]] = {REQUEST: [], RESPONSE: []}
         self._bodies: Mapping[Side, list[Place] | Pieces] = listed if bodies is None else bodies
         for frame in frames:
@@ -252,8 +259,23 @@ class ExchangeTape:
                 self.begun = self.begun or (frame, record)
             elif all(record != other for other, _ in self.interim):
                 self.interim.append((record, bytes(frame.data[: record.head_size])))
+        elif isinstance(record, SentOn):
+            self.acts.take(frame, record)
         elif frame.kind == FrameType.TRAILERS:
             self.trailers.setdefault(RESPONSE if frame.flags & Flag.RESPONSE else REQUEST, bytes(frame.data))
+
+    def changed(self, side: Side) -> bool:
+        """Return whether a rule changed what came: of REQUEST what went to the server, of RESPONSE what the client got.
+
+        What went on is there as far as its head is.
+        """
+        return self.acts.head(response=side == RESPONSE) is not None
+
+    def _changed_body(self, side: Side) -> acts.Parts | None:
+        """Return the frames of a body that is another than the one that came; None for that one."""
+        if side in (SENT_REQUEST, RESPONSE):
+            return self.acts.body(response=side == RESPONSE)
+        return None
 
     def _read(self, place: Place | Frame) -> tuple[Frame, Record] | None:
         try:
@@ -277,8 +299,19 @@ class ExchangeTape:
         return bytes(frame.data[: record.head_size])
 
     @property
+    def sent_head(self) -> bytes | None:
+        """The raw head that went to the server, its target the whole URL, where a rule changed the request."""
+        return self.acts.head(response=False)
+
+    @property
     def response_head(self) -> bytes | None:
-        """The raw head of the final response."""
+        """The raw head of the final response, as the client got it."""
+        changed = self.acts.head(response=True)
+        return self.received_head if changed is None else changed
+
+    @property
+    def received_head(self) -> bytes | None:
+        """The raw head of the final response, as it came."""
         found = self._response_frame()
         return bytes(found[0].data[: found[1]]) if found else None
 
@@ -302,22 +335,40 @@ class ExchangeTape:
 
     def recorded(self, side: Side) -> int | None:
         """Return how many bytes of the body the log was given; None when that is not known."""
+        frames = self._changed_body(side)
+        if frames is not None:
+            return acts.length(frames)
         if self.done is None:
             return None
-        return self.done[1].request_recorded if side == REQUEST else self.done[1].response_recorded
+        return self.done[1].request_recorded if _came(side) == REQUEST else self.done[1].response_recorded
 
     def size(self, side: Side) -> int | None:
         """Return how long the body was on the wire; None when that is not known."""
+        frames = self._changed_body(side)
+        if frames is not None:
+            return acts.length(frames)
         if self.done is None:
             return None
-        return self.done[1].request_size if side == REQUEST else self.done[1].response_size
+        return self.done[1].request_size if _came(side) == REQUEST else self.done[1].response_size
 
     def has_body(self, side: Side) -> bool:
         """Return whether any byte of the body was recorded."""
+        frames = self._changed_body(side)
+        if frames is not None:
+            return acts.length(frames) > 0
+        side = _came(side)
         return len(self._bodies[side]) > 0 or bool(self._inline(side))
 
     def body(self, side: Side) -> Iterator[Part]:
         """Yield the body as it was on the wire, in order, what is missing as parts without data."""
+        frames = self._changed_body(side)
+        if frames is None:
+            yield from self._body_that_came(_came(side))
+            return
+        for start, data, end in acts.pieces(frames):
+            yield Part(start, end, data)
+
+    def _body_that_came(self, side: Side) -> Iterator[Part]:
         at = 0
         inline = self._inline(side)
         if inline:
@@ -338,8 +389,9 @@ class ExchangeTape:
                 at = record.position
             yield Part(at, end, bytes(data[at - record.position :]), record.elapsed_ns)
             at = end
-        recorded = self.recorded(side)
-        if recorded is not None and recorded > at:
+        done = self.done[1] if self.done is not None else None
+        recorded = 0 if done is None else done.request_recorded if side == REQUEST else done.response_recorded
+        if recorded > at:
             yield Part(at, recorded, None)
 
     def _inline(self, side: Side) -> bytes:
@@ -347,6 +399,11 @@ class ExchangeTape:
             return bytes(self.opened[0].data[self.opened[1].head_size :]) if self.opened else b""
         found = self._response_frame()
         return bytes(found[0].data[found[1] :]) if found else b""
+
+
+def _came(side: Side) -> Side:
+    """Return whose frames hold what came."""
+    return REQUEST if side in (REQUEST, SENT_REQUEST) else RESPONSE
 
 
 class _Running:

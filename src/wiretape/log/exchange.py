@@ -8,8 +8,16 @@ from functools import cached_property
 from typing import Final
 
 from wiretape.errors import DamagedError
-from wiretape.heads import fields, full_url, start_line
-from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape, Part, Side
+from wiretape.heads import fields, full_url, start_line, status_line
+from wiretape.log.assembly import (
+    RECEIVED_RESPONSE,
+    REQUEST,
+    RESPONSE,
+    SENT_REQUEST,
+    ExchangeTape,
+    Part,
+    Side,
+)
 from wiretape.log.format import Done, EndState, Opened
 from wiretape.model import State
 
@@ -19,6 +27,9 @@ _STATES: Final[dict[int, State]] = {
     EndState.COMPLETE: "complete",
     EndState.ABORTED: "aborted",
     EndState.FAILED: "failed",
+    EndState.MOCKED: "mocked",
+    EndState.BLOCKED: "blocked",
+    EndState.DROPPED: "dropped",
 }
 
 Fields = tuple[tuple[str, str], ...]
@@ -150,13 +161,17 @@ class Exchange:
     Attributes:
         seq: its number in the session; never another.
         state: ``complete``, ``aborted`` (the client left), ``failed`` (the server or the network did), ``interrupted``
-            (its recorder ended in the middle) or ``inFlight`` (still running when it was read).
-        request: always there; what damage took of it is empty, and said in ``notes``.
-        response: None where nothing of one was recorded.
+            (its recorder ended in the middle) or ``inFlight`` (still running when it was read); ``mocked``, ``blocked``
+            or ``dropped`` by a rule.
+        request: what the client sent; always there; what damage took of it is empty, and said in ``notes``.
+        response: what the client got; None where nothing of one was recorded.
         opened: the record of its beginning (time, server, client); None where damage took it.
         done: the record of its end (timings, sizes, digests, error); None where there is none, or damage took it.
         messages: messages of an upgraded connection, counted.
         notes: what damage took, one sentence each.
+        sent_request: what went to the server, where a rule changed the request.
+        received_response: what came from the server, where a rule changed the response.
+        rules: the ids of the rules that acted, in order.
     """
 
     seq: int
@@ -167,6 +182,9 @@ class Exchange:
     done: Done | None
     messages: int
     notes: tuple[str, ...]
+    sent_request: Request | None = None
+    received_response: Response | None = None
+    rules: tuple[str, ...] = ()
 
     @property
     def started_ns(self) -> int | None:
@@ -190,22 +208,30 @@ def exchange_of(tape: ExchangeTape, unfinished: State) -> Exchange:
         seq=tape.seq,
         state=_STATES.get(done.state, "failed") if done is not None else unfinished,
         request=Request(tape.request_head or b"", _body(tape, REQUEST), tape.trailers.get(REQUEST, b""), opened),
-        response=_response(tape, done),
+        response=_response(tape, done, RESPONSE),
         opened=opened,
         done=done,
         messages=tape.messages,
         notes=tuple(notes),
+        sent_request=None
+        if tape.sent_head is None
+        else Request(tape.sent_head, _body(tape, SENT_REQUEST), tape.trailers.get(REQUEST, b""), opened),
+        received_response=_response(tape, done, RECEIVED_RESPONSE) if tape.changed(RESPONSE) else None,
+        rules=tuple(dict.fromkeys(act.rule for act, _ in tape.acts.records)),
     )
 
 
-def _response(tape: ExchangeTape, done: Done | None) -> Response | None:
-    head = tape.response_head
-    if head is None and not tape.has_body(RESPONSE) and not (done is not None and done.status):
+def _response(tape: ExchangeTape, done: Done | None, side: Side) -> Response | None:
+    head = tape.response_head if side == RESPONSE else tape.received_head
+    if head is None and not tape.has_body(side) and not (done is not None and done.status):
         return None
     status = done.status if done is not None else tape.begun[1].status if tape.begun is not None else 0
+    if tape.changed(RESPONSE):
+        said = status_line(head or b"")[1]
+        status = int(said) if said.isascii() and said.isdigit() else status
     return Response(
         head or b"",
-        _body(tape, RESPONSE),
+        _body(tape, side),
         tape.trailers.get(RESPONSE, b""),
         status or None,
         tuple(raw for _, raw in tape.interim),

@@ -63,6 +63,7 @@ class Flag:
     HAS_RESPONSE: Final = 0x01  # DONE: response head and body are inline
     FINAL: Final = 0x01  # SEAL: the stream ends here, the session was closed cleanly
     LAST: Final = 0x02  # MESSAGE, SENT: no more of this message follows
+    SAME_BODY: Final = 0x04  # SENT: the body went on as it came
 
 
 class DoneFlag:
@@ -80,6 +81,9 @@ class EndState(IntEnum):
     COMPLETE = 0
     ABORTED = 1
     FAILED = 2
+    MOCKED = 3
+    BLOCKED = 4
+    DROPPED = 5
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -204,16 +208,21 @@ class MessageSeen(Record, frozen=True):
 
 
 class SentOn(Record, frozen=True):
-    """Head of SENT: what went on where the rule named ``rule`` changed a message.
+    """Head of SENT: what the rule named ``rule`` did in a stage, and what went on after it.
 
-    The data of the first frame are the raw head (``head_size`` bytes), then bytes of the body; further frames have more
-    of the body from ``position`` on, and the last one the flag LAST.
+    Each rule that acted on a message has a frame; the last of them has the message that went on, where it was changed:
+    the raw head (``head_size`` bytes), then bytes of the body. Further frames have more of the body from ``position``
+    on; the last frame has the flag LAST. ``stage`` is ``answer``, ``request`` or ``response``; ``description`` is the
+    rule's; ``note`` says what it could not do.
     """
 
     elapsed_ns: int
     rule: str
     head_size: int = 0
     position: int = 0
+    stage: str = ""
+    description: str = ""
+    note: str = ""
 
 
 PASSED: Final = "passed"
@@ -298,6 +307,7 @@ EVENT_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "suspect": ("segment", "cause", "rewritten"),
     "refused": ("client", "error", "code", "head"),
     "import": ("from", "exchanges", "imported", "skipped", "damaged"),
+    "rules": ("rule", "change", "enabled"),
 }
 """Every kind of EVENT, and the keys that its detail may have."""
 

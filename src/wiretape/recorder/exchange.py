@@ -5,8 +5,8 @@ client gets the last (P1). What goes out goes through ``stream.release``, which 
 a byte to a port before that.
 
 The exchange knows no protocol. It hears of heads and pieces through ``ports.py`` and passes them on. Where it stands is
-``state``, and ``MOVES`` has every move there is. The hot path just stores the next state; the tests run every exchange
-with a check of each store against the table.
+``state``, and ``states.MOVES`` has every move there is. The hot path just stores the next state; the tests run every
+exchange with a check of each store against the table.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import Final
 
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import DoneFlag, EndState, Opened
-from wiretape.recorder.exchange_log import ConnectTimes, ExchangeLog
+from wiretape.recorder.exchange_log import Act, ConnectTimes, ExchangeLog
+from wiretape.recorder.pages import CONTINUE
 from wiretape.recorder.ports import (
     AnyResponseHead,
     BytesFromServer,
+    Case,
+    Change,
+    Client,
     Decider,
     Downstream,
     NotLookedAtError,
@@ -31,6 +35,18 @@ from wiretape.recorder.ports import (
     Upstream,
     Upstreams,
 )
+from wiretape.recorder.states import (
+    ANSWERING,
+    ASKED,
+    ENDED,
+    ENDING,
+    JUDGED,
+    OPENING,
+    SEEKING,
+    SETTLED,
+    SWITCHED,
+    WAITING,
+)
 from wiretape.recorder.tunnel import Tunnel
 
 # RFC 9110 section 9.2.2: only these may be sent again when nobody knows whether they were acted upon.
@@ -41,18 +57,6 @@ _RETRIED: Final = DoneFlag.RETRIED
 _REQUEST_WHOLE: Final = DoneFlag.REQUEST_WHOLE
 _clock = time.perf_counter_ns
 
-# States. Plain numbers: members of an Enum cost a look-up each time.
-OPENING: Final = 1  # OPENED is gathered, not yet written
-SEEKING: Final = 2  # a connection to the server is looked for or made
-ASKED: Final = 3  # a decision about the request is awaited
-WAITING: Final = 4  # the server has the request, or what there is of it; no final response yet
-JUDGED: Final = 5  # a decision about the response is awaited
-ANSWERING: Final = 6  # the response's head has come
-ENDING: Final = 7  # DONE is gathered; the last byte is not released
-SWITCHED: Final = 8  # a tunnel goes on with both ports and the log
-ENDED: Final = 9  # nothing is to be done any more
-# From ENDING on the exchange has its end in the log: what still comes is not heard.
-
 # How far the request has come.
 _COMING: Final = 1
 _WHOLE: Final = 2  # its end is gathered for the log
@@ -61,34 +65,6 @@ _SENT: Final = 4  # the upstream has all of it, body and all
 _DISPATCHED: Final = 5  # the same, of a request without a body: one small write, which nobody need ask about
 
 _EARLY: Final = "{} answered before it had been given the whole request: the end of the body may not have reached it"
-
-MOVES: Final[dict[int, dict[str, int]]] = {
-    OPENING: {"written": SEEKING, "written, and there are rules": ASKED, "client left": ENDED, "failed": ENDING},
-    ASKED: {"let go": SEEKING, "answered": ENDING, "dropped": ENDING, "client left": ENDED, "failed": ENDING},
-    SEEKING: {"connected": WAITING, "client left": ENDED, "failed": ENDING},
-    WAITING: {
-        "head came": ANSWERING,
-        "held": JUDGED,
-        "whole response came": ENDING,
-        "sent again": SEEKING,
-        "protocol switched": SWITCHED,
-        "client left": ENDED,
-        "failed": ENDING,
-    },
-    JUDGED: {
-        "let go": ANSWERING,
-        "let go whole": ENDING,
-        "dropped": ENDING,
-        "client left": ENDED,
-        "failed": ENDING,
-    },
-    ANSWERING: {"end came": ENDING, "client left": ENDED, "failed": ENDING},
-    ENDING: {"last byte released": ENDED},
-    SWITCHED: {},
-    ENDED: {},
-}
-"""For each state the state that each happening leads to. DONE is gathered on the way into ENDING and from any other
-state into ENDED, and nowhere else, so there is exactly one; SWITCHED leaves it to the tunnel."""
 
 
 class Exchange:
@@ -102,6 +78,7 @@ class Exchange:
     __slots__ = (
         "_again",
         "_begun",
+        "_case",
         "_client_full",
         "_decider",
         "_downstream",
@@ -129,6 +106,7 @@ class Exchange:
         self._upstreams = upstreams
         self._log = log
         self._decider = decider
+        self._case: Case | None = None
         self._upstream: Upstream | None = None
         self._search: Search | None = None
         self._progress = _COMING
@@ -202,8 +180,11 @@ class Exchange:
             return
         decider = self._decider
         if decider is not None:
-            self.state = ASKED
-            if decider.request_seen(self) or self.state != ASKED:
+            case = decider.request_seen(self)
+            if case is not None:
+                self.state = ASKED
+                self._case = case
+                case.begin()
                 return
         self._find()
 
@@ -265,6 +246,8 @@ class Exchange:
             if end:
                 self._unsent_trailers = trailers
                 self._progress = _RELEASED
+            if self.state == ASKED and self._case is not None:
+                self._case.request_more()
 
     # -- the response ------------------------------------------------------------------------------------------------
 
@@ -279,8 +262,8 @@ class Exchange:
         log = self._log
         log.first = _clock()
         self._head = head
-        if self._decider is not None:
-            self._judge(self._decider, head, pieces, end, trailers)
+        if self._case is not None:
+            self._judge(self._case, head, pieces, end, trailers)
         elif end and not trailers and (self._progress == _DISPATCHED or not self._early):
             self.state = ENDING
             self._pieces = pieces
@@ -303,6 +286,8 @@ class Exchange:
         self._record(pieces)
         if self.state == JUDGED:
             self._keep(pieces, end, trailers)
+            if self._case is not None:
+                self._case.response_more()
         elif end:
             self._finish(pieces, trailers)
         else:
@@ -385,18 +370,38 @@ class Exchange:
 
     # -- decisions ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, decider: Decider, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
+    @property
+    def client(self) -> Client:
+        """Whose exchange it is."""
+        return self._downstream.client
+
+    @property
+    def body(self) -> tuple[Pieces, bool]:
+        """What has come of the body of the message that is held, and whether it is whole."""
+        if self.state == JUDGED:
+            return self._pieces, self._trailers is not None
+        return self._unsent, self._progress == _RELEASED
+
+    def more(self) -> None:
+        """Let more of the request come while it is held; a client that waits to be told so is told."""
+        if self.state == ASKED:
+            if not self._log.request_size and getattr(self.request.head, "expect_continue", False):
+                self._downstream.interim(CONTINUE)
+            self._downstream.resume()
+
+    def forget_body(self) -> None:
+        """Let go of what has come of the request's body."""
+        self._unsent = _NOTHING
+
+    def _judge(self, case: Case, head: AnyResponseHead, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Record what came, keep it, and ask what is to become of it."""
         self.state = JUDGED
         self._log.response_head(head.raw, head.status)
         self._record(pieces)
         self._keep(pieces, end, trailers)
-        held = decider.response_seen(self, head)
-        if self.state == JUDGED:
-            if not held:
-                self.proceed()
-            elif self._upstream is not None:
-                self._upstream.pause()
+        more = case.response_seen(head)
+        if self.state == JUDGED and not more and self._upstream is not None:
+            self._upstream.pause()
 
     def _keep(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         self._pieces = [*self._pieces, *pieces]
@@ -404,11 +409,20 @@ class Exchange:
             self._trailers = trailers
             self._end_lease()
 
-    def proceed(self) -> None:
-        """Go on with an exchange that was held."""
+    def proceed(self, change: Change | None = None) -> None:
+        """Go on with an exchange that was held, changed or as it came."""
         if self.state == ASKED:
-            self._find()
+            if self._progress != _RELEASED:
+                self._downstream.pause()  # until there is a server to send the rest to
+            if self._case is not None and not self._case.watches_response:
+                self._case = None
+            if change is None:
+                self._find()
+            else:
+                self._settle(change)
         elif self.state == JUDGED:
+            if change is not None:
+                self._replace_response(change)
             pieces = self._pieces
             if self._trailers is not None:
                 self._finish(pieces, self._trailers)
@@ -419,18 +433,47 @@ class Exchange:
             if self._upstream is not None and not self._downstream.full:
                 self._upstream.resume()
 
-    def answer(self, head: AnyResponseHead, pieces: Pieces) -> None:
+    def _settle(self, change: Change) -> None:
+        """Record what goes on in the request's place, and go on once that is written (P15)."""
+        self.state = SETTLED
+        request, pieces = change.request, change.pieces
+        if request is not None:
+            self.request = request
+            if pieces is not None:
+                self._unsent = pieces
+        raw = b"" if request is None else request.head.raw
+        self._log.acts(change.acts, raw, None if pieces is None else _join(pieces))
+        self._log.stream.release(Exchange._settled, self)
+
+    def _settled(self) -> None:
+        if self.state == SETTLED:
+            self._find()
+
+    def _replace_response(self, change: Change) -> None:
+        """Record what goes on in the response's place."""
+        log, head, pieces = self._log, change.head, change.pieces
+        if head is not None:
+            self._head = head
+            log.status = head.status
+            if pieces is not None:
+                self._pieces = pieces
+        raw = b"" if head is None else head.raw
+        log.acts(change.acts, raw, None if pieces is None else _join(pieces), response=True)
+
+    def answer(self, head: AnyResponseHead, pieces: Pieces, acts: tuple[Act, ...], state: EndState) -> None:
         """Answer the client with this response without asking a server."""
         if self.state == ASKED:
             self.state = ENDING
             self._head, self._pieces = head, pieces
-            self._log.whole_response(head.raw, _join(pieces), head.status)
+            self._log.acts(acts)
+            self._log.whole_response(head.raw, _join(pieces), head.status, state)
             self._log.stream.release_last(Exchange._release_last, self)
 
-    def drop(self) -> None:
+    def drop(self, acts: tuple[Act, ...]) -> None:
         """Break the client's connection off without an answer."""
         if self.state in (ASKED, JUDGED):
-            self._end(EndState.ABORTED, "dropped-by-rule", "a rule broke the connection off", ENDING)
+            self._log.acts(acts, response=self.state == JUDGED)
+            self._end(EndState.DROPPED, "dropped-by-rule", "a rule broke the connection off", ENDING)
             self._log.stream.release_last(Exchange._release_failure, self)
 
     # -- other ends --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ byte is released. Larger bodies are frames of their own, so that damage to one c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from google_crc32c import extend as crc32c_extend
@@ -17,12 +17,14 @@ from wiretape.log.format import (
     MAX_CHUNK,
     BodyChunk,
     Done,
+    DoneFlag,
     EndState,
     Flag,
     FrameType,
     Opened,
     Record,
     ResponseBegun,
+    SentOn,
     TrailersSeen,
 )
 
@@ -37,6 +39,7 @@ _DONE: Final = int(FrameType.DONE)
 _RESPONSE_HEAD: Final = int(FrameType.RESPONSE_HEAD)
 _REQUEST_BODY: Final = int(FrameType.REQUEST_BODY)
 _RESPONSE_BODY: Final = int(FrameType.RESPONSE_BODY)
+_SENT: Final = int(FrameType.SENT)
 _COMPLETE: Final = int(EndState.COMPLETE)
 
 
@@ -103,6 +106,26 @@ class Server(NamedTuple):
     connection: int
     address: str
     sent_from: str
+
+
+class Act(NamedTuple):
+    """What a rule did to a message.
+
+    Attributes:
+        rule: its id.
+        stage: one of ``rules.values.Stage``.
+        description: the rule's.
+        note: what it could not do, and why; empty where it did all.
+    """
+
+    rule: str
+    stage: str
+    description: str = ""
+    note: str = ""
+
+
+def _sent(elapsed_ns: int, act: Act, head_size: int = 0, position: int = 0) -> SentOn:
+    return SentOn(elapsed_ns, act.rule, head_size, position, act.stage, act.description, act.note)
 
 
 NOT_CONNECTED: Final = ConnectTimes(-1, -1, -1)
@@ -237,19 +260,48 @@ class ExchangeLog:
                 FrameType.TRAILERS, self.seq, TrailersSeen(raw.count(b"\n")), raw, Flag.RESPONSE if response else 0
             )
 
-    def whole_response(self, head: bytes, body: bytes, status: int) -> None:
+    def acts(
+        self, acts: Sequence[Act], head: bytes = b"", body: bytes | None = None, *, response: bool = False
+    ) -> None:
+        """Record what rules did to a message, and what goes on in its place.
+
+        Args:
+            acts: who did what, in order; at least one.
+            head: the head that goes on, empty where nothing was changed.
+            body: the body that goes on with it, None for the one that came.
+            response: of the response, from the server.
+        """
+        if head:
+            self.flags |= DoneFlag.CHANGED
+        if not self._recording:
+            return
+        stream, seq, elapsed = self.stream, self.seq, _clock() - self.started
+        side = Flag.RESPONSE if response else 0
+        *others, last = acts
+        for act in others:
+            stream.append(_SENT, seq, _sent(elapsed, act), flags=side)
+        if not head or body is None:
+            flags = side | Flag.LAST | (Flag.SAME_BODY if head else 0)
+            stream.append(_SENT, seq, _sent(elapsed, last, len(head)), head, flags)
+            return
+        for at in range(0, max(len(body), 1), MAX_CHUNK):
+            flags = side if at + MAX_CHUNK < len(body) else side | Flag.LAST
+            record = _sent(elapsed, last, 0 if at else len(head), at)
+            stream.append(_SENT, seq, record, (b"" if at else head) + body[at : at + MAX_CHUNK], flags)
+
+    def whole_response(self, head: bytes, body: bytes, status: int, state: int = _COMPLETE) -> None:
         """Record a response that has come whole, and with it the end of the exchange."""
         size = len(body)
         if size > INLINE_MAX or size > self._keep:
             self.response_head(head, status)
             self.response_body(body)
-            self.done(_COMPLETE)
+            self.done(state)
             return
         self.status = status
         self.response_size = self._response_recorded = size
         if size:
             self._response_crc = crc32c_extend(0, body)
-        self.done(_COMPLETE, head, body)
+        self.done(state, head, body)
 
     def done(self, state: int, head: bytes = b"", body: bytes = b"", *, code: str = "", error: str = "") -> None:
         """Record the end; nothing may be recorded for this exchange after it.

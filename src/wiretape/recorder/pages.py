@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
+
+from wiretape.wire.http1 import ResponseHead, parse_response_head
 
 
 def error_page(status: int, code: str, message: str, hint: str = "", *, body: bool = True) -> bytes:
@@ -38,3 +41,13 @@ def error_page(status: int, code: str, message: str, hint: str = "", *, body: bo
 def asks_for_head(request: bytes) -> bool:
     """Return whether a request, maybe malformed and with empty lines before it, has the method HEAD."""
     return request.lstrip(b"\r\n").startswith(b"HEAD ")
+
+
+def _continue() -> ResponseHead:
+    head = parse_response_head(b"HTTP/1.1 100 Continue\r\n\r\n", "GET")
+    assert head is not None
+    return head
+
+
+CONTINUE: Final = _continue()
+"""What a client that waits with its body is told where nobody has asked a server yet."""

@@ -26,7 +26,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from wiretape.errors import NetworkError, ProtocolError
-from wiretape.recorder.exchange_log import ConnectTimes, Server, Stream
+from wiretape.log.format import EndState
+from wiretape.recorder.exchange_log import Act, ConnectTimes, Server, Stream
 from wiretape.recorder.route import Route
 from wiretape.settings import CONNECT_SECONDS, WAIT_SECONDS
 from wiretape.wire.h2_head import H2RequestHead, H2ResponseHead
@@ -304,33 +305,81 @@ class Upstreams(Protocol):
         """Make a connection for ``seeker``, which hears of it in a later turn of the loop."""
 
 
+class Change(NamedTuple):
+    """What goes on in the place of a message that is held.
+
+    Attributes:
+        acts: which rules did what; at least one.
+        request: of a request, what goes to the server; None for the one that came.
+        head: of a response, what the client gets; None for the one that came.
+        pieces: the whole body that goes on, None for the one that came.
+    """
+
+    acts: tuple[Act, ...]
+    request: Request | None = None
+    head: AnyResponseHead | None = None
+    pieces: Pieces | None = None
+
+
 class Held(Protocol):
-    """An exchange that a decision holds back."""
+    """An exchange that a decision holds back. What is called when nothing is held any more does nothing.
+
+    Attributes:
+        request: as it came.
+    """
 
     request: Request
 
-    def proceed(self) -> None:
-        """Go on."""
+    @property
+    def client(self) -> Client:
+        """Whose it is."""
 
-    def answer(self, head: AnyResponseHead, pieces: Pieces) -> None:
-        """Answer the client with this response without asking a server; only while the request is held.
+    @property
+    def body(self) -> tuple[Pieces, bool]:
+        """What has come of the body of the message that is held, and whether it is whole."""
 
-        A response that came cannot be replaced yet: the log would have to hold both.
-        """
+    def more(self) -> None:
+        """Let more of the request come; ``Case.request_more`` hears of it."""
 
-    def drop(self) -> None:
+    def forget_body(self) -> None:
+        """Let go of what has come of the request's body: it is in the log, and nobody is sent it."""
+
+    def proceed(self, change: Change | None = None) -> None:
+        """Go on; a body is replaced only once it is whole."""
+
+    def answer(self, head: AnyResponseHead, pieces: Pieces, acts: tuple[Act, ...], state: EndState) -> None:
+        """Answer the client with this response without asking a server; only while the request is held."""
+
+    def drop(self, acts: tuple[Act, ...]) -> None:
         """Break the client's connection off without an answer."""
 
 
+class Case(Protocol):
+    """What is decided about one exchange. Each message is held until ``proceed``, ``answer`` or ``drop`` is called."""
+
+    @property
+    def watches_response(self) -> bool:
+        """Whether it has to hear of the response; asked when the request goes on."""
+
+    def begin(self) -> None:
+        """Decide about the request, now or later; its head is in the log, no server has been asked for."""
+
+    def request_more(self) -> None:
+        """Take note that more of the request's body has come."""
+
+    def response_seen(self, head: AnyResponseHead) -> bool:
+        """Decide about the response, now or later; what has come is in the log, nothing went to the client.
+
+        Returns:
+            Whether more of it may come while it is held.
+        """
+
+    def response_more(self) -> None:
+        """Take note that more of the response's body has come."""
+
+
 class Decider(Protocol):
-    """Who may decide about an exchange; there is none unless there are rules.
+    """Who may decide about exchanges; there is none unless there are rules."""
 
-    An exchange that is held goes on when ``proceed``, ``answer`` or ``drop`` is called, in this turn or a later one;
-    ``request`` may be replaced before that. A client may leave meanwhile: then these calls do nothing.
-    """
-
-    def request_seen(self, exchange: Held) -> bool:
-        """Return whether the request is held back; its head is in the log, no server has been asked for."""
-
-    def response_seen(self, exchange: Held, head: AnyResponseHead) -> bool:
-        """Return whether the response is held back; what has come is in the log, nothing went to the client."""
+    def request_seen(self, exchange: Held) -> Case | None:
+        """Return what decides about an exchange, None where no rule is for it."""

@@ -23,7 +23,7 @@ from typing import Final
 from wiretape import __version__, memory
 from wiretape.channel.messages import LINE_MAX
 from wiretape.channel.peer import Peer, Request
-from wiretape.errors import NotFoundError, StorageError, UsageError
+from wiretape.errors import NotFoundError, StorageError, UsageError, WiretapeError
 from wiretape.log.format import Event, FrameType, Marked
 from wiretape.log.reserve import Reserve, reserve_path
 from wiretape.log.resume import resume_point
@@ -31,6 +31,7 @@ from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.recorder import place
 from wiretape.recorder.context import Context
+from wiretape.recorder.decider import RuleDecider, Spent
 from wiretape.recorder.dial import Dialer
 from wiretape.recorder.listener import Listener
 from wiretape.recorder.ourselves import Ourselves
@@ -41,6 +42,8 @@ from wiretape.recorder.ports import Timeouts
 from wiretape.recorder.protocols import Protocols
 from wiretape.recorder.reverse import Servers
 from wiretape.recorder.session_stream import NullStream, SessionStream
+from wiretape.rules.ruleset import CompiledRule, Ruleset, checked
+from wiretape.rules.values import rule_from
 from wiretape.session.metadata import SESSION_EVENT, facts_of
 from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from_wire
 from wiretape.tls.authority import CertificateAuthority
@@ -78,6 +81,7 @@ class Worker:
         self._stream = 0
         self._streams = 1
         self._run = secrets.randbits(63)
+        self._spent = Spent()
         self._stopping = asyncio.Event()
 
     async def main(self) -> None:
@@ -146,6 +150,10 @@ class Worker:
                     Marked(int(request.fields["wallNs"]), str(request.fields["label"])),
                     request,
                 )
+            case "rules":
+                self._rules(request)
+            case "hits":
+                request.answer(hits=self._spent.tell())
             case "close":
                 self._close(str(request.fields["sessionId"]), request)
             case "accept":
@@ -284,6 +292,35 @@ class Worker:
         written = sum(ref.size for ref in list_segments(log_dir) if ref.stream == self._stream)
         return cap // self._streams - written
 
+    def _rules(self, request: Request) -> None:
+        """Put a whole set of rules in the place of the one before, for exchanges that begin from now on (P16).
+
+        It is compiled beside the loop: ten thousand rules take seconds, and what passes meanwhile is not to wait.
+        """
+        context = self._ready()
+        fields = list(request.fields["rules"])
+        event = request.fields.get("event")
+        if isinstance(event, dict) and event:
+            for stream in self._open_streams():
+                stream.append(FrameType.EVENT, 0, Event(time.time_ns(), "rules", event))
+        if not fields:
+            self._spent.keep(())
+            context.decider = None
+            request.answer()
+            return
+
+        def take(compiling: asyncio.Future[list[CompiledRule]]) -> None:
+            try:
+                rules = compiling.result()
+            except WiretapeError as error:
+                request.refuse(error)
+                return
+            self._spent.keep(rules)
+            context.decider = RuleDecider(Ruleset(rules), self._spent, self._loop)
+            request.answer()
+
+        self._loop.run_in_executor(None, _compile, fields).add_done_callback(take)
+
     def _close(self, session_id: str, request: Request) -> None:
         context = self._ready()
         opened = self._opened.pop(session_id, None)
@@ -348,6 +385,10 @@ class Worker:
 
     def _busy(self, context: Context) -> bool:
         return any(stream.in_flight for stream in self._open_streams()) or any(not c.idle for c in context.clients)
+
+
+def _compile(fields: list[object]) -> list[CompiledRule]:
+    return checked(rule_from(one) for one in fields)
 
 
 def _has_segments(log_dir: Path, stream: int) -> bool:

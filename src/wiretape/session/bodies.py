@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from wiretape.errors import DamagedError, WiretapeError
 from wiretape.heads import field_values, fields, status_line
-from wiretape.log.assembly import REQUEST, ExchangeTape, Part, Side
+from wiretape.log.assembly import RECEIVED_RESPONSE, REQUEST, SENT_REQUEST, ExchangeTape, Part, Side
 from wiretape.model import PREVIEW_BYTES, BodyPart
 from wiretape.session.content import ContentError, as_text, content_codings, decode
 
@@ -247,7 +247,7 @@ def _stream(body: WireBody, *, decoded: bool) -> Iterator[bytes]:
     unrecorded = _not_recorded(tape, side)
     if unrecorded is not None and not tape.has_body(side):
         raise unrecorded
-    head = tape.request_head if side == REQUEST else tape.response_head
+    head = _head_of(tape, side)
     codings = content_codings(field_values(fields(head), "content-encoding")) if decoded and head else []
     try:
         yield from decode(body.until_gap() if codings else body.filled(), codings)
@@ -268,6 +268,14 @@ def _stream(body: WireBody, *, decoded: bool) -> Iterator[bytes]:
         )
     if unrecorded is not None:
         raise unrecorded
+
+
+def _head_of(tape: ExchangeTape, side: Side) -> bytes | None:
+    if side == SENT_REQUEST:
+        return tape.sent_head or tape.request_head
+    if side == RECEIVED_RESPONSE:
+        return tape.received_head
+    return tape.request_head if side == REQUEST else tape.response_head
 
 
 def _not_recorded(tape: ExchangeTape, side: Side) -> WiretapeError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -195,6 +196,28 @@ def _through(decoder: _Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         yield from decoder.feed(piece)
     yield from decoder.finish()
+
+
+def encode(data: bytes, codings: list[str]) -> bytes:
+    """Put content codings on a body, in the order in which ``content_codings`` gives them.
+
+    Raises:
+        ContentError: a coding is unknown, or there are too many.
+    """
+    if len(codings) > MAX_CODINGS:
+        raise ContentError(f"{len(codings)} content codings on top of each other are not made")
+    for coding in codings:
+        if coding in {"gzip", "x-gzip"}:
+            data = gzip.compress(data, compresslevel=6, mtime=0)
+        elif coding == "deflate":
+            data = zlib.compress(data)
+        elif coding == "br":
+            data = brotli.compress(data, quality=5)
+        elif coding == "zstd":
+            data = zstandard.ZstdCompressor().compress(data)
+        else:
+            raise ContentError(f"the content coding {coding[:40]!r} is not known")
+    return data
 
 
 _NOT_TEXT: Final = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})

@@ -9,9 +9,17 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from wiretape.heads import as_str, fields, full_url, start_line, status_line
-from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, Side
-from wiretape.log.format import Done, DoneFlag, FrameType, Opened, ResponseBegun, TlsSeen
-from wiretape.model import ExchangeDetail, InterimResponse, Message, Timings
+from wiretape.log.assembly import (
+    LEFT_OUT,
+    RECEIVED_RESPONSE,
+    REQUEST,
+    RESPONSE,
+    SENT_REQUEST,
+    ExchangeTape,
+    Side,
+)
+from wiretape.log.format import Done, DoneFlag, FrameType, Opened, ResponseBegun, SentOn, TlsSeen
+from wiretape.model import ExchangeDetail, InterimResponse, Message, RuleActed, Timings
 from wiretape.session.bodies import WireBody, body_fields
 from wiretape.session.content import as_text
 from wiretape.session.ids import exchange_id
@@ -39,6 +47,8 @@ def exchange_detail(
     request = _request(tape, row, max_body)
     response = _response(tape, row, max_body)
     notes = [*dict.fromkeys(tape.notes), *_lost(tape, row, request, response)]
+    cut = [RESPONSE if of_response else REQUEST for of_response in sorted(tape.acts.cut)]
+    notes += [f"The end of what rules did to the {side} is not there." for side in cut]
     # The heads of an import were put together here, also those of HTTP/2.
     if tape.response_head is not None and not tape.unparsed and (opened is None or opened.source != "import"):
         faults = response_faults(tape.response_head)
@@ -67,6 +77,11 @@ def exchange_detail(
         connections=_connections(opened, done) or UNSET,
         retried=True if done is not None and done.flags & DoneFlag.RETRIED else UNSET,
         process=opened.process if opened is not None and opened.process else UNSET,
+        sent_request=_sent_request(tape, row, max_body) or UNSET,
+        received_response=(_response(tape, row, max_body, RECEIVED_RESPONSE) or UNSET)
+        if tape.changed(RESPONSE)
+        else UNSET,
+        rules=[_acted(act) for act, _ in tape.acts.records] or UNSET,
     )
 
 
@@ -132,6 +147,28 @@ def _connections(opened: Opened | None, done: Done | None) -> dict[str, dict[str
     return found
 
 
+def _acted(act: SentOn) -> RuleActed:
+    at = _ms(act.elapsed_ns)
+    return RuleActed(id=act.rule, stage=act.stage, at=at, description=act.description or UNSET, note=act.note or UNSET)
+
+
+def _sent_request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message | None:
+    """Show what went to the server in the place of the client's request."""
+    head = tape.sent_head
+    if head is None:
+        return None
+    method, target, version = start_line(head)
+    headers = fields(head)
+    return Message(
+        method=method,
+        url=target,
+        http_version=version,
+        headers=headers,
+        trailers=fields(tape.trailers.get(REQUEST, b""), skip_first=False),
+        **_body(tape, SENT_REQUEST, headers, row, max_body),
+    )
+
+
 def _request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message | None:
     head = tape.request_head
     if head is None or tape.opened is None:
@@ -149,8 +186,8 @@ def _request(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message 
     )
 
 
-def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message | None:
-    head = tape.response_head
+def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int, side: Side = RESPONSE) -> Message | None:
+    head = tape.response_head if side == RESPONSE else tape.received_head
     if head is None:
         return None
     if tape.unparsed:
@@ -163,7 +200,7 @@ def _response(tape: ExchangeTape, row: dict[str, Any], max_body: int) -> Message
         status_message=reason,
         headers=headers,
         trailers=fields(tape.trailers.get(RESPONSE, b""), skip_first=False),
-        **_body(tape, RESPONSE, headers, row, max_body),
+        **_body(tape, side, headers, row, max_body),
     )
 
 
@@ -190,7 +227,9 @@ def _unparsed(head: bytes, row: dict[str, Any]) -> Message:
 def _body(
     tape: ExchangeTape, side: Side, headers: list[tuple[str, str]], row: dict[str, Any], max_body: int
 ) -> dict[str, Any]:
-    size, damaged = row[f"{side}_size"], bool(row["damaged"])
+    came = row["request_size"] if side in (REQUEST, SENT_REQUEST) else row["response_size"]
+    known = tape.size(side)
+    size, damaged = came if known is None else known, bool(row["damaged"])
     return body_fields(tape, side, headers, size, damaged=damaged, max_body=max_body)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from wiretape.errors import NotFoundError, UsageError
-from wiretape.log.assembly import REQUEST, RESPONSE, ExchangeTape
+from wiretape.log.assembly import RECEIVED_RESPONSE, REQUEST, RESPONSE, SENT_REQUEST, ExchangeTape
 from wiretape.log.body_check import DeepCheck
 from wiretape.log.locks import writer_alive
 from wiretape.log.store import SegmentRef, fingerprint, list_segments
@@ -428,7 +428,8 @@ class Session:
         """Yield a body piece by piece, in bounded memory.
 
         Args:
-            side: ``request`` or ``response``.
+            side: ``request`` or ``response``; ``sent request`` and ``received response`` are the server's, where a rule
+                changed one.
             decoded: take content encodings off.
             follow: look for what is new in the log first; not needed right after another question.
 
@@ -437,7 +438,7 @@ class Session:
             DamagedError (while iterating): damage took a part; the rest has been given, zeros in its place.
             WiretapeError (while iterating): it does not decode.
         """
-        if side not in {REQUEST, RESPONSE}:
+        if side not in {REQUEST, RESPONSE, SENT_REQUEST, RECEIVED_RESPONSE}:
             raise UsageError(f"A body is of the request or the response, not {side[:20]!r}", hint="give one of the two")
         if follow:
             self.follow()

@@ -150,6 +150,7 @@ def problem_in(detail: ExchangeDetail) -> Problem | None:
         "aborted": "The client left before the answer was there.",
         "interrupted": "The recorder ended in the middle: whether an answer came is not known.",
         "failed": "The server or the network failed.",
+        "dropped": "A rule broke the connection off.",
     }
     return Problem(form=detail.state, title=ends[detail.state]) if detail.state in ends else None
 

@@ -13,9 +13,10 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UnsetType
 
 from wiretape.errors import WiretapeError
-from wiretape.model import ExchangeDetail, InterimResponse, Lean, Message
+from wiretape.model import ExchangeDetail, InterimResponse, Lean, Message, RuleActed
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.covered import called
 from wiretape.session.answers.read_body import first_of, shown_path, veiled
@@ -29,6 +30,7 @@ from wiretape.views.shape import shape_of
 
 Headers = Literal["lean", "all"]
 Side = Literal["request", "response"]
+ServerSide = Literal["sent request", "received response"]
 NOISE: Final = frozenset(
     {
         "host", "accept-encoding", "accept-language", "connection", "content-length", "date", "vary", "server",
@@ -103,7 +105,10 @@ class LeanMessage(Lean, frozen=True):
 
 
 class LeanExchange(Lean, frozen=True):
-    """One exchange. ``exchange`` is its address. TLS and addresses are told where they were asked for, or it failed."""
+    """One exchange. ``exchange`` is its address. Where a rule changed something, ``request`` and ``response`` are the
+    client's, ``sentRequest`` went to the server and ``receivedResponse`` came from it. TLS and addresses are told where
+    they were asked for, or it failed.
+    """
 
     seq: int
     exchange: str
@@ -112,6 +117,9 @@ class LeanExchange(Lean, frozen=True):
     timestamp: int
     request: LeanMessage | None = None
     response: LeanMessage | None = None
+    sent_request: LeanMessage | None = None
+    received_response: LeanMessage | None = None
+    rules: list[RuleActed] = []  # noqa: RUF012
     timings: dict[str, float] = {}  # noqa: RUF012
     error: dict[str, str] | None = None
     notes: list[str] = []  # noqa: RUF012
@@ -151,6 +159,9 @@ def lean_exchange(session: Session, seq: int, how: How, *, veil: Veil = UNVEILED
         timestamp=detail.timestamp,
         request=_message(session, detail, "request", how, veil),
         response=_message(session, detail, "response", how, veil),
+        sent_request=_other_side(session, detail, detail.sent_request, how, veil),
+        received_response=_other_side(session, detail, detail.received_response, how, veil),
+        rules=[_acted(rule, veil) for rule in detail.rules or []],
         timings=timings,
         error=None if detail.error is None else {key: veil.text(text) for key, text in detail.error.items()},
         notes=detail.notes,
@@ -187,10 +198,35 @@ def no_response(detail: ExchangeDetail) -> str:
     return "No answer was recorded."
 
 
+def _acted(rule: RuleActed, veil: Veil) -> RuleActed:
+    said = {
+        name: veil.text(text)
+        for name, text in (("description", rule.description), ("note", rule.note))
+        if isinstance(text, str)
+    }
+    return msgspec.structs.replace(rule, **said)
+
+
+def _other_side(
+    session: Session, detail: ExchangeDetail, message: Message | UnsetType, how: How, veil: Veil
+) -> LeanMessage | None:
+    """Return a message of the server's side, where a rule changed it on its way."""
+    if not isinstance(message, Message):
+        return None
+    side: ServerSide = "sent request" if message is detail.sent_request else "received response"
+    return _lean_message(session, detail, message, side, how, veil)
+
+
 def _message(session: Session, detail: ExchangeDetail, side: Side, how: How, veil: Veil) -> LeanMessage | None:
     message = detail.request if side == "request" else detail.response
     if message is None:
         return LeanMessage(missing=veil.text(no_response(detail))) if side == "response" else None
+    return _lean_message(session, detail, message, side, how, veil)
+
+
+def _lean_message(
+    session: Session, detail: ExchangeDetail, message: Message, side: Side | ServerSide, how: How, veil: Veil
+) -> LeanMessage:
     every = how.headers == "all"
     headers, left = lean_headers(message.headers, every=every, at=detail.timestamp, veil=veil)
     if len(headers) > how.most_headers:
@@ -315,7 +351,9 @@ def _cut(text: str, most: int) -> str:
 # -- bodies ---------------------------------------------------------------------------------------------------------
 
 
-def _body(session: Session, seq: int, message: Message, side: Side, how: How, veil: Veil) -> dict[str, Any]:
+def _body(
+    session: Session, seq: int, message: Message, side: Side | ServerSide, how: How, veil: Veil
+) -> dict[str, Any]:
     """Return the fields of a LeanMessage that show its body."""
     try:
         body = read_whole(session, seq, side, message=message)

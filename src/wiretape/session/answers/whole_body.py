@@ -21,7 +21,12 @@ _WITHOUT: Final = {
     "inFlight": "it is still running",
     "interrupted": "the recording ended before one came",
     "aborted": "the client left before one came",
+    "dropped": "a rule broke the connection off",
 }
+
+
+Side = Literal["request", "response", "sent request", "received response"]
+"""Whose body; the server's sides are there where a rule changed a message."""
 
 
 class WholeBody(msgspec.Struct, frozen=True):
@@ -61,9 +66,7 @@ def side_of(detail: ExchangeDetail, side: Literal["request", "response"]) -> Mes
     raise NotFoundError(f"Exchange {detail.seq} has no {side}: {state}", hint="ask for the other side")
 
 
-def read_whole(
-    session: Session, seq: int, side: Literal["request", "response"], *, message: Message | None = None
-) -> WholeBody:
+def read_whole(session: Session, seq: int, side: Side, *, message: Message | None = None) -> WholeBody:
     """Read one body.
 
     Args:
@@ -76,7 +79,7 @@ def read_whole(
         NotFoundError: no such exchange, or it has no such side. WiretapeError: nothing of the body was recorded.
     """
     if message is None:
-        message = side_of(session.exchange(seq, bodies=False), side)
+        message = side_of(session.exchange(seq, bodies=False), "request" if "request" in side else "response")
     data, missing = _gathered(session, seq, side)
     if missing is not None and not data:
         # What cannot be decoded at all is looked at as it was on the wire.

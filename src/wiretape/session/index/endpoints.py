@@ -24,8 +24,8 @@ from wiretape.views.problems import may_be_problem, problem_of
 ERRONEOUS: Final = 1 << 10
 """In ``outcome``: the answer says that something went wrong though its status does not."""
 _STATE: Final = 11
-_STATES: Final[dict[int, int]] = {EndState.COMPLETE: 0, EndState.ABORTED: 1, EndState.FAILED: 2}
-STATE_NAMES: Final = ("complete", "aborted", "failed")
+_STATES: Final[dict[int, int]] = {state: number for number, state in enumerate(EndState)}
+STATE_NAMES: Final = ("complete", "aborted", "failed", "mocked", "blocked", "dropped")
 SLOWEST: Final = 10
 """Slowest exchanges that are kept by name."""
 MOST_SIBLINGS: Final = 32
@@ -100,7 +100,7 @@ def status_of(outcome: int) -> int:
 
 def state_of(outcome: int) -> str:
     """Return the state in an outcome."""
-    return STATE_NAMES[min(outcome >> _STATE, 2)]
+    return STATE_NAMES[min(outcome >> _STATE, len(STATE_NAMES) - 1)]
 
 
 def is_error(outcome: int) -> bool:

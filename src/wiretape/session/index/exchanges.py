@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import DamagedError
-from wiretape.heads import content_facts, full_url, is_coded, start_line
+from wiretape.heads import content_facts, full_url, is_coded, start_line, status_line
 from wiretape.log.assembly import counted
-from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, Record, ResponseBegun
+from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, Record, ResponseBegun, SentOn
 from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
@@ -53,6 +53,8 @@ class ExchangeRow(msgspec.Struct, gc=False):
     opened_at: int | None = None
     done_in: int | None = None
     done_at: int | None = None
+    rules: str | None = None
+    changed: int = 0
 
 
 EXCHANGE_COLUMNS: Final = ExchangeRow.__struct_fields__
@@ -80,8 +82,11 @@ CREATE TABLE exchanges (
     connection INTEGER NOT NULL,
     upstream INTEGER NOT NULL,
     opened_in INTEGER, opened_at INTEGER,
-    done_in INTEGER, done_at INTEGER
+    done_in INTEGER, done_at INTEGER,
+    rules TEXT,                  -- ids of the rules that acted, a space before and after each; NULL for none
+    changed INTEGER NOT NULL     -- 1 a rule changed the request, 2 the response
 );
+CREATE INDEX ruled ON exchanges (seq) WHERE rules IS NOT NULL;
 CREATE INDEX running ON exchanges (seq) WHERE state = 'inFlight';
 CREATE INDEX damaged ON exchanges (seq) WHERE damaged;
 CREATE TABLE pieces (            -- further frames of exchanges that have more than OPENED and DONE
@@ -105,6 +110,9 @@ _END_STATES: Final[dict[int, str]] = {
     EndState.COMPLETE: "complete",
     EndState.ABORTED: "aborted",
     EndState.FAILED: "failed",
+    EndState.MOCKED: "mocked",
+    EndState.BLOCKED: "blocked",
+    EndState.DROPPED: "dropped",
 }
 _PUT: Final = f"INSERT OR REPLACE INTO exchanges VALUES ({', '.join('?' * len(EXCHANGE_COLUMNS))})"  # noqa: S608
 _SELECT: Final = f"SELECT {', '.join(EXCHANGE_COLUMNS)} FROM exchanges WHERE seq = ?"  # noqa: S608 - constants
@@ -125,6 +133,7 @@ _NS_PER_MS: Final = 1_000_000
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_WORD: Final = 1_000
 """Characters of a method, host or media type that are kept; a forged head may be one word of 2 MiB."""
+_MAX_RULES: Final = 20
 _MAX_DETAIL: Final = 16 * 1024
 _HELD_TEXT: Final = 4 * 1024 * 1024
 """Characters of URLs that are gathered before they are written, within the same transaction."""
@@ -134,7 +143,7 @@ class Exchanges:
     """The projection."""
 
     name = "exchanges"
-    version = 4
+    version = 5
     tables = ("exchanges", "pieces", "clocks", "url_blocks")
     schema = _SCHEMA + urls.SCHEMA
 
@@ -198,7 +207,7 @@ class ExchangeSink:
             FrameType.RESPONSE_HEAD: self._head,
             FrameType.TRAILERS: self._piece,
             FrameType.MESSAGE: self._piece,
-            FrameType.SENT: self._piece,
+            FrameType.SENT: self._sent,
         }
 
     # -- frames -------------------------------------------------------------------------------------------------
@@ -275,6 +284,23 @@ class ExchangeSink:
     def _piece(self, segment: Segment, frame: Frame, record: Record | None) -> None:  # noqa: ARG002
         self._row(frame.seq, segment)
         self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
+
+    def _sent(self, segment: Segment, frame: Frame, record: SentOn) -> None:
+        """Note which rule acted, and what the client got of a response that one changed."""
+        row = self._row(frame.seq, segment)
+        self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, record.position))
+        known = (row.rules or " ").split()
+        if record.rule and record.rule not in known and len(known) < _MAX_RULES:
+            row.rules = f" {' '.join([*known, record.rule[:_MAX_WORD]])} "
+        if record.head_size:
+            row.changed, row.special = 1, 1
+            if frame.flags & Flag.RESPONSE:
+                row.changed = 2
+                begin = frame.head_length
+                head = frame.payload[begin : begin + record.head_size]
+                self._response_head(row, head)
+                said = status_line(head)[1]
+                row.status = int(said) if said.isascii() and said.isdigit() else row.status
 
     def _body(self, segment: Segment, frame: Frame, record: BodyChunk) -> None:
         row = self._row(frame.seq, segment)

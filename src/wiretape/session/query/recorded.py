@@ -32,7 +32,7 @@ MAX_URL: Final = 16 * 1024
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
     " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted'), source,"
-    " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq)"
+    " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq), rules, changed"
 )
 
 
@@ -79,7 +79,10 @@ class RecordedExchange:
             plain: for patterns that the whole log was searched for, who has their plain text in a frame.
         """
         (self.seq, self.timestamp, self.method, self.host, self.url, self.status, self.state, duration, sent, received,
-         self.response_type, self.failure, damaged, special, self.source, problem) = row[:16]  # fmt: skip
+         self.response_type, self.failure, damaged, special, self.source, problem, rules,
+         changed) = row[:18]  # fmt: skip
+        self.rules = tuple((rules or "").split())
+        self.changed = bool(changed)
         self.damaged = bool(damaged)
         self.milliseconds: float | None = None if duration is None else duration / 1e6
         self.reasons: list[str] = []

@@ -244,6 +244,12 @@ class Compiler:
 
 def _of_state(node: Node) -> Condition | None:
     match node:
+        case operators.Ruled("*"):
+            return Condition("rules IS NOT NULL")
+        case operators.Ruled(rule):
+            return Condition("(rules IS NOT NULL AND instr(rules, ?) > 0)", (f" {rule} ",))
+        case operators.Changed():
+            return Condition("(rules IS NOT NULL AND changed > 0)")
         case operators.Failed():
             return Condition("state IN ('failed', 'aborted', 'interrupted')", column="state")
         case operators.InState(operators.DAMAGED):
