@@ -74,7 +74,6 @@ def test_a_filter_is_read_as_a_tree(text: str, tree: Node) -> None:
         ("~q & ~cc 404", 6, "There is no operator ~cc; did you mean ~c"),
         ("~hostname x", 1, "did you mean ~host"),
         ("~rule", 6, "value"),
-        ("~ja4 x", 1, "not recorded yet"),
         ("~proc x", 1, "not recorded yet"),
         ("~dns", 1, "only HTTP is recorded"),
         ("(~q", 1, "never closed"),
