@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -43,7 +44,7 @@ class Check:
 def run_checks(root: Path) -> list[Check]:
     """Look at everything that a recording needs."""
     status = _daemon_status(root)
-    found = [_python(), _loop(), _files()]
+    found = [_python(), _loop(), _http2(), _files()]
     found += _folder(root)
     found += _authority(root)
     found += _token(root)
@@ -65,6 +66,15 @@ def _loop() -> Check:
     if importlib.util.find_spec("uvloop") is None:
         return Check("event loop", "warn", "asyncio; uvloop is not installed", "pip install uvloop: it is faster")
     return Check("event loop", "ok", f"uvloop {importlib.metadata.version('uvloop')}")
+
+
+def _http2() -> Check:
+    try:
+        version = importlib.metadata.version("ngh2")
+        importlib.import_module("ngh2")
+    except ImportError as error:
+        return Check("HTTP/2", "warn", f"not offered to clients: {error}", "pip install ngh2; it is HTTP/1.1 till then")
+    return Check("HTTP/2", "ok", f"ngh2 {version}")
 
 
 def _files() -> Check:

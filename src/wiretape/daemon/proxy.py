@@ -40,8 +40,19 @@ BACKOFF_FIRST, BACKOFF_MAX = 0.05, 5.0
 CLOSE_WAIT = 2.0
 """Seconds that closing a session waits for the exchanges still running in it; they are finished after that."""
 
-COUNTS = ("inFlight", "connections", "exchanges", "dropped", "unreported", "blocked", "refused", "passed")
-"""What recorders count; ``blocked`` are sessions that cannot be recorded at the moment."""
+COUNTS = (
+    "inFlight",
+    "connections",
+    "exchanges",
+    "dropped",
+    "unreported",
+    "blocked",
+    "refused",
+    "passed",
+    "withoutHttp2",
+)
+"""What recorders count; ``blocked`` are sessions that cannot be recorded at the moment, ``withoutHttp2`` recorders
+whose library for it could not be loaded."""
 
 
 class _Worker:

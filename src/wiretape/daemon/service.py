@@ -8,6 +8,7 @@ import os
 import time
 from collections import deque
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 _RUNNING = 100
 """Exchanges in flight that stay in a view that is cleared, the newest."""
 
+_WITHOUT_HTTP2 = "HTTP/2 is not offered to clients: the library ngh2 is missing or broken; see `wiretape doctor`"
 NOTES = 10
 """Sentences about what happened to the recording that the status keeps, the newest."""
 
@@ -143,6 +145,7 @@ class Service:
                 *exposed(capture.address if capture else None, self.api),
                 *self._notes,
                 *([self.token.note] if self.token is not None and self.token.note else []),
+                *([_WITHOUT_HTTP2] if counts["withoutHttp2"] or find_spec("ngh2") is None else []),
                 *warnings(
                     disk,
                     dropped=counts["dropped"],

@@ -31,12 +31,14 @@ from wiretape.recorder.socks import ask_socks
 from wiretape.recorder.tunnel import Tunnel
 from wiretape.tls.client_hello import ClientHello, parse_client_hello
 from wiretape.tls.contexts import tls_error, unused_connection_error
+from wiretape.wire.h2 import ErrorCode, farewell
 from wiretape.wire.http1 import parse_authority, parse_request_head
 from wiretape.wire.sniff import Kind, classify
 
 FIRST_BYTES_SECONDS: Final = 120.0  # browsers open connections ahead of need
 SILENT_TUNNEL_SECONDS: Final = 1.0  # then it may be the server that speaks first (SSH, SMTP)
 HANDSHAKE_SECONDS: Final = 30.0
+LAST_WORDS_SECONDS: Final = 1.0
 _ALPN: Final = (HTTP1,)
 _H2_ALPN: Final = (H2, HTTP1)
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
@@ -75,6 +77,8 @@ class Arrival:
                 await self._serve(self._connection("explicit"))
         elif kind is Kind.TLS:
             await self._serve_tls(None)
+        elif kind is Kind.HTTP2:
+            await self._refuse_h2()
         elif kind is Kind.SOCKS5 or kind is Kind.SOCKS4:
             version = 5 if kind is Kind.SOCKS5 else 4
             await self._serve_asked(await ask_socks(self._bare, self._context, self._name, version=version))
@@ -99,6 +103,13 @@ class Arrival:
         connection.hold()
         await self._serve(connection)
         connection.refuse(error, self._bare.seen)
+
+    async def _refuse_h2(self) -> None:
+        """Tell a client that begins with HTTP/2, without TLS, what is spoken here, in the words of HTTP/2."""
+        message = "HTTP/2 without TLS is not spoken here: the proxy takes HTTP/1.1, and HTTP/2 inside https"
+        self._context.note_refused(self._name, message, Kind.HTTP2.value)
+        words = farewell(ErrorCode.HTTP_1_1_REQUIRED, message.encode("ascii"))
+        await self._bare.close_with(words, LAST_WORDS_SECONDS)
 
     # -- a client that said where it wants to go -----------------------------------------------------------------------
 

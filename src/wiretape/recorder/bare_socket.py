@@ -114,6 +114,19 @@ class BareSocket:
         with contextlib.suppress(OSError):
             self.sock.send(data)
 
+    async def close_with(self, data: bytes, seconds: float) -> None:
+        """Send a few last bytes, and close when the client has ended its side or ``seconds`` have passed.
+
+        Closed with bytes unread, the kernel's RST would take the answer away from the client.
+        """
+        self.answer(data)
+        with contextlib.suppress(OSError, TimeoutError):
+            self.sock.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(seconds):
+                while self.sock.recv(MAX_HEAD):
+                    await self._readable()
+        self.close()
+
     def close(self) -> None:
         """Close the socket."""
         self.sock.close()

@@ -11,10 +11,9 @@ from typing import Final, Protocol, cast
 
 from wiretape.recorder.exchange_log import Server, Stream
 from wiretape.recorder.h1_response import ResponseReader
-from wiretape.recorder.handshake_log import Handshake, note_handshake
+from wiretape.recorder.handshake_log import Handshake, after_handshake_error, note_handshake
 from wiretape.recorder.ports import BytesFromServer, FromServer, Pieces, Request, Timeouts
 from wiretape.recorder.route import Route
-from wiretape.tls.contexts import tls_error
 from wiretape.wire.http1 import (
     CHUNKED,
     LENGTH,
@@ -32,8 +31,6 @@ WRITE_BUFFER: Final = 256 * 1024
 """Bytes that wait to be sent before whoever produces them has to wait."""
 
 _NOTHING: Final[Pieces] = []
-_AFTER_HANDSHAKE: Final = frozenset({"upstream-wants-certificate", "upstream-refused-certificate"})
-"""What a server of TLS 1.3 says when the handshake is through for us."""
 
 
 class Keeper(Protocol):
@@ -208,8 +205,7 @@ class H1ClientConnection(asyncio.Protocol):
         raw, self._raw = self._raw, None
         error = self._error
         if isinstance(error, ssl.SSLError):
-            reason = tls_error(error, side="server", host=self.route.name or self.route.host)
-            error = reason if reason.code in _AFTER_HANDSHAKE else error
+            error = after_handshake_error(error, self.route)
         if raw is not None:
             raw.server_left(error, False, b"")
         elif listener is not None:

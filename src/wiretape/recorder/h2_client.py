@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.recorder.exchange_log import Server, Stream
 from wiretape.recorder.h2_connection import H2Connection, H2Stream
-from wiretape.recorder.handshake_log import Handshake, note_handshake
+from wiretape.recorder.handshake_log import Handshake, after_handshake_error, note_handshake
 from wiretape.recorder.ports import BytesFromServer, FromServer, NotLookedAtError, Pieces, Request, Timeouts
 from wiretape.recorder.protocols import HTTP1, Protocols
 from wiretape.recorder.route import Route
@@ -92,6 +93,8 @@ class H2ClientConnection(H2Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who listens."""
         self.closed = True
+        if isinstance(exc, ssl.SSLError):
+            exc = after_handshake_error(exc, self.route)
         self._keeper.discard(self)
         super().connection_lost(exc)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 import time
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,7 +13,9 @@ from wiretape.log.format import MAX_CERTIFICATES, PASSED, FrameType, TlsSeen
 from wiretape.recorder.exchange_log import Stream
 from wiretape.recorder.route import Route
 from wiretape.tls.client_hello import ClientHello
-from wiretape.tls.contexts import server_hello_of
+from wiretape.tls.contexts import server_hello_of, tls_error
+
+_AFTER_HANDSHAKE: Final = frozenset({"upstream-wants-certificate", "upstream-refused-certificate"})
 
 
 class Handshake(NamedTuple):
@@ -83,6 +85,12 @@ def _agreed(tls: ssl.SSLObject | None) -> tuple[str, str, str]:
         return "", "", ""
     cipher = tls.cipher()
     return tls.selected_alpn_protocol() or "", tls.version() or "", cipher[0] if cipher else ""
+
+
+def after_handshake_error(error: ssl.SSLError, route: Route) -> Exception:
+    """Return what a server's alert means that came when the handshake was through for us, as in TLS 1.3."""
+    reason = tls_error(error, side="server", host=route.name or route.host)
+    return reason if reason.code in _AFTER_HANDSHAKE else error
 
 
 def note_handshake(stream: Stream, connection: int, handshake: Handshake) -> None:

@@ -357,6 +357,7 @@ class Worker:
             "exchanges": context.exchanges,
             "refused": context.refused,
             "passed": context.pass_through.passed,
+            "withoutHttp2": int(bool(context.protocols.missing)),
         }
 
     async def _finish(self) -> None:

@@ -268,7 +268,7 @@ def tls_error(exc: BaseException | None, *, side: Side, host: str) -> NetworkErr
         host: the host that was asked for; shown, never trusted.
     """
     shown = host if host.isprintable() and len(host) <= 255 else f"{host[:255]!a}"
-    reason = getattr(exc, "reason", None) or ""
+    reason = getattr(exc, "reason", None) or _unnamed_reason(exc)
     if isinstance(exc, ssl.SSLCertVerificationError) and side == "server":
         return _certificate_error(exc, shown)
     for reasons, kind in _KINDS:
@@ -279,6 +279,14 @@ def tls_error(exc: BaseException | None, *, side: Side, host: str) -> NetworkErr
     if exc is None or isinstance(exc, ConnectionError | EOFError | ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return _described("left", side, shown, exc)
     return _described("failed", side, shown, exc)
+
+
+def _unnamed_reason(exc: BaseException | None) -> str:
+    """Return the reason of an SSLError that Python has no name for: OpenSSL's words, written as its names are."""
+    if not isinstance(exc, ssl.SSLError):
+        return ""
+    words = (exc.strerror or "").partition("] ")[2].partition(" (_ssl.c")[0]
+    return words.upper().replace(" ", "_")
 
 
 def unused_connection_error(exc: BaseException | None, *, host: str) -> NetworkError:

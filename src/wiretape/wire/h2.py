@@ -51,6 +51,16 @@ def code_name(code: int) -> str:
         return f"error {code}"
 
 
+def farewell(code: int, reason: bytes) -> bytes:
+    """Return all that a server says to a client of HTTP/2 whom it does not serve: SETTINGS and GOAWAY."""
+    payload = (0).to_bytes(4, "big") + code.to_bytes(4, "big") + reason
+    return _frame(4, b"") + _frame(7, payload)
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes([kind, 0, 0, 0, 0, 0]) + payload
+
+
 class Limits(NamedTuple):
     """What a peer may ask of us. The defaults hold for both sides.
 

@@ -35,11 +35,13 @@ _COLON: Final = 0x3A
 # RFC 9113 section 8.2.1: no control characters in values, and a name is a token without upper-case letters.
 _NAME: Final = rb"[!#$%&'*+\-.^_`|~0-9a-z]++"
 _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
-_NAMES: Final = re.compile(rb"(?::[a-z]++,)*+(?:" + _NAME + rb",)*+").fullmatch
-_LINES: Final = re.compile(rb"(?:" + _VALUE + rb"\r\n)*+").fullmatch
+_BLOCK: Final = re.compile(
+    rb"(?::[a-z]++: " + _VALUE + rb"\r\n)*+(?:" + _NAME + rb": " + _VALUE + rb"\r\n)*+"
+).fullmatch
 _PSEUDO: Final = frozenset({b":method", b":scheme", b":authority", b":path", b":protocol"})
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
 _PATH: Final = re.compile(rb"(?:/[\x21-\x7e\x80-\xff]*+|\*)").fullmatch
+_NONE: Final[list[bytes]] = []
 _LENGTH: Final = re.compile(rb"\ncontent-length: ([^\r]*+)\r").findall
 _HOST: Final = re.compile(rb"\nhost: ([^\r]*+)\r").findall
 
@@ -198,8 +200,6 @@ def h2_request_head(fields: Fields, end: bool) -> H2RequestHead:
     head.connect_to = pseudo.get(b":protocol", b"")
     if _METHOD(method) is None:
         _refuse(f"The request's :method is no token: {show(method)}")
-    if HOST_VALUE(authority) is None:
-        _refuse(f"The request has a malformed :authority: {show(authority)}")
     if method == b"CONNECT" and not head.connect_to:
         if path or b":scheme" in pseudo or not authority:
             _refuse("The CONNECT request has a :path or a :scheme, or no :authority")
@@ -233,7 +233,7 @@ def h2_response_head(fields: Fields, method: str, end: bool) -> H2ResponseHead:
         head.framing, head.content_length = NO_BODY, 0
         return head
     _set_framing(head, raw, end, "response")
-    head._announce = head.framing == NO_BODY and not _LENGTH(raw)
+    head._announce = head.framing == NO_BODY and b"\ncontent-length: " not in raw
     return head
 
 
@@ -244,13 +244,12 @@ def field_lines(fields: Fields, where: str = "trailers") -> bytes:
         ProtocolError: a name or a value could not be told from several in such a line.
     """
     raw = b"".join([b"%b: %b\r\n" % field for field in fields])
-    names = b"".join([name + b"," for name, _ in fields])
-    # A line too many, or a comma: then one field would be read as two.
+    # The lines are well-formed, as many as there are fields, and no colon in a name makes a value begin too early.
+    names = b"".join([name for name, _ in fields])
     if (
-        _NAMES(names) is None
-        or names.count(b",") != len(fields)
+        _BLOCK(raw) is None
         or raw.count(b"\n") != len(fields)
-        or _LINES(raw) is None
+        or (b":" in names and names.count(b":") != sum([name[0] == _COLON for name, _ in fields]))
     ):
         status = 502 if where == "response" else 400
         _refuse(f"The {where} has a field that RFC 9113 section 8.2.1 forbids: {show(_odd_field(fields))}", status)
@@ -261,26 +260,27 @@ def field_lines(fields: Fields, where: str = "trailers") -> bytes:
 
 def _odd_field(fields: Fields) -> bytes:
     for name, value in fields:
-        if _NAMES(name + b",") is None or _LINES(b"%b: %b\r\n" % (name, value)) is None or b"," in name:
-            return b"%b: %b" % (name, value)
+        line = b"%b: %b\r\n" % (name, value)
+        if _BLOCK(line) is None or line.count(b"\n") != 1 or b":" in name[1:]:
+            return line[:-2]
     return b"a pseudo-header field behind another field"
 
 
 def _host(raw: bytes, authority: bytes) -> bytes:
     """Return which host is meant; two that differ are refused (RFC 9113 section 8.3.1)."""
-    hosts = set(_HOST(raw))
-    if authority:
-        hosts.add(authority)
-    if len({host.lower() for host in hosts}) > 1:
-        _refuse(f"The request names more than one host: {show(b', '.join(sorted(hosts)))}")
-    host = authority or (hosts.pop() if hosts else b"")
+    host = authority
+    if b"\nhost: " in raw:
+        hosts = _HOST(raw)
+        host = authority or hosts[0]
+        if any(other.lower() != host.lower() for other in hosts):
+            _refuse(f"The request names more than one host: {show(b', '.join([authority, *hosts]))}")
     if HOST_VALUE(host) is None:
-        _refuse(f"The request has a malformed Host header: {show(host)}")
-    return bytes(host)
+        _refuse(f"The request has a malformed :authority or Host: {show(host)}")
+    return host
 
 
 def _set_framing(head: H2RequestHead | H2ResponseHead, raw: bytes, end: bool, where: str) -> None:
-    lengths = _LENGTH(raw)
+    lengths = _LENGTH(raw) if b"\ncontent-length: " in raw else _NONE
     length = parse_length(lengths[0]) if lengths else -1
     if lengths and (length < 0 or len(set(lengths)) > 1):
         _refuse(f"The {where} has a malformed or a repeated content-length", 502 if where == "response" else 400)
