@@ -396,7 +396,7 @@ class H2Connection(asyncio.Protocol):
         if not self.gone and not self._closing:
             self.engine.go_away(ErrorCode.NO_ERROR)
             self._closing = True
-            self.mark()
+            self.flush()
 
     def abort(self) -> None:
         """End the connection at once."""
