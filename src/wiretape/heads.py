@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _LINES: Final = re.compile(rb"\r?\n")
@@ -13,6 +14,9 @@ _CODED: Final = re.compile(
     re.IGNORECASE,
 )
 _STATUS_LINE: Final = re.compile(rb"(HTTP/[0-9.]{1,8})[\t ]+([0-9]{3})(?:[\t ]([^\n]*?))?\r?(?:\n|$)", re.IGNORECASE)
+_SHORT_LINE: Final = 200
+_KNOWN_LINES: Final = 512
+"""Lines with a content type whose meaning is remembered: servers have some dozen."""
 _MAX_FIELDS: Final = 20_000
 """Fields that are told apart: above what any server takes, and 2 MiB of empty ones would be a million."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -36,13 +40,12 @@ def start_line(head: bytes) -> tuple[str, str, str]:
     if head[:1] == b":":
         return _from_pseudo_fields(head)
     line = head[: _end_of_line(head)]
-    if line.isascii():  # nearly always
-        first, _, rest = line.decode("ascii").partition(" ")
-        second, _, third = rest.partition(" ")
-        return first, second, third
-    parts = line.split(b" ", 2)
-    parts += [b""] * (3 - len(parts))
-    return as_str(parts[0]), as_str(parts[1]), as_str(parts[2])
+    plain = line.isascii()  # nearly always
+    words = line.decode("ascii").split(" ", 2) if plain else [as_str(word) for word in line.split(b" ", 2)]
+    if len(words) < 3:
+        words += [""] * (3 - len(words))
+    first, second, third = words
+    return first, second, third
 
 
 def pseudo_fields(head: bytes) -> list[tuple[str, str]]:
@@ -120,36 +123,34 @@ def content_type(head: bytes) -> str | None:
 
 def is_coded(head: bytes) -> bool:
     """Return whether the text of a body with this head may look otherwise in bytes: content coding, charset, gRPC."""
-    return _may_be_coded(head.lower()) and _CODED.search(head) is not None
+    return content_facts(head)[1]
 
 
 def content_facts(head: bytes) -> tuple[str | None, bool]:
-    """Return ``content_type`` and ``is_coded`` of a head: an index asks both of each response."""
+    """Return ``content_type`` and ``is_coded`` of a head: an index asks both of each message."""
     lowered = head.lower()
-    at = lowered.find(b"\ncontent-type")
-    kind = None
-    if at >= 0:
-        begin = at + 14
-        if lowered[begin - 1 : begin] == b":":
-            kind = as_str(head[begin : _end_of_value(head, begin)].strip())
-        else:
-            kind = content_type(head)
-    return kind, _may_be_coded(lowered) and _CODED.search(head) is not None
-
-
-def _end_of_value(head: bytes, begin: int) -> int:
-    end = head.find(b"\n", begin)
+    at = lowered.find(b"\ncontent-")
+    if at < 0:  # as most requests are
+        return None, False
+    begin = lowered.find(b"\ncontent-type", at)
+    if begin < 0:
+        return None, lowered.find(b"\ncontent-encoding", at) >= 0 and _CODED.search(head) is not None
+    end = head.find(b"\n", begin + 1)
     end = len(head) if end < 0 else end
-    cut = head.find(b"\r", begin, end)
-    return end if cut < 0 else cut
+    plain = (
+        end - begin <= _SHORT_LINE
+        and lowered.find(b"\ncontent-type", end) < 0
+        and lowered.find(b"\ncontent-encoding", at) < 0
+    )
+    if plain:
+        return _facts_of_line(head[begin:end])
+    return content_type(head), _CODED.search(head) is not None
 
 
-def _may_be_coded(lowered: bytes) -> bool:
-    """Return what a look at a head in lower case tells; an expression is asked where that is not enough."""
-    if b"\ncontent-encoding" in lowered or b"application/grpc" in lowered:
-        return True
-    named = lowered.count(b"charset")
-    return bool(named) and named != lowered.count(b"charset=utf-8")
+@lru_cache(_KNOWN_LINES)
+def _facts_of_line(line: bytes) -> tuple[str | None, bool]:
+    """Return ``content_facts`` of a head in which they follow from this one line, with the line end before it."""
+    return content_type(line), _CODED.search(line) is not None
 
 
 def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:
@@ -165,7 +166,12 @@ def full_url(method: str, target: str, scheme: str, host: str, port: int) -> str
     """
     if method == "CONNECT" or (target[:1] != "/" and _ABSOLUTE.match(target)):
         return target
+    return origin(scheme, host, port) + ("" if target == "*" else target)
+
+
+def origin(scheme: str, host: str, port: int) -> str:
+    """Return what URLs of one server begin with, up to the path (RFC 6454 section 6.2)."""
     authority = f"[{host}]" if ":" in host else host
     if port and _DEFAULT_PORTS.get(scheme) != port:
         authority = f"{authority}:{port}"
-    return f"{scheme}://{authority}{'' if target == '*' else target}"
+    return f"{scheme}://{authority}"

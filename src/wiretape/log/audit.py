@@ -188,26 +188,32 @@ class Audit(msgspec.Struct, array_like=True):
         timed: Frame | None = None
         before = len(sequence.unfinished)
         sequence.leave_room_for(self.waiting - before)
+        begun = ended = 0
         for item in items:
             if isinstance(item, Damage):
                 self._take_damage(item, stream, reading)
                 continue
-            kind = item.kind
-            if not 0 < item.seq < IMPOSSIBLE_FROM and kind in of_an_exchange:
+            kind, seq = item.kind, item.seq
+            if not 0 < seq < IMPOSSIBLE_FROM and kind in of_an_exchange:
                 damage = Damage(item.segment, item.offset, item.size, IMPOSSIBLE_SEQ)
                 self._take_damage(damage, stream, reading)
-                continue
-            counts[kind] = counts.get(kind, 0) + 1
-            if kind == opened:
-                sequence.open(item.seq)
+            elif kind == opened:
+                begun += 1
+                sequence.open(seq)
                 if item.payload.startswith(_TIME, 1):
                     timed = item
             elif kind == done:
-                sequence.finish(item.seq)
-            elif kind in of_an_exchange:
-                sequence.see(item.seq)
+                ended += 1
+                sequence.finish(seq)
             else:
-                self._take_other(item, stream, reading)
+                counts[kind] = counts.get(kind, 0) + 1
+                if kind in of_an_exchange:
+                    sequence.see(seq)
+                else:
+                    self._take_other(item, stream, reading)
+        for kind, met in ((opened, begun), (done, ended)):
+            if met:
+                counts[kind] = counts.get(kind, 0) + met
         self.waiting += len(sequence.unfinished) - before
         if timed is not None and reading.seal is None:
             reading.ended_ns = min(_LATEST, int.from_bytes(timed.payload[2:10], "big"))

@@ -21,6 +21,7 @@ from wiretape.log.format import (
 )
 
 _DECODERS: Final = {int(kind): msgspec.msgpack.Decoder(record) for kind, record in RECORDS.items()}
+_DECODE: Final = {kind: decoder.decode for kind, decoder in _DECODERS.items()}
 OF_AN_EXCHANGE: Final = frozenset(
     {
         FrameType.OPENED,
@@ -121,19 +122,19 @@ def decode_all(items: Iterable[Frame | Damage]) -> list[Item]:
     The loop decides the speed of following a log, so it is written out.
     """
     decoded: list[Item] = []
-    append = decoded.append
+    append, decoders = decoded.append, _DECODE
     for item in items:
-        if not isinstance(item, Frame):
+        if item.__class__ is not Frame:
             append((item, None))
             continue
         kind = item.kind
-        decoder = _DECODERS.get(kind)
-        if decoder is None:
+        decode = decoders.get(kind)
+        if decode is None:
             append((item, None))
             continue
         payload, head_length = item.payload, item.head_length
         try:
-            record: Any = decoder.decode(payload[:head_length])
+            record: Any = decode(payload[:head_length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             append((item, _problem(item)))
             continue

@@ -47,12 +47,12 @@ def template(path: str) -> str:
         path = re.sub(r";[^/]*", "", path)  # parameters, RFC 3986 section 3.3
     parts = path.split("/")
     for at, part in enumerate(parts):
-        if part and not part.isalpha() and _is_value(part):
+        if part and not part.isalpha() and (part.isdigit() or _is_value(part)):
             parts[at] = "{id}"
-    last = parts[-1]
-    name, dot, ending = last.rpartition(".")
-    if dot and name and _ENDING(dot + ending) is not None and _is_value(name):
-        parts[-1] = "{id}" + dot + ending
+    if "." in parts[-1]:
+        name, dot, ending = parts[-1].rpartition(".")
+        if name and _ENDING(dot + ending) is not None and _is_value(name):
+            parts[-1] = "{id}" + dot + ending
     return "/".join(parts) or "/"
 
 

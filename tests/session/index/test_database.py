@@ -12,6 +12,7 @@ import pytest
 
 from harness.logs import Recording, closed_session, new_session, segment, snapshot
 from wiretape.errors import StorageError
+from wiretape.log.format import FrameType
 from wiretape.model import Filter
 from wiretape.session.catalogue import Catalogue
 from wiretape.session.index.database import INDEX, Index, remove_index
@@ -212,7 +213,7 @@ class _Faulty(Messages):
     """A projection with a fault."""
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
-        return _Clash(db, "", lambda _segment, _items: [])
+        return _Clash(db, "", FrameType.OPENED, lambda _segment, _items: [])
 
 
 def test_an_index_that_breaks_each_time_it_is_made_ends_in_a_clear_error(

@@ -122,7 +122,7 @@ def test_every_exchange_is_counted_or_unended(root: Path) -> None:
 
 
 def test_a_host_with_endless_paths_keeps_a_bounded_number(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wiretape.session.index.endpoints.MOST_TEMPLATES", 5)
+    monkeypatch.setattr("wiretape.session.index.endpoint_names.MOST_TEMPLATES", 5)
     recording = Recording(new_session(root))
     for number in range(60):
         letters = "".join(chr(97 + int(digit)) for digit in str(number))
@@ -172,3 +172,21 @@ def test_what_two_readers_in_turn_make_is_what_one_makes(root: Path) -> None:
     assert len(in_turn) == 40
     for reader in readers:
         reader.close()
+
+
+def test_what_is_remembered_of_a_request_line_is_what_it_asks_for(root: Path) -> None:
+    recording = Recording(new_session(root))
+    urls = ["/items?page=1", "/items?page=2", "/items", "/gql?operationName=A", "/gql?operationName=B", "/items?x"]
+    for path in urls:
+        recording.exchange(f"http://a.example{path}")
+    recording.exchange("http://b.example/items?page=1")
+    for method, target in (("G", "/one"), ("G?", "/two"), ("G?", "/three")):
+        recording.exchange(f"http://a.example{target}", method=method)
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        found = asked(session, ENDPOINTS)
+    assert [name for _, name in found] == [
+        *["GET /items"] * 3,
+        *["GET /gql#A", "GET /gql#B", "GET /items"],
+        *["GET /items", "G /one", "G? /two", "G? /three"],
+    ]

@@ -41,6 +41,8 @@ class Counter:
 
 
 class CounterSink:
+    kind = None
+
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 

@@ -52,6 +52,8 @@ class AuditProjection:
 
 
 class _Sink:
+    kind = None
+
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._audit = read_audit(db)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wiretape.log.format import PASSED, TlsSeen
+from wiretape.log.format import PASSED, FrameType, TlsSeen
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
 from wiretape.session.fingerprints import fingerprints
@@ -37,7 +37,7 @@ class Connections:
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
-        return RowSink(db, _PUT, _rows_of)
+        return RowSink(db, _PUT, FrameType.TLS, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""

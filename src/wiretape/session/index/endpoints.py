@@ -7,33 +7,29 @@ something went wrong, and in requests to paths that serve many operations.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from wiretape.heads import field_values, fields, start_line
+from wiretape.heads import field_values, fields
 from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, ResponseBegun
 from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 from wiretape.session.content import ContentError, content_codings, decode
+from wiretape.session.index.endpoint_names import EndpointNames, sound
 from wiretape.session.index.projection import Item, Memory, Segment
-from wiretape.views.operations import ANY, is_word, operation_name, serves_many, split_url, template
 from wiretape.views.problems import may_be_problem, problem_of
 
 ERRONEOUS: Final = 1 << 10
 """In ``outcome``: the answer says that something went wrong though its status does not."""
 _STATE: Final = 11
+_OUTCOMES: Final = 14
+_BUCKETS: Final = 11
+"""Bits of an outcome, and of a class of durations (``bucket_of`` of 2^63)."""
 _STATES: Final[dict[int, int]] = {state: number for number, state in enumerate(EndState)}
 STATE_NAMES: Final = ("complete", "aborted", "failed", "mocked", "blocked", "dropped")
 SLOWEST: Final = 10
 """Slowest exchanges that are kept by name."""
-MOST_SIBLINGS: Final = 32
-"""Values in one position of a path that are told apart while the log is read."""
-MOST_TEMPLATES: Final = 5_000
-"""Templates of one method and host that are told apart; of the others only the beginning of the path is kept."""
-
-_OPENINGS: Final = frozenset({b"{", b"["})
 _HELD: Final = 16 * 1024
 _HELD_GRAPHQL: Final = 256 * 1024
 """Bytes of an answer's body that are held to look for what went wrong."""
@@ -43,10 +39,6 @@ _CODED_SUSPECT: Final = 2_048
 _BEGINNING: Final = 512
 _HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
 _REQUEST_COMPLETE: Final = int(Flag.REQUEST_COMPLETE)
-_MAX_WORD: Final = 200
-_MAX_MEMO: Final = 50_000
-_MAX_KEPT: Final = 200_000
-"""Endpoints beyond which nothing of them is kept between transactions."""
 _MS: Final = 1_000_000
 _MINUTE: Final = 60_000 * _MS
 _MAX_INTEGER: Final = 2**63 - 1
@@ -128,8 +120,8 @@ class Endpoints:
     def open(self, db: sqlite3.Connection, memory: Memory) -> EndpointSink:
         """Begin a transaction's work."""
         names = memory.get(self.name)
-        if not isinstance(names, _Names) or names.too_many:
-            names = memory[self.name] = _Names(db)
+        if not isinstance(names, EndpointNames) or names.too_many:
+            names = memory[self.name] = EndpointNames(db)
         return EndpointSink(db, names)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
@@ -149,132 +141,15 @@ class _Kept:
         """Host, NUL, head and as much of the body as there is, where the body is still to say what it asks for."""
 
 
-class _Names:
-    """Endpoints by what they are made of; a host's are bounded in number.
-
-    It is kept from one transaction to the next, as long as the database holds what the last one left (``Memory``).
-    """
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._lines: dict[tuple[str, bytes], int] = {}
-        self._ids: dict[tuple[str, str, str], int] = {}
-        self._siblings: dict[tuple[str, str, str], set[str]] = {}
-        self._stored: dict[tuple[str, str, str], int] = {}
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._loaded = False
-        self.manifold: dict[int, bool] = {0: False}
-
-    @property
-    def too_many(self) -> bool:
-        """Whether it holds more than may be kept while nothing is read."""
-        return len(self._stored) > _MAX_KEPT
-
-    def find(self, host: str, payload: bytes, begin: int, end: int) -> int:
-        """Return the endpoint of a request: its head lies in ``payload`` from ``begin``, its body from ``end``."""
-        stop = payload.find(b"\n", begin, end)
-        line = payload[begin : stop if stop >= 0 else end]
-        found = self._lines.get((host, line))
-        if found is not None and not (len(payload) > end and _may_name(payload, end)):
-            return found
-        method, target, _ = start_line(payload[begin:end] if line[:1] == b":" else line)
-        path, query = _split(target) if target[:1] == "/" else split_url(target)
-        asks = payload[end : end + 1] in _OPENINGS or "ql" in path or "QL" in path
-        name = operation_name(path, query, payload[end:]) if asks else ""
-        host = host[:_MAX_WORD].lower()
-        made = template(path)
-        endpoint = self._intern(method[:_MAX_WORD], host, f"{made}#{name}" if name else made)
-        # A line with a value in it hardly comes again; one with a name may ask for something else the next time.
-        if made == path and not query and not name and line[:1] != b":":
-            if len(self._lines) >= _MAX_MEMO:
-                self._lines.clear()
-            self._lines[host, line] = endpoint
-        return endpoint
-
-    def _intern(self, method: str, host: str, made: str) -> int:
-        key = (method, host, made)
-        found = self._ids.get(key)
-        if found is None:
-            if not self._loaded:
-                self._load()
-            if len(self._ids) >= _MAX_MEMO:
-                self._ids.clear()
-            method, host, made = _sound(method), _sound(host), _sound(made)
-            found = self._ids[key] = self._stored_as(method, host, self._without_siblings(method, host, made))
-        return found
-
-    def _load(self) -> None:
-        for number, method, host, made in self._db.execute("SELECT id, method, host, template FROM endpoints"):
-            self._without_siblings(method, host, made)
-            self._stored[method, host, made] = number
-            self._counts[method, host] += 1
-        self._loaded = True
-
-    def _without_siblings(self, method: str, host: str, made: str) -> str:
-        """Put ``{*}`` where a position has had many values already: an overview would fold them anyway.
-
-        Without it a host of a million files would have as many endpoints.
-        """
-        path, mark, name = made.partition("#")
-        parts = path.split("/")
-        before = ""
-        for at, part in enumerate(parts):
-            if part and part[0] != "{" and not is_word(part):
-                siblings = self._siblings.setdefault((method, host, before), set())
-                if len(siblings) >= MOST_SIBLINGS and part not in siblings:
-                    parts[at] = ANY
-                else:
-                    siblings.add(part)
-            before = f"{before}/{parts[at]}"
-        return "/".join(parts) + mark + name
-
-    def _stored_as(self, method: str, host: str, made: str) -> int:
-        found = self._stored.get((method, host, made))
-        if found is not None:
-            return found
-        count = self._counts[method, host]
-        if count >= MOST_TEMPLATES and made != "/{*}":
-            beginning = "/".join(made.split("/")[:2]) if count < 2 * MOST_TEMPLATES else ""
-            coarse = f"{beginning}/{{*}}"
-            return self._stored_as(method, host, coarse if coarse != made else "/{*}")
-        put = "INSERT INTO endpoints (method, host, template) VALUES (?, ?, ?)"
-        found = self._stored[method, host, made] = int(self._db.execute(put, (method, host, made)).lastrowid or 0)
-        self._counts[method, host] += 1
-        return found
-
-    def is_manifold(self, endpoint: int) -> bool:
-        """Return whether an endpoint's answers have statuses of success also where something went wrong."""
-        found = self.manifold.get(endpoint)
-        if found is None:
-            row = self._db.execute("SELECT template FROM endpoints WHERE id = ?", (endpoint,)).fetchone()
-            found = self.manifold[endpoint] = row is not None and ("#" in row[0] or serves_many(row[0]))
-        return found
-
-
-def _may_name(payload: bytes, at: int) -> bool:
-    """Return whether a request's body, from ``at``, may say which operation of its path it asks for."""
-    return payload[at : at + 1] in _OPENINGS and (
-        payload.find(b'"query"', at) >= 0
-        or payload.find(b'"operationName"', at) >= 0
-        or payload.find(b'"jsonrpc"', at) >= 0
-    )
-
-
-def _split(target: str) -> tuple[str, str]:
-    path, _, query = target.partition("?")
-    return path, query
-
-
-def _sound(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
 class EndpointSink:
     """One transaction's work."""
 
-    def __init__(self, db: sqlite3.Connection, names: _Names) -> None:
+    kind = None
+
+    def __init__(self, db: sqlite3.Connection, names: EndpointNames) -> None:
         self._db = db
         self._names = names
+        self._manifold = names.manifold
         self._running: dict[int, tuple[int, int]] = {}
         """The endpoint of each, and when it began (ns)."""
         self._kept: dict[int, _Kept] = {}
@@ -289,7 +164,8 @@ class EndpointSink:
         self._stored = set(self._running)
         self._tops: dict[int, int] = dict(db.execute("SELECT stream, seq FROM endpoint_tops"))
         self._new: dict[int, int] = {}
-        self._counts: dict[tuple[int, int, int], list[int]] = {}
+        self._counts: dict[int, list[int]] = {}
+        """By endpoint, outcome and bucket in one number: that is looked up and sorted faster than three."""
         self._minutes: dict[int, list[int]] = {}
         self._minute, self._in_minute = -1, [0, 0]
         self._problems: list[tuple[int, int, int, str]] = []
@@ -311,16 +187,19 @@ class EndpointSink:
         """Take frames of one segment, in their order."""
         stream = self._stream = segment.placed.stream
         self._top = self._tops.get(stream, 0)
+        item: Any  # a record's type says which kind of frame it stands in
+        record: Any
         for item, record in items:
-            if record.__class__ is Opened:
-                self._opened(item, record)  # type: ignore[arg-type]
-            elif record.__class__ is Done:
-                self._done(item, record)  # type: ignore[arg-type]
-            elif isinstance(item, Damage):
+            made = record.__class__
+            if made is Opened:
+                self._opened(item, record)
+            elif made is Done:
+                self._done(item, record)
+            elif item.__class__ is Damage:
                 continue
-            elif record.__class__ is ResponseBegun:
+            elif made is ResponseBegun:
                 self._head(item, record)
-            elif record.__class__ is BodyChunk:
+            elif made is BodyChunk:
                 self._body(item, record)
             elif item.kind == FrameType.TRAILERS:
                 if self._is_running(item.seq) and item.flags & Flag.RESPONSE:
@@ -418,42 +297,42 @@ class EndpointSink:
                 return  # the same end once more
             self._start(seq, 0, 0)
             one = self._running.pop(seq)
+        endpoint, began = one
         kept = self._kept.pop(seq, None) if self._kept else None
         if kept is not None and kept.body:
             self._held -= len(kept.body)
-        status = record.status if 0 < record.status < ERRONEOUS else 0
-        outcome, message = status, None
+        outcome = status = record.status if 0 < record.status < ERRONEOUS else 0
+        message = None
         if record.state:
             outcome |= _STATES.get(record.state, 2) << _STATE
         if status >= 400 or outcome >> _STATE == 2:
             message = self._said(frame, record, kept, status) or record.error or record.error_code
-        elif self._is_suspect(frame, record, kept, one[0]):
+        elif self._is_suspect(frame, record, kept, endpoint):
             message = self._said(frame, record, kept, status)
             outcome |= ERRONEOUS if message is not None else 0
-        ns = min(max(record.elapsed_ns, 0), _MAX_INTEGER)
-        wrong = message is not None
-        self._count(seq, one[0], outcome, ns, record.response_size)
-        number = one[1] // _MINUTE
+        self._count(seq, endpoint, outcome, record.elapsed_ns, record.response_size)
+        number = began // _MINUTE
         if number != self._minute:
             self._minute, self._in_minute = number, self._minutes.setdefault(number, [0, 0])
-        minute = self._in_minute
-        minute[0] += 1
-        if wrong:
-            minute[1] += 1
-            self._problems.append((seq, one[0], outcome, _sound(message[:300])))  # type: ignore[index]
+        self._in_minute[0] += 1
+        if message is not None:
+            self._in_minute[1] += 1
+            self._problems.append((seq, endpoint, outcome, sound(message[:300])))
 
     def _is_suspect(self, frame: Frame, record: Done, kept: _Kept | None, endpoint: int) -> bool:
         """Return whether an answer of success is worth a closer look; this is asked of nearly each exchange."""
-        manifold = self._names.manifold.get(endpoint, True) and self._names.is_manifold(endpoint)
+        manifold = self._manifold.get(endpoint)
+        if manifold is None:
+            manifold = self._names.is_manifold(endpoint)
         if not frame.flags & _HAS_RESPONSE:
             return manifold or (
                 kept is not None and bool(kept.head) and _may_say_more(kept.head, bytes(kept.body or b""))
             )
         payload, begin = frame.payload, frame.head_length
         end = begin + record.head_size
-        stop = len(payload) if manifold else end + _BEGINNING
-        if payload.find(b"json", begin, end) < 0 and not manifold:
+        if not manifold and payload.find(b"json", begin, end) < 0:
             return payload.find(b"grpc", begin, end) >= 0
+        stop = len(payload) if manifold else end + _BEGINNING
         if payload.find(b'"error', end, stop) >= 0 or payload.find(b"false", end, stop) >= 0:
             return True
         if payload.find(b"ontent-Encoding", begin, end) < 0 and payload.find(b"ontent-encoding", begin, end) < 0:
@@ -478,8 +357,9 @@ class EndpointSink:
         found = problem_of(status, headers, body)
         return None if found is None else found.message()
 
-    def _count(self, seq: int, endpoint: int, outcome: int, ns: int, size: int) -> None:
-        key = (endpoint, outcome, bucket_of(ns))
+    def _count(self, seq: int, endpoint: int, outcome: int, elapsed_ns: int, size: int) -> None:
+        ns = elapsed_ns if 0 <= elapsed_ns <= _MAX_INTEGER else _int(elapsed_ns)
+        key = (endpoint << _OUTCOMES | outcome) << _BUCKETS | bucket_of(ns)
         found = self._counts.get(key)
         if found is None:
             self._counts[key] = [1, size, seq, ns, seq]
@@ -507,7 +387,10 @@ class EndpointSink:
             " first_seq = min(first_seq, excluded.first_seq),"
             " slowest_seq = iif(excluded.slowest_ns > slowest_ns, excluded.slowest_seq, slowest_seq),"
             " slowest_ns = max(slowest_ns, excluded.slowest_ns)",
-            [(*key, one[0], min(one[1], 2**62), *one[2:]) for key, one in sorted(self._counts.items())],
+            [
+                (*_apart(key), n, min(size, 2**62), first, slowest_ns, slowest)
+                for key, (n, size, first, slowest_ns, slowest) in sorted(self._counts.items())
+            ],
         )
         db.executemany(
             "INSERT INTO endpoint_minutes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -532,6 +415,12 @@ class EndpointSink:
             ],
         )
         db.executemany("INSERT OR REPLACE INTO endpoint_tops VALUES (?, ?)", self._tops.items())
+
+
+def _apart(key: int) -> tuple[int, int, int]:
+    """Return endpoint, outcome and bucket of a key of counts."""
+    rest = key >> _BUCKETS
+    return rest >> _OUTCOMES, rest & ((1 << _OUTCOMES) - 1), key & ((1 << _BUCKETS) - 1)
 
 
 def _int(value: int) -> int:

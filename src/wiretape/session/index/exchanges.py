@@ -10,10 +10,22 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import DamagedError
-from wiretape.heads import content_facts, full_url, is_coded, start_line, status_line
+from wiretape.heads import content_facts, full_url, is_coded, origin, start_line, status_line
 from wiretape.log.assembly import counted
-from wiretape.log.format import BodyChunk, Done, EndState, Flag, FrameType, Opened, Record, ResponseBegun, SentOn
-from wiretape.log.items import IMPOSSIBLE_FROM, Damage, Frame
+from wiretape.log.format import (
+    BodyChunk,
+    Done,
+    EndState,
+    Flag,
+    FrameType,
+    MessageSeen,
+    Opened,
+    Record,
+    ResponseBegun,
+    SentOn,
+    TrailersSeen,
+)
+from wiretape.log.items import IMPOSSIBLE_FROM, OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 from wiretape.session.index import urls
@@ -134,6 +146,7 @@ _MAX_INTEGER: Final = 2**63 - 1
 _MAX_WORD: Final = 1_000
 """Characters of a method, host or media type that are kept; a forged head may be one word of 2 MiB."""
 _MAX_RULES: Final = 20
+_MAX_ORIGINS: Final = 1_000
 _MAX_DETAIL: Final = 16 * 1024
 _HELD_TEXT: Final = 4 * 1024 * 1024
 """Characters of URLs that are gathered before they are written, within the same transaction."""
@@ -190,6 +203,8 @@ class ExchangeSink:
     What it holds is bounded: more than that is written before the caller says so.
     """
 
+    kind = None
+
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._text = 0
@@ -199,15 +214,16 @@ class ExchangeSink:
         self._clocks: dict[int, int] = dict(db.execute("SELECT stream, ts FROM clocks"))
         self._clock = 0
         self._known = db.execute("SELECT ifnull(max(seq), 0) FROM exchanges").fetchone()[0]
-        self._takers: dict[int, Callable[[Segment, Frame, Any], None]] = {
-            FrameType.OPENED: self._opened,
-            FrameType.DONE: self._done,
-            FrameType.REQUEST_BODY: self._body,
-            FrameType.RESPONSE_BODY: self._body,
-            FrameType.RESPONSE_HEAD: self._head,
-            FrameType.TRAILERS: self._piece,
-            FrameType.MESSAGE: self._piece,
-            FrameType.SENT: self._sent,
+        self._origins: dict[tuple[str, str, int], tuple[str, str]] = {}
+        """Host in lower case, and what URLs begin with, by what OPENED says; some servers have most exchanges."""
+        self._takers: dict[type | None, Callable[[Segment, Frame, Any], None]] = {
+            Opened: self._opened,
+            Done: self._done,
+            BodyChunk: self._body,
+            ResponseBegun: self._head,
+            TrailersSeen: self._piece,
+            MessageSeen: self._piece,
+            SentOn: self._sent,
         }
 
     # -- frames -------------------------------------------------------------------------------------------------
@@ -222,17 +238,15 @@ class ExchangeSink:
         """Take frames and damaged ranges of one segment, in their order."""
         takers = self._takers
         self._clock = self._clocks[segment.placed.stream]
+        item: Any  # a record's type says which kind of frame it stands in
         for item, record in items:
-            if isinstance(item, Damage):
-                self._damage(item)
-                continue
-            take = takers.get(item.kind)
-            if take is None:
-                continue
-            if record.__class__ is DamagedError:
-                self._nonsense(segment, item)
-            else:
+            take = takers.get(record.__class__)
+            if take is not None:
                 take(segment, item, record)
+            elif item.__class__ is Damage:
+                self._damage(item)
+            elif record.__class__ is DamagedError and item.kind in OF_AN_EXCHANGE:
+                self._nonsense(segment, item)
         self._clocks[segment.placed.stream] = self._clock
 
     def reached(self, segment: Segment, position: int) -> None:
@@ -259,25 +273,34 @@ class ExchangeSink:
             # Written once more after a failed sync (P9): the first copy may be gone from the disk, any copy serves.
             self._pieces.append((frame.seq, segment.id, frame.offset, frame.kind, 0))
             return
-        begin = frame.head_length
-        head = frame.payload[begin : begin + record.head_size]
+        payload, begin = frame.payload, frame.head_length
+        end = begin + record.head_size
+        head = payload[begin:end]
         method, target, _ = start_line(head)
         if is_coded(head):
             row.special = 1
         row.run = segment.run
-        row.ts = record.wall_ns // _NS_PER_MS
-        self._clock = max(self._clock, row.ts)
-        row.method = method[:_MAX_WORD]
-        row.host = record.host[:_MAX_WORD].lower()
-        row.url = full_url(method, target, record.scheme, record.host, record.port)
+        row.ts = now = record.wall_ns // _NS_PER_MS
+        self._clock = max(self._clock, now)
+        row.method = method if len(method) <= _MAX_WORD else method[:_MAX_WORD]
+        server = (record.scheme, record.host, record.port)
+        known = self._origins.get(server)
+        if known is None:
+            known = record.host[:_MAX_WORD].lower(), origin(*server)
+            if len(self._origins) < _MAX_ORIGINS and len(known[1]) <= _MAX_WORD:
+                self._origins[server] = known
+        row.host = known[0]
+        plain = target[:1] == "/" and method != "CONNECT"
+        row.url = url = known[1] + target if plain else full_url(method, target, *server)
         row.source = record.source[:_MAX_WORD]
         row.connection = record.connection
         row.opened_in, row.opened_at = segment.id, frame.offset
-        row.request_seen = max(row.request_seen, len(frame.payload) - begin - record.head_size)
+        seen = len(payload) - end
+        row.request_seen = max(row.request_seen, seen)
         if row.done_in is None:
             row.request_size = row.request_seen
-        self._urls.add(row.seq, row.url)
-        self._text += len(row.url)
+        self._urls.add(row.seq, url)
+        self._text += len(url)
         if self._text > _HELD_TEXT:
             self._flush()
 
@@ -338,16 +361,19 @@ class ExchangeSink:
             return
         row.done_in, row.done_at = segment.id, frame.offset
         row.state = _END_STATES.get(record.state, "failed")
-        row.duration = record.elapsed_ns
-        self._clock = max(self._clock, row.ts + record.elapsed_ns // _NS_PER_MS)
+        row.duration = elapsed = record.elapsed_ns
+        now = row.ts + elapsed // _NS_PER_MS
+        self._clock = max(self._clock, now)
         row.upstream = record.upstream_connection
-        row.error = (record.error or record.error_code)[:_MAX_DETAIL] or None
+        error = record.error or record.error_code
+        row.error = error[:_MAX_DETAIL] if error else None
         if record.status:
             row.status = record.status
         if frame.flags & _HAS_RESPONSE:
-            begin = frame.head_length
-            self._response_head(row, frame.payload[begin : begin + record.head_size])
-            row.response_seen = len(frame.payload) - begin - record.head_size
+            payload, begin = frame.payload, frame.head_length
+            end = begin + record.head_size
+            self._response_head(row, payload[begin:end])
+            row.response_seen = len(payload) - end
         row.request_size, row.response_size = record.request_size, record.response_size
         missing = row.request_seen < record.request_recorded or row.response_seen < record.response_recorded
         if missing or row.opened_in is None:
@@ -366,8 +392,8 @@ class ExchangeSink:
         return row
 
     def _row(self, seq: int, segment: Segment) -> ExchangeRow:
-        row = self._rows.get(seq) or self._find(seq)
-        if row is None:
+        row = self._rows.get(seq)
+        if row is None and (seq > self._known or (row := self._find(seq)) is None):
             row = self._rows[seq] = ExchangeRow(seq, segment.run)
             row.ts = self._clock  # of an exchange whose beginning is lost: when, roughly
         return row

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ BATCH_BYTES: Final = 32 * 1024 * 1024
 _HELD_FRAMES: Final = 256
 _HELD_BYTES: Final = 1024 * 1024
 """What is read before it is applied: many frames at a time cost less than one by one."""
+_AT_ONCE: Final = 8
+"""Frames after which the bytes are looked at; a body's have up to 256 KiB."""
 _BUSY_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.0005
 _SEEN: Final = "SELECT DISTINCT seen FROM projections WHERE name IN (SELECT value FROM json_each(?))"
@@ -239,9 +241,10 @@ class _Pass:
             if not begun:
                 segment, begun = self._begin(placed, segment), True
             assert segment is not None
-            decoded = decode_all(items)
+            decoded, kinds = decode_all(items), {item.kind for item in items}
             for sink in self._sinks:
-                sink.take(segment, decoded)
+                if sink.kind is None or sink.kind in kinds:
+                    sink.take(segment, decoded)
         if not begun:
             if live:
                 return True  # just made: whose it is is not yet written
@@ -268,9 +271,10 @@ class _Pass:
 def _together(scan: SegmentScan, budget: Budget, start: int) -> Iterator[list[Frame | Damage]]:
     """Yield what stands in a segment from ``start`` on, some at a time, until the budget is used up."""
     held: list[Frame | Damage] = []
+    read = iter(scan)
     most, until = budget.next(start)
-    for item in scan:
-        held.append(item)
+    while some := list(islice(read, min(_AT_ONCE, most - len(held)))):
+        held += some
         if len(held) < most and scan.position < until:
             continue
         spent = budget.used(len(held), scan.position - start)

@@ -90,6 +90,8 @@ class HeaderSink:
     The loop over lines decides what headers cost: it splits, looks up and appends, and does nothing else.
     """
 
+    kind = None
+
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._lines: dict[int, defaultdict[bytes, list[int]]] = {side: defaultdict(list) for side in range(4)}

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wiretape.log.format import Marked
+from wiretape.log.format import FrameType, Marked
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
 from wiretape.session.index.projection import Item, Memory, Segment
@@ -37,7 +37,7 @@ class Marks:
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
-        return RowSink(db, _PUT, _rows_of)
+        return RowSink(db, _PUT, FrameType.MARKED, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""

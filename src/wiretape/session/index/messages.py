@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from wiretape.log.format import Flag, MessageSeen
+from wiretape.log.format import Flag, FrameType, MessageSeen
 from wiretape.log.items import Frame
 from wiretape.log.report import LogReport
 from wiretape.session.index.projection import Item, Memory, Segment
@@ -42,7 +42,7 @@ class Messages:
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
-        return RowSink(db, _PUT, _rows_of)
+        return RowSink(db, _PUT, FrameType.MESSAGE, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""

@@ -42,6 +42,10 @@ transaction failed, or everything was begun anew.
 class Sink(Protocol):
     """A projection during one transaction; what it holds is bounded."""
 
+    @property
+    def kind(self) -> int | None:
+        """The one kind of frames without which there is nothing for it in a reading; None where there always is."""
+
     def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:
         """Go on in a segment that was not begun; ``missing`` should lie before it.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from wiretape.heads import as_str
-from wiretape.log.format import Event
+from wiretape.log.format import Event, FrameType
 from wiretape.log.report import LogReport
 from wiretape.session.index.projection import Item, Memory, Segment
 from wiretape.session.index.row_sink import Row, RowSink
@@ -34,7 +34,7 @@ class Refusals:
 
     def open(self, db: sqlite3.Connection, _memory: Memory) -> RowSink:
         """Begin a transaction's work."""
-        return RowSink(db, _PUT, _rows_of)
+        return RowSink(db, _PUT, FrameType.EVENT, _rows_of)
 
     def end(self, db: sqlite3.Connection, report: LogReport) -> None:
         """Need nothing of it."""

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from wiretape.log.format import FrameType
 from wiretape.model import Gap
 from wiretape.session.index.projection import Item, Segment
 
@@ -18,13 +19,19 @@ class RowSink:
     Args:
         db: the index.
         put: the statement that writes one row.
+        kind: of the frames that make rows.
         rows_of: makes rows of what was read next of a segment. It takes many frames: a call for each costs more than
             most projections do with it.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, put: str, rows_of: Callable[[Segment, Sequence[Item]], Iterable[Row]]
+        self,
+        db: sqlite3.Connection,
+        put: str,
+        kind: FrameType,
+        rows_of: Callable[[Segment, Sequence[Item]], Iterable[Row]],
     ) -> None:
+        self.kind: int | None = int(kind)
         self._db = db
         self._put = put
         self._rows_of = rows_of
