@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from harness.clients import RawClient, chunked_bytes
 from harness.origin import Origin
 from harness.recorder import RecorderProcess
+from harness.web_sockets import RawPeer, raw_socket
 from tests.log.test_format import document
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.log import open_session
@@ -28,6 +30,7 @@ from wiretape.log.format import (
     Flag,
     FrameType,
     Marked,
+    MessageSeen,
     Opened,
     Record,
     ResponseBegun,
@@ -40,6 +43,7 @@ from wiretape.log.format import (
 from wiretape.log.frames import encode_frame
 from wiretape.model import to_json
 from wiretape.session.manifest import read_manifest
+from wiretape.session.messages import MessageLog
 from wiretape.session.session import Session
 
 SESSION = "20260101T000000-00000a"
@@ -48,6 +52,8 @@ REQUEST = b"POST /path HTTP/1.1\r\nHost: example.com\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
 SENT = b"PUT https://other.example/path HTTP/1.1\r\nHost: other.example\r\nContent-Length: 6\r\n\r\n"
 GOT = b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+PACKED = b"\xcaH\xcd\xc9\xc9\x07\x00"  # hello
 EARLY = b"HTTP/1.1 103 Early Hints\r\n\r\n"
 
 Frames = list[tuple[FrameType, int, Record, bytes, int]]
@@ -113,8 +119,12 @@ def frames() -> Frames:
         (FrameType.SEAL, 0, Seal(ns + 10_000_000_000, 19, 3, 2, 1, 6), b"", 0),
         (FrameType.SEGMENT, 0, SegmentHead(SESSION, 0, 1, 2, 6, ns, 7, 42, "boot", "program"), b"", 0),
         (FrameType.OPENED, 7, opened, REQUEST, Flag.REQUEST_COMPLETE),
-        (FrameType.DONE, 7, done, b"", 0),
-        (FrameType.SEAL, 0, Seal(ns + 20_000_000_000, 2, 1, 1, 6, 8), b"", Flag.FINAL),
+        (FrameType.RESPONSE_HEAD, 7, ResponseBegun(20, 101, len(UPGRADED)), UPGRADED, 0),
+        (FrameType.MESSAGE, 7, MessageSeen(30, 1, 1, "", 4, 0, 0, "fault"), b"te", 0),
+        (FrameType.MESSAGE, 7, MessageSeen(30, 1, 1, "", 4, 2), b"xt", Flag.LAST),
+        (FrameType.MESSAGE, 7, MessageSeen(40, 1, 1, "", 7, 0, 0x40), PACKED, Flag.LAST | Flag.RESPONSE),
+        (FrameType.DONE, 7, msgspec.structs.replace(done, messages=2), b"", 0),
+        (FrameType.SEAL, 0, Seal(ns + 20_000_000_000, 6, 1, 1, 6, 8), b"", Flag.FINAL),
     ]
 
 
@@ -160,6 +170,7 @@ def told(path: Path) -> list[Any]:
         said += [to_json(session.verify(deep=True)), to_json(session.summary()), to_json(session.query())]
         said.append(session.marks())
         said += [to_json(session.exchange(item.seq)) for item in session.query().items]
+        said += list(MessageLog(session.index).of(7))
         said += [to_json(session.recover()), read_manifest(path, SESSION)]
     return said
 
@@ -172,6 +183,8 @@ def unchanged(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
 
 def other(name: str, value: Any) -> Any:
     """Give another value of the same type; times of day are told in milliseconds."""
+    if name == "reserved":
+        return value ^ 0x40
     if isinstance(value, int):
         return value + (5_000_000 if name == "wall_ns" else 1)
     if isinstance(value, str):  # as long as before: a log's size is told, too
@@ -257,6 +270,8 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
         authority = ssl.create_default_context(cafile=str(root / "ca" / "ca.pem"))
         with RawClient.tunnel(recorder.address, "localhost", https.port, tls=authority) as client:
             client.get("/text/20")
+        with RawPeer(read_to_end) as peer, raw_socket(recorder.address, peer.authority) as client:
+            client.send(b"\x41\x82abcd\x01\x02\x80\x82abcd\x03\x04")  # compressed, unasked, in two frames
         stranger = ssl.create_default_context()
         with contextlib.suppress(ssl.SSLError, ConnectionError):
             RawClient.tunnel(recorder.address, "localhost", https.port, tls=stranger)
@@ -282,7 +297,15 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
     assert any(each & DoneFlag.REQUEST_WHOLE for each in bits)
 
 
+def read_to_end(connection: socket.socket) -> None:
+    connection.sendall(b"\x88\x00")
+    while connection.recv(65536):
+        pass
+
+
 WRITTEN_FLAGS = [
+    (FrameType.MESSAGE, Flag.RESPONSE),
+    (FrameType.MESSAGE, Flag.LAST),
     (FrameType.OPENED, Flag.REQUEST_COMPLETE),
     (FrameType.RESPONSE_HEAD, Flag.INTERIM),
     (FrameType.RESPONSE_HEAD, Flag.UNPARSED),

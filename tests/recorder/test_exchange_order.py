@@ -389,10 +389,11 @@ def test_a_tunnel_counts_what_passes_and_ends_when_both_sides_have_ended() -> No
     setting.stream.flush()
     assert (upstream.body, setting.client.body) == (b"ping", b"pong!")
     client.request_data([], True, b"")
+    setting.stream.flush()
     assert ("end", b"") in upstream.events
     server.response_data([b" bye"], True, b"")
-    assert upstream.events[-1] == ("close",)
     setting.stream.flush()
+    assert upstream.events[-1] == ("close",)
     assert not setting.client.ended
     server.server_left(None, False, b"")
     setting.stream.flush()
@@ -413,8 +414,10 @@ def test_a_server_that_ends_its_side_of_a_tunnel_still_gets_what_the_client_send
     assert setting.client.ended
     assert setting.stream.dones == []
     client.request_data([b"more"], False, b"")
+    setting.stream.flush()
     assert upstream.body == b"more"
     client.request_data([], True, b"")
+    setting.stream.flush()
     assert upstream.events[-2:] == [("end", b""), ("close",)]
 
 
@@ -426,6 +429,7 @@ def test_a_client_that_leaves_a_tunnel_has_its_last_bytes_delivered_before_the_e
     assert server is not None
     client.request_data([b"last"], False, b"")
     client.client_left(None)
+    setting.stream.flush()
     assert upstream.events[-1] == ("end", b"")
     assert setting.stream.dones == []
     server.server_left(None, False, b"")

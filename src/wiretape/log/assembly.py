@@ -523,7 +523,7 @@ class Assembler:
     def _add(self, running: _Running, frame: Frame) -> None:
         kind = frame.kind
         if kind == FrameType.MESSAGE:
-            running.messages += 1
+            running.messages += bool(frame.flags & Flag.LAST)
             return
         record = sound_record(frame)
         if isinstance(record, BodyChunk):

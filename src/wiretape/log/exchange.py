@@ -167,7 +167,7 @@ class Exchange:
         response: what the client got; None where nothing of one was recorded.
         opened: the record of its beginning (time, server, client); None where damage took it.
         done: the record of its end (timings, sizes, digests, error); None where there is none, or damage took it.
-        messages: messages of an upgraded connection, counted.
+        messages: messages of an upgraded connection that are there to their end, counted.
         notes: what damage took, one sentence each.
         sent_request: what went to the server, where a rule changed the request.
         received_response: what came from the server, where a rule changed the response.

@@ -196,7 +196,9 @@ class MessageSeen(Record, frozen=True):
     """Head of MESSAGE; the data are bytes of the message from ``position`` on; the frame with the flag LAST ends it.
 
     ``number`` counts the messages of one side from 1; ``opcode`` is WebSocket's, 0 elsewhere; ``event`` is the type of
-    a server-sent event, empty elsewhere; ``size`` is the whole message's, -1 while nobody knows.
+    a server-sent event, empty elsewhere; ``size`` is the whole message's, -1 while nobody knows. ``reserved`` are the
+    reserved bits of a WebSocket's first frame, at their places (0x40 where the data are compressed); ``fault`` is what
+    was wrong with a frame that these bytes are from, empty where nothing was.
     """
 
     elapsed_ns: int
@@ -205,6 +207,8 @@ class MessageSeen(Record, frozen=True):
     event: str = ""
     size: int = -1
     position: int = 0
+    reserved: int = 0
+    fault: str = ""
 
 
 class SentOn(Record, frozen=True):

@@ -28,7 +28,7 @@ from wiretape.recorder.ports import Client
 from wiretape.recorder.protocols import H2, HTTP1
 from wiretape.recorder.route import Route
 from wiretape.recorder.socks import ask_socks
-from wiretape.recorder.tunnel import Tunnel
+from wiretape.recorder.tunnel import CountedBytes, Tunnel
 from wiretape.tls.client_hello import ClientHello, parse_client_hello
 from wiretape.tls.contexts import tls_error, unused_connection_error
 from wiretape.wire.h2 import ErrorCode, farewell
@@ -292,7 +292,7 @@ class Arrival:
             upstream.abort()
             raise
         downstream = H1ServerStream(connection, asked.head, None)
-        tunnel = Tunnel(downstream, upstream, log)
+        tunnel = Tunnel(downstream, upstream, log, CountedBytes(log))
         downstream.switch(tunnel)
         upstream.switch(tunnel)
 

@@ -48,6 +48,7 @@ from wiretape.recorder.states import (
     WAITING,
 )
 from wiretape.recorder.tunnel import Tunnel
+from wiretape.recorder.websocket import passing_after
 
 # RFC 9110 section 9.2.2: only these may be sent again when nobody knows whether they were acted upon.
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -364,7 +365,7 @@ class Exchange:
         log = self._log
         log.response_head(head.raw, head.status)
         log.stream.release(self._downstream.respond_switched, head)
-        tunnel = Tunnel(self._downstream, upstream, log)
+        tunnel = Tunnel(self._downstream, upstream, log, passing_after(head, log))
         self._downstream.switch(tunnel)
         return tunnel
 

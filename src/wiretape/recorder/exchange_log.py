@@ -21,12 +21,14 @@ from wiretape.log.format import (
     EndState,
     Flag,
     FrameType,
+    MessageSeen,
     Opened,
     Record,
     ResponseBegun,
     SentOn,
     TrailersSeen,
 )
+from wiretape.wire.websocket import Part
 
 INLINE_MAX: Final = 32 * 1024
 """Bodies up to this size share a frame with their head."""
@@ -40,6 +42,9 @@ _RESPONSE_HEAD: Final = int(FrameType.RESPONSE_HEAD)
 _REQUEST_BODY: Final = int(FrameType.REQUEST_BODY)
 _RESPONSE_BODY: Final = int(FrameType.RESPONSE_BODY)
 _SENT: Final = int(FrameType.SENT)
+_MESSAGE: Final = int(FrameType.MESSAGE)
+_FROM_SERVER: Final = Flag.RESPONSE
+_LAST: Final = Flag.LAST
 _COMPLETE: Final = int(EndState.COMPLETE)
 
 
@@ -144,6 +149,7 @@ class ExchangeLog:
         times: how long connecting took.
         server: the connection to the server that serves the exchange.
         flags: bits of DoneFlag.
+        messages: how many messages of an upgraded connection have passed whole.
     """
 
     __slots__ = (
@@ -157,6 +163,7 @@ class ExchangeLog:
         "first",
         "flags",
         "last",
+        "messages",
         "request_size",
         "response_size",
         "sent",
@@ -183,6 +190,7 @@ class ExchangeLog:
         self.times = NOT_CONNECTED
         self.server = NO_SERVER
         self.flags = 0
+        self.messages = 0
 
     @property
     def _recording(self) -> bool:
@@ -252,6 +260,33 @@ class ExchangeLog:
             part = piece[at : at + MAX_CHUNK] if len(piece) > MAX_CHUNK else piece
             self.stream.append(kind, self.seq, BodyChunk(position + at, arrived - self.started), part)
         return len(piece)
+
+    def message(self, part: Part, at: int, *, from_server: bool) -> bool:
+        """Record bytes of a message that came at ``at``, perf_counter nanoseconds.
+
+        Returns:
+            False where they had to be left out because the disk is full: the exchange counts as dropped then.
+        """
+        if not self._recording:
+            return True
+        stream, position, data = self.stream, part.position, part.data
+        if stream.full:
+            self._cut = True
+            return False
+        last = part.last
+        if position + len(data) > self._keep:
+            data, last = data[: max(0, self._keep - position)], False
+            if not data and position:
+                return True
+        flags = _FROM_SERVER if from_server else 0
+        elapsed, fault = at - self.started, part.fault
+        while len(data) > MAX_CHUNK:
+            seen = MessageSeen(elapsed, part.number, part.opcode, "", part.size, position, part.reserved, fault)
+            stream.append(_MESSAGE, self.seq, seen, data[:MAX_CHUNK], flags)
+            data, position, fault = data[MAX_CHUNK:], position + MAX_CHUNK, ""
+        seen = MessageSeen(elapsed, part.number, part.opcode, "", part.size, position, part.reserved, fault)
+        stream.append(_MESSAGE, self.seq, seen, data, flags | _LAST if last else flags)
+        return True
 
     def trailers(self, raw: bytes, *, response: bool) -> None:
         """Record a trailer section."""
@@ -341,7 +376,7 @@ class ExchangeLog:
             self.server.connection,
             code,
             error,
-            0,
+            self.messages,
             self.flags,
             self.server.sent_from,
         )

@@ -1,9 +1,9 @@
-"""A tunnel: bytes that pass both ways and are counted, not understood (CONNECT without TLS, unknown upgrades)."""
+"""A tunnel: bytes that pass both ways after a switch. What they are to the log, its ``Passing`` knows."""
 
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, Protocol
 
 from wiretape.log.format import EndState
 from wiretape.recorder.exchange_log import ExchangeLog
@@ -13,6 +13,51 @@ LINGER_SECONDS: Final = 5.0
 """How long a server may take to end its side once its client is gone and has nothing left to send."""
 
 _clock = time.perf_counter_ns
+
+
+class Passing(Protocol):
+    """What becomes of the bytes of a tunnel in the log.
+
+    Attributes:
+        closed: both sides have said, in their protocol, that they have no more to say.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Whether both sides have said so."""
+
+    def take(self, pieces: Pieces, from_server: bool) -> None:
+        """Record bytes; they go on once that is written."""
+
+    def end(self, from_server: bool) -> None:
+        """Take note that a side says no more; of the second call for a side nothing is kept."""
+
+    def verdict(self) -> tuple[EndState, str, str]:
+        """Return how a tunnel ended whose connections ended in order: state, code and sentence, both may be empty."""
+
+
+class CountedBytes:
+    """Bytes that nobody understands: they are counted (CONNECT without TLS, unknown upgrades)."""
+
+    closed: Final = False
+
+    def __init__(self, log: ExchangeLog) -> None:
+        self._log = log
+
+    def take(self, pieces: Pieces, from_server: bool) -> None:
+        """Count bytes."""
+        size = sum(map(len, pieces))
+        if from_server:
+            self._log.response_size += size
+        else:
+            self._log.request_size += size
+
+    def end(self, from_server: bool) -> None:
+        """Keep nothing of it."""
+
+    def verdict(self) -> tuple[EndState, str, str]:
+        """Know of nothing that could be wrong."""
+        return EndState.COMPLETE, "", ""
 
 
 class Tunnel:
@@ -31,14 +76,16 @@ class Tunnel:
         "_ended",
         "_log",
         "_moved",
+        "_passing",
         "_server_ended",
         "_upstream",
     )
 
-    def __init__(self, downstream: Downstream, upstream: Upstream, log: ExchangeLog) -> None:
+    def __init__(self, downstream: Downstream, upstream: Upstream, log: ExchangeLog, passing: Passing) -> None:
         self._downstream = downstream
         self._upstream = upstream
         self._log = log
+        self._passing = passing
         self._client_ended = False
         self._client_gone = False
         self._cut = False
@@ -53,9 +100,16 @@ class Tunnel:
         if self._client_ended or self._ended:
             return
         self._moved = _clock()
-        for piece in pieces:
-            self._log.request_size += len(piece)
+        self._passing.take(pieces, False)
         self._client_ended = end
+        if end:
+            self._passing.end(False)
+        self._log.stream.release(self._to_server, (pieces, end))
+
+    def _to_server(self, data: tuple[Pieces, bool]) -> None:
+        if self._ended:
+            return
+        pieces, end = data
         self._upstream.send_data(pieces, end, b"")
         if end and self._server_ended:
             self._upstream.close()
@@ -88,23 +142,29 @@ class Tunnel:
         if self._ended or self._server_ended:
             return
         self._server_ended = end
+        if end:
+            self._passing.end(True)
         if self._client_gone:
             if end:
-                self._upstream.close()
+                self._log.stream.release(Tunnel._close_server, self)
             return
         self._moved = _clock()
-        for piece in pieces:
-            self._log.response_size += len(piece)
+        self._passing.take(pieces, True)
         if end and self._client_ended:
             if pieces:
                 self._log.stream.release(self._to_client, (pieces, False))
-            self._upstream.close()
+            self._log.stream.release(Tunnel._close_server, self)
         else:
             self._log.stream.release(self._to_client, (pieces, end))
 
     def _to_client(self, data: tuple[Pieces, bool]) -> None:
         pieces, end = data
         self._downstream.send_data(pieces, end, b"")
+
+    def _close_server(self) -> None:
+        """End the connection to a server that has been sent everything."""
+        if not self._ended:
+            self._upstream.close()
 
     def server_left(self, error: Exception | None, untouched: bool, unparsed: bytes) -> None:  # noqa: ARG002
         """End the tunnel."""
@@ -132,8 +192,12 @@ class Tunnel:
 
     def _end(self, error: Exception | None) -> None:
         self._ended = True
-        log = self._log
-        if self._upstream.full or (error is not None and not (self._client_ended and self._server_ended)):
+        log, passing = self._log, self._passing
+        passing.end(True)
+        if passing.closed:
+            state, code, message = passing.verdict()
+            log.done(state, code=code, error=message)
+        elif self._upstream.full or (error is not None and not (self._client_ended and self._server_ended)):
             code = "server-reset" if isinstance(error, ConnectionResetError) else "server-closed"
             cause = f": {error}" if error is not None else ""
             message = f"the server broke the tunnel off; its last bytes may be lost{cause}"
@@ -142,7 +206,8 @@ class Tunnel:
             message = "the client left the tunnel before it had been sent everything"
             log.done(EndState.ABORTED, code="client-left", error=message)
         else:
-            log.done(EndState.COMPLETE)
+            state, code, message = passing.verdict()
+            log.done(state, code=code, error=message)
         log.stream.release_last(self._let_go, error)
 
     def _let_go(self, error: Exception | None) -> None:

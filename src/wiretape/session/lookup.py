@@ -48,13 +48,10 @@ class _Pieces:
     def __init__(self, db: sqlite3.Connection, seq: int) -> None:
         self.places: list[Place] = []
         self.bodies = {side: Pieces(kind) for kind, side in _BODIES.items()}
-        self.messages = 0
         self.left_out = False
         for name, offset, kind, position in db.execute(_PLACES, (seq,)):
             if kind in _BODIES:
                 self.left_out |= not self.bodies[_BODIES[kind]].put(position, name, offset)
-            elif kind == FrameType.MESSAGE:
-                self.messages += 1
             elif len(self.places) < _FRAMES:
                 self.places.append(Place(name, offset, kind))
             else:
@@ -88,10 +85,9 @@ class Lookup:
         if opened_in is not None:
             places.insert(0, Place(opened_in, row["opened_at"], FrameType.OPENED))
         tape = ExchangeTape(self._frames, seq, places, pieces.bodies if pieces is not None else None)
-        if pieces is not None:
-            tape.messages = pieces.messages
-            if pieces.left_out:
-                tape.notes.append(LEFT_OUT)
+        tape.messages = row["client_messages"] + row["server_messages"]
+        if pieces is not None and pieces.left_out:
+            tape.notes.append(LEFT_OUT)
         return row, tape
 
     def several(self, seqs: Sequence[int]) -> Iterator[tuple[dict[str, Any], ExchangeTape] | None]:

@@ -21,6 +21,7 @@ from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.covered import UPGRADED, called, missing
 from wiretape.session.answers.read_body import veiled, veiled_text
 from wiretape.session.answers.whole_body import MAX_WHOLE
+from wiretape.session.content import as_text
 from wiretape.session.ids import exchange_id, split_exchange_id
 from wiretape.session.messages import MessageLog, RecordedMessage
 from wiretape.session.session import Session
@@ -28,22 +29,25 @@ from wiretape.views.choose import media_type
 from wiretape.views.json_text import write_json
 from wiretape.views.limits import ViewError
 from wiretape.views.protobuf import grpc_frames, message_value
-from wiretape.views.sse import server_events
+from wiretape.views.sse import EventReader, ServerEvent
+from wiretape.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT
 
 LENGTH: Final = 500
 """Characters of one message in an answer."""
-_OPCODES: Final = {0: "event", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+_OPCODES: Final = {TEXT: "text", BINARY: "binary", CLOSE: "close", PING: "ping", PONG: "pong"}
 _PAGE: Final = 1_000
 _NAMED: Final = 10
+_Passed = tuple[int, int]
+"""Numbers of the last messages of client and server that were given; of messages in bodies the first counts them."""
 
 
 class MessageItem(Lean, frozen=True):
     """One message. ``number`` counts those of its side from 1, ``from`` is ``client`` or ``server``.
 
     ``kind`` is ``text``, ``binary``, ``close``, ``ping`` or ``pong`` of a WebSocket, ``event`` of a stream of events
-    (``event`` has its type, unless it is ``message``), ``message`` or ``trailers`` of gRPC. ``size`` is in bytes.
-    ``body`` is its text, ``bodyBase64`` its bytes where it is none, ``value`` what a message of gRPC says by field
-    number. ``left`` counts what follows of it.
+    (``event`` has its type, unless it is ``message``), ``message`` or ``trailers`` of gRPC. ``size`` is in bytes;
+    ``compressedSize`` is what it had on the wire where it was compressed. ``body`` is its text, ``bodyBase64`` its
+    bytes where it is none, ``value`` what a message of gRPC says by field number. ``left`` counts what follows of it.
     """
 
     seq: int
@@ -52,6 +56,7 @@ class MessageItem(Lean, frozen=True):
     kind: str
     timestamp: int
     size: int
+    compressed_size: int | None = None
     event: str | None = None
     body: str | None = None
     body_base64: str | None = None
@@ -61,12 +66,16 @@ class MessageItem(Lean, frozen=True):
 
 
 class Messages(Lean, frozen=True):
-    """Messages of a session or of one exchange, oldest first. ``missing`` says what could not be seen, by seq."""
+    """Messages of a session or of one exchange, oldest first. ``missing`` says what could not be seen, by seq.
+
+    ``open``: the one exchange that was asked for still runs; ``next_cursor`` then gives what will have come.
+    """
 
     session: str
     returned: int
     items: list[MessageItem]
     complete: bool
+    open: bool = False
     next_cursor: str | None = None
     missing: str | None = None
 
@@ -97,23 +106,27 @@ def messages(session: Session, wanted: MessagesWanted, *, veil: Veil = UNVEILED)
     """
     reach = session.follow()
     log = MessageLog(session.index)
-    start, skip = _begin(session, wanted.cursor)
+    start, passed = _begin(session, wanted.cursor)
     seqs = [wanted.seq] if wanted.seq is not None else _chosen(session, log.streams(start), wanted.exchanges)
     items: list[MessageItem] = []
     gaps: list[str] = []
-    following = None
+    following, still = None, False
     for seq in seqs:
         if seq < start:
             continue
         reader = _Reader(session, log, seq, wanted.length, veil)
         room = wanted.limit - len(items)
-        found = list(islice(reader.items(skip if seq == start else 0), room + 1))
+        began = passed if seq == start else (0, 0)
+        found = list(islice(reader.items(began), room + 1))
         gaps += reader.missing
-        if len(found) > room:
-            following = exchange_id(session.session_id, seq) + f".{(skip if seq == start else 0) + room}"
-            items += found[:room]
+        more = len(found) > room
+        items += found[:room]
+        still = reader.open and seq == wanted.seq
+        if more or still:
+            client, server = reader.behind(began, found[:room])
+            following = exchange_id(session.session_id, seq) + f".{client}-{server}"
+        if more:
             break
-        items += found
     silent = [seq for seq in log.silent() if wanted.seq in {None, seq} and (wanted.seq or not wanted.exchanges)]
     gaps += [f"{seq}: {UPGRADED}" for seq in silent[:_NAMED]]
     if len(silent) > _NAMED:
@@ -124,24 +137,26 @@ def messages(session: Session, wanted: MessagesWanted, *, veil: Veil = UNVEILED)
         returned=len(items),
         items=items,
         complete=not gaps,
+        open=still,
         next_cursor=following,
         missing="; ".join(gaps) or None,
     )
 
 
-def _begin(session: Session, cursor: str | None) -> tuple[int, int]:
+def _begin(session: Session, cursor: str | None) -> tuple[int, _Passed]:
     if cursor is None:
-        return 0, 0
-    place, _, skip = cursor.rpartition(".")
+        return 0, (0, 0)
+    place, _, passed = cursor.rpartition(".")
     try:
         owner, seq = split_exchange_id(place)
     except UsageError:
         owner, seq = "", 0
-    if owner != session.session_id or not skip.isascii() or not skip.isdigit() or len(skip) > 15:
+    numbers = [int(part) for part in passed.split("-") if part.isascii() and part.isdigit() and len(part) < 16]
+    if owner != session.session_id or len(numbers) != 2 or passed != f"{numbers[0]}-{numbers[1]}":
         raise UsageError(
             f"{cursor[:80]!r} is not a cursor of this session's messages", hint="give nextCursor of the answer before"
         )
-    return seq, int(skip)
+    return seq, (numbers[0], numbers[1])
 
 
 def _chosen(session: Session, seqs: list[int], wanted: Filter | None) -> Iterator[int]:
@@ -164,17 +179,31 @@ class _Reader:
         self._length = length
         self._veil = veil
         self._detail: ExchangeDetail = session.exchange(seq, bodies=False)
+        self._has_frames = next(log.of(seq, most=0), None) is not None
 
-    def items(self, skip: int) -> Iterator[MessageItem]:
-        """Yield them from the one after ``skip`` on."""
-        recorded = self._log.of(self._seq, skip=skip)
-        if recorded or (skip and self._log.of(self._seq, most=1)):
-            while recorded:
-                yield from map(self._recorded, recorded)
-                skip += len(recorded)
-                recorded = self._log.of(self._seq, skip=skip)
-            return
-        yield from islice(self._from_bodies(), skip, None)
+    @property
+    def open(self) -> bool:
+        """Whether more may come."""
+        return self._detail.state == "inFlight"
+
+    def items(self, began: _Passed) -> Iterator[MessageItem]:
+        """Yield them from where ``began`` says on."""
+        if self._has_frames:
+            for one in self._log.of(self._seq, after=began):
+                if one.lost_before:
+                    side = "server" if one.from_server else "client"
+                    self.missing.append(f"{self._seq}: {one.lost_before:,} messages before the {side}'s {one.number}")
+                yield self._recorded(one)
+        else:
+            yield from islice(self._from_bodies(), sum(began), None)
+
+    def behind(self, began: _Passed, given: list[MessageItem]) -> _Passed:
+        """Return where to go on behind these: the last numbers of both sides, or what is in bodies, counted."""
+        if not self._has_frames:
+            return sum(began) + len(given), 0
+        client = max((one.number for one in given if one.from_ == "client"), default=began[0])
+        server = max((one.number for one in given if one.from_ == "server"), default=began[1])
+        return client, server
 
     def _from_bodies(self) -> Iterator[MessageItem]:
         response = self._detail.response
@@ -186,17 +215,19 @@ class _Reader:
             yield from self._grpc("response")
 
     def _recorded(self, one: RecordedMessage) -> MessageItem:
-        kind = _OPCODES.get(one.opcode, f"opcode {one.opcode}")
+        kind = "event" if one.event else _OPCODES.get(one.opcode, f"opcode {one.opcode}")
         event = self._veil.text(one.event) if one.event not in {"", "message"} else None
-        shown: dict[str, Any]
-        note = one.missing or None
-        if one.opcode == 8:
-            shown, closed = {}, _closed(one.data)
-            note = note or self._veil.text(closed) or None
+        shown: dict[str, Any] = {}
+        notes = [one.missing] if one.missing else []
+        if one.opcode == CLOSE:
+            closed = _closed(one.data)
+            notes += [self._veil.text(closed)] if closed else []
         else:
-            shown = self._shown(one.data)
+            shown = self._shown(one.data, cut=not one.whole)
         if one.size > len(one.data):
             shown["left"] = shown.get("left", 0) + one.size - len(one.data)
+        if one.fault:
+            notes.append(f"Fault: {one.fault}.")
         return MessageItem(
             seq=self._seq,
             number=one.number,
@@ -204,27 +235,43 @@ class _Reader:
             kind=kind,
             timestamp=self._detail.timestamp + max(0, one.elapsed_ns) // 1_000_000,
             size=one.size if one.size >= 0 else len(one.data),
+            compressed_size=one.packed if one.packed >= 0 else None,
             event=event,
-            note=note,
+            note=" ".join(notes) or None,
             **shown,
         )
 
     def _events(self) -> Iterator[MessageItem]:
-        data, times = self._read("response")
-        for number, one in enumerate(server_events(data), 1):
-            text = veiled_text(one.data, self._veil)
-            yield MessageItem(
-                seq=self._seq,
-                number=number,
-                from_="server",
-                kind="event",
-                timestamp=self._at(times, one.end),
-                size=len(one.data.encode("utf-8", "replace")),
-                event=self._veil.text(one.event) if one.event != "message" else None,
-                body=text[: self._length],
-                left=max(0, len(text) - self._length),
-                note=None if one.complete else "It is not whole: the stream ends in it.",
-            )
+        """Yield events as they stream by, each with when the piece came that ends it."""
+        reader, number, came = EventReader(), 0, 0
+        try:
+            for piece, elapsed in self._session.timed_body(self._seq, "response"):
+                came = max(came, elapsed)
+                for one in reader.feed(piece):
+                    number += 1
+                    yield self._event(number, one, came)
+                if reader.held > MAX_WHOLE:
+                    self.missing.append(f"{self._seq}: an event is longer than {MAX_WHOLE:,} bytes")
+                    return
+        except WiretapeError as error:
+            self.missing.append(f"{self._seq}: {error.message}")
+        for one in () if self.open else reader.end():
+            yield self._event(number + 1, one, came)
+
+    def _event(self, number: int, one: ServerEvent, came: int) -> MessageItem:
+        text = veiled_text(one.data, self._veil)
+        return MessageItem(
+            seq=self._seq,
+            number=number,
+            from_="server",
+            kind="event",
+            timestamp=self._detail.timestamp + came // 1_000_000,
+            size=len(one.data.encode("utf-8", "replace")),
+            event=self._veil.text(one.event) if one.event != "message" else None,
+            body=text[: self._length],
+            left=max(0, len(text) - self._length),
+            note=None if one.complete else "It is not whole: the stream ends in it.",
+        )
 
     def _grpc(self, side: Literal["request", "response"]) -> Iterator[MessageItem]:
         message = self._detail.request if side == "request" else self._detail.response
@@ -257,13 +304,13 @@ class _Reader:
         except ViewError as error:
             self.missing.append(f"{self._seq}: {error.message}")
 
-    def _shown(self, data: bytes) -> dict[str, Any]:
-        try:
-            text = veiled_text(data.decode("utf-8"), self._veil)
-        except UnicodeDecodeError:
+    def _shown(self, data: bytes, *, cut: bool) -> dict[str, Any]:
+        text = as_text(data, None, cut=cut)
+        if text is None:
             hidden = self._veil.text(data.decode("latin-1"))
             part = hidden.encode("latin-1", "replace")[: self._length]
             return {"body_base64": base64.b64encode(part).decode(), "left": max(0, len(data) - len(part))}
+        text = veiled_text(text, self._veil)
         return {"body": text[: self._length], "left": max(0, len(text) - self._length)}
 
     def _read(self, side: Literal["request", "response"]) -> tuple[bytes, list[tuple[int, int]]]:

@@ -67,6 +67,8 @@ class ExchangeRow(msgspec.Struct, gc=False):
     done_at: int | None = None
     rules: str | None = None
     changed: int = 0
+    client_messages: int = 0
+    server_messages: int = 0
 
 
 EXCHANGE_COLUMNS: Final = ExchangeRow.__struct_fields__
@@ -96,7 +98,9 @@ CREATE TABLE exchanges (
     opened_in INTEGER, opened_at INTEGER,
     done_in INTEGER, done_at INTEGER,
     rules TEXT,                  -- ids of the rules that acted, a space before and after each; NULL for none
-    changed INTEGER NOT NULL     -- 1 a rule changed the request, 2 the response
+    changed INTEGER NOT NULL,    -- 1 a rule changed the request, 2 the response
+    client_messages INTEGER NOT NULL,  -- with frames of their own: of a WebSocket
+    server_messages INTEGER NOT NULL
 );
 CREATE INDEX ruled ON exchanges (seq) WHERE rules IS NOT NULL;
 CREATE INDEX running ON exchanges (seq) WHERE state = 'inFlight';
@@ -156,7 +160,7 @@ class Exchanges:
     """The projection."""
 
     name = "exchanges"
-    version = 5
+    version = 6
     tables = ("exchanges", "pieces", "clocks", "url_blocks")
     schema = _SCHEMA + urls.SCHEMA
 
@@ -222,7 +226,7 @@ class ExchangeSink:
             BodyChunk: self._body,
             ResponseBegun: self._head,
             TrailersSeen: self._piece,
-            MessageSeen: self._piece,
+            MessageSeen: self._message,
             SentOn: self._sent,
         }
 
@@ -324,6 +328,15 @@ class ExchangeSink:
                 self._response_head(row, head)
                 said = status_line(head)[1]
                 row.status = int(said) if said.isascii() and said.isdigit() else row.status
+
+    def _message(self, segment: Segment, frame: Frame, record: MessageSeen) -> None:
+        """Count a message; where it stands is kept by the projection of messages."""
+        row = self._row(frame.seq, segment)
+        row.special = 1
+        if frame.flags & Flag.RESPONSE:
+            row.server_messages = max(row.server_messages, record.number)
+        else:
+            row.client_messages = max(row.client_messages, record.number)
 
     def _body(self, segment: Segment, frame: Frame, record: BodyChunk) -> None:
         row = self._row(frame.seq, segment)

@@ -15,14 +15,14 @@ from wiretape.session.index.row_sink import Row, RowSink
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_WORD: Final = 1_000
 # A frame may be written twice (after a failed sync): a copy is the same part of the same message.
-_PUT: Final = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT: Final = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Messages:
     """The projection."""
 
     name = "messages"
-    version = 1
+    version = 2
     tables = ("messages",)
     schema = """
         CREATE TABLE messages (          -- a row for each frame of a message; most messages have one
@@ -36,6 +36,8 @@ class Messages:
             bytes INTEGER NOT NULL,      -- in this frame
             last INTEGER NOT NULL,       -- whether it ends the message
             elapsed INTEGER NOT NULL,    -- ns since the exchange began
+            reserved INTEGER NOT NULL,   -- reserved bits of a WebSocket's frame: 64 where its data are compressed
+            fault TEXT NOT NULL,         -- what was wrong with it
             PRIMARY KEY (seq, side, number, position)
         ) WITHOUT ROWID;
     """
@@ -61,12 +63,18 @@ def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
                 segment.id,
                 frame.offset,
                 _clamped(record.opcode),
-                record.event[:_MAX_WORD].encode("utf-8", "replace").decode(),
+                _word(record.event),
                 _clamped(record.size),
                 len(frame.payload) - frame.head_length,
                 int(bool(frame.flags & Flag.LAST)),
                 _clamped(record.elapsed_ns),
+                _clamped(record.reserved),
+                _word(record.fault),
             )
+
+
+def _word(text: str) -> str:
+    return text[:_MAX_WORD].encode("utf-8", "replace").decode()
 
 
 def _clamped(number: int) -> int:
