@@ -13,7 +13,7 @@ from typing import Final
 from wiretape.private_files import exclusive, replace_file
 
 _PEM_CERTIFICATE: Final = re.compile(
-    rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----"
+    rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\s]++-----END CERTIFICATE-----"
 )
 # Where the platforms keep all roots in one file; OpenSSL's own default, tried first, is empty on many of them.
 _ROOT_FILES: Final = (
