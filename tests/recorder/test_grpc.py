@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import queue
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from harness.recorder import RecorderProcess
 from tests.recorder.conftest import Recording
 from tests.recorder.test_h2 import recorded, the_one
-from wiretape.cli.demo.certificates import OriginCA
+from wiretape.cli.demo.certificates import IssuedCert, OriginCA
 from wiretape.log import Exchange
 
 BIG = bytes(range(256)) * 4000
@@ -53,15 +54,21 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
         raise AssertionError
 
 
-@pytest.fixture(scope="module")
-def server(origin_ca: OriginCA) -> Iterator[int]:
-    issued = origin_ca.issue()
+@contextlib.contextmanager
+def serve(issued: IssuedCert) -> Iterator[int]:
+    """Serve on loopback; gives the port."""
     credentials = grpc.ssl_server_credentials([(issued.key.read_bytes(), issued.cert.read_bytes())])
     made = grpc.server(ThreadPoolExecutor(4), handlers=[Handler()], compression=grpc.Compression.NoCompression)
     port = made.add_secure_port("127.0.0.1:0", credentials)
     made.start()
     yield port
     made.stop(None)
+
+
+@pytest.fixture(scope="module")
+def server(origin_ca: OriginCA) -> Iterator[int]:
+    with serve(origin_ca.issue()) as port:
+        yield port
 
 
 @pytest.fixture

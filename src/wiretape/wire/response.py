@@ -281,7 +281,12 @@ def _parse_leniently(buf: bytes, request_method: str) -> ResponseHead | None:
 
 
 def response_faults(raw: bytes) -> tuple[str, ...]:
-    """Return what is wrong with a response head that was recorded, one phrase each; nothing of a well-formed one."""
+    """Return what is wrong with a response head that was recorded, one phrase each; nothing of a well-formed one.
+
+    What is wrong with a head of HTTP/2 is refused, so what was recorded of one is in order.
+    """
+    if raw[:1] == b":":
+        return ()
     try:
         head = parse_response_head(raw, "GET")
     except ProtocolError as error:
