@@ -145,7 +145,7 @@ def test_a_session_that_is_being_deleted_is_a_clear_error(root: Path, tmp_path: 
 def test_a_bomb_ends_in_a_sentence_and_is_accounted_for(root: Path) -> None:
     done = wiretape("body", "shop:3", "--path", "/a", "--root", root)
     assert done.returncode == 2
-    assert b"This is no JSON" in done.stderr
+    assert b"This is not JSON" in done.stderr
     found = json.loads(wiretape("grep", "shop", "needle", "--json", "--root", root).stdout)
     assert found["coverage"]["missing"]["content coding could not be removed"] == [3]
 

@@ -75,13 +75,13 @@ def inside(path: Path, folders: Sequence[Path], base: Path) -> Path:
         UsageError: it is outside of all folders, after following every link.
     """
     if "\0" in str(path):
-        raise UsageError(f"{str(path)[:80]!r} is no path: it has a NUL", hint="give a name such as body.json")
+        raise UsageError(f"{str(path)[:80]!r} is not a path: it has a NUL", hint="give a name such as body.json")
     try:
         wanted = (path.expanduser() if path.is_absolute() or str(path).startswith("~") else base / path).absolute()
         real = Path(os.path.realpath(wanted.parent)) / wanted.name
         allowed = [Path(os.path.realpath(folder)) for folder in folders]
     except (OSError, RuntimeError, ValueError) as error:  # a home of nobody, NUL in it
-        raise UsageError(f"{str(path)[:80]!r} is no path: {error}", hint="give a name such as body.json") from None
+        raise UsageError(f"{str(path)[:80]!r} is not a path: {error}", hint="give a name such as body.json") from None
     if wanted.name in {"", ".", ".."} or not any(real.is_relative_to(folder) and real != folder for folder in allowed):
         raise UsageError(
             f"No file may be written at {path}",

@@ -110,7 +110,7 @@ def own_folder(path: Path) -> None:
     """
     make_folder(path, parents=False)
     if path.is_symlink() or not path.is_dir():
-        raise StorageError(f"{path} is no folder of the session's own", hint="move it away")
+        raise StorageError(f"{path} is not a folder of the session's own", hint="move it away")
 
 
 def sync_folder(path: Path) -> None:

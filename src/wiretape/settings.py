@@ -311,5 +311,5 @@ def _scrub_seconds(hours: str | None, problems: list[str]) -> float:
         seconds = math.nan
     if math.isfinite(seconds):
         return max(0.0, seconds)
-    problems.append(f"{SCRUB}={hours[:40]!r} is no number of hours: every {SCRUB_HOURS:g} hours it is")
+    problems.append(f"{SCRUB}={hours[:40]!r} is not a number of hours: every {SCRUB_HOURS:g} hours it is")
     return SCRUB_HOURS * 3600

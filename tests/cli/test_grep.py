@@ -46,7 +46,7 @@ def test_grep_exits_1_where_nothing_is_found_and_2_for_nonsense(shop: Path, capf
     assert run(["grep", "shop", "nobody", "--root", str(shop)]) == 1
     assert "Nothing matches." in capfd.readouterr().err
     assert run(["grep", "shop", "(", "--regex", "--root", str(shop)]) == 2
-    assert "no regular expression" in capfd.readouterr().err
+    assert "not a regular expression" in capfd.readouterr().err
 
 
 def test_sql_prints_rows_and_says_what_can_be_read(shop: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,4 +48,4 @@ def test_one_call_is_its_conversation(made: Path) -> None:
 
 def test_what_is_no_call_is_told(made: Path) -> None:
     done = wiretape("llm", "shop:2", "--root", made)
-    assert (done.returncode, b"no call of a language model" in done.stderr) == (1, True)
+    assert (done.returncode, b"not a call of a language model" in done.stderr) == (1, True)

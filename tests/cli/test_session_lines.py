@@ -50,6 +50,12 @@ def test_what_is_not_as_usual_gets_a_column() -> None:
     assert heading.split()[6:] == ["status", "recovery", "cut", "pinned", "id"]
 
 
+def test_columns_give_way_to_names_that_would_be_cut_beyond_reading() -> None:
+    heading, row = lines([session(name="checkout-good-2", recovery_state="recovered", interrupted=1)])
+    assert heading.split() == ["name", "when", "exchanges", "errors", "cut", "id"]
+    assert row.startswith("checkout-good-2  today")
+
+
 @pytest.mark.parametrize("width", [80, 100, 132])
 def test_no_line_is_wider_than_the_terminal_and_no_id_is_cut(width: int) -> None:
     shown = lines(
@@ -83,7 +89,7 @@ def test_errors_that_nobody_has_counted_are_no_zero() -> None:
     assert lines([session(errors=UNSET)])[1].split()[5] == "?"
 
 
-def test_at_80_columns_every_column_is_there() -> None:
-    shown = lines([session(name="checkout-of-today", exchanges=1_234_567, errors=12_345)])
+def test_at_80_columns_every_column_is_there_beside_names_of_eight_letters() -> None:
+    shown = lines([session(name="good-run", exchanges=1_234_567, errors=12_345)])
     assert shown[0].split() == ["name", "when", "took", "exchanges", "errors", "size", "id"]
     assert all(width_of(line) <= 80 for line in shown)

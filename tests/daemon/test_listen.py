@@ -40,7 +40,7 @@ def test_with_patience_it_waits_for_a_port_that_becomes_free() -> None:
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1.", "a\x00b", "a..b"])
 def test_a_host_that_is_not_ours_is_a_usage_error(host: str) -> None:
-    with pytest.raises(UsageError, match="is no address"):
+    with pytest.raises(UsageError, match="is not an address"):
         bind(Address(host=host, port=0))
 
 

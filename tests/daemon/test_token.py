@@ -92,7 +92,7 @@ def test_p14_something_else_in_its_place_is_refused_and_left_alone(made: Path, t
         if what == "link":
             outside.write_text("ab" * 32)
         path.symlink_to(outside)
-    with pytest.raises(StorageError, match="is no file"):
+    with pytest.raises(StorageError, match="is not a file"):
         load_or_create(made)
     assert path.is_symlink() or path.exists()
     assert not outside.exists() or outside.read_text() == "ab" * 32

@@ -217,7 +217,7 @@ def test_a_body_of_base64_is_its_bytes(file: Path) -> None:
     for wrong in ("?", "A", "AA=A", "A===A"):
         found = one(file, response_content={"text": wrong, "encoding": "base64", "size": 9})
         assert found.response is not None
-        assert (found.response.body.size, found.response.size, found.harmed) == (0, 9, "a body is no base64")
+        assert (found.response.body.size, found.response.size, found.harmed) == (0, 9, "a body is not base64")
 
 
 def test_a_text_is_the_bytes_that_its_size_tells(file: Path) -> None:

@@ -275,7 +275,7 @@ def test_the_session_s_folder_and_its_log_s_are_the_same_to_it(tmp_path: Path) -
 
 
 def test_a_folder_that_is_no_session_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="is no session and no log"):
+    with pytest.raises(NotFoundError, match="is neither a session nor a log"):
         open_session(tmp_path)
     with pytest.raises(NotFoundError, match="There is no log"):
         open_session(tmp_path / "nowhere")

@@ -87,6 +87,7 @@ def test_what_did_not_complete_says_so_where_its_status_stands_and_empty_cells_e
                 4, status_code=None, state="inFlight", duration=None, response_body_size=0, response_content_type=None
             ),
             item(3, state="aborted"),
+            item(5, error_in_body=True),
             item(2, status_code=None, state="failed", response_body_size=0, response_content_type=None),
             item(1, status_code=204, response_body_size=0, response_content_type=None),
         ]
@@ -94,6 +95,7 @@ def test_what_did_not_complete_says_so_where_its_status_stands_and_empty_cells_e
     assert [row[4:] for row in rows] == [
         ["inFlight"],
         ["200 aborted", 3.2, 7, "json"],
+        ["200+errors", 3.2, 7, "json"],
         ["failed", 3.2],
         [204, 3.2],
     ]

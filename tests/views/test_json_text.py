@@ -31,9 +31,9 @@ def test_of_equal_keys_the_last_one_counts_as_it_does_for_browsers() -> None:
 
 
 def test_what_is_no_json_is_refused_with_the_place() -> None:
-    with pytest.raises(ViewError, match=r"This is no JSON: .* at character 6, near"):
+    with pytest.raises(ViewError, match=r"This is not JSON: .* at character 6, near"):
         read_json('{"a":1 "b":2}'.replace(" ", "", 1))
-    with pytest.raises(ViewError, match="This is no JSON"):
+    with pytest.raises(ViewError, match="This is not JSON"):
         read_json(b"\xff\xfe\x00")
 
 

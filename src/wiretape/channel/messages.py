@@ -32,9 +32,9 @@ def decode(line: bytes) -> dict[str, Any]:
     try:
         message = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UsageError("the line is no JSON", hint="send one JSON object a line") from error
+        raise UsageError("the line is not JSON", hint="send one JSON object a line") from error
     if not isinstance(message, dict):
-        raise UsageError("the line is no JSON object", hint="send one JSON object a line")
+        raise UsageError("the line is not a JSON object", hint="send one JSON object a line")
     return message
 
 

@@ -170,7 +170,7 @@ class Peer:
 
     def _bad(self, error: WiretapeError) -> None:
         """Answer what is no message, without the id that it may have had; an end that only answers is not answered."""
-        log.warning("%s sent what is no message: %s", self._name, error)
+        log.warning("%s sent something that is not a message: %s", self._name, error)
         if self._on_request is not None:
             self._send({"id": None, **failed(error)})
 

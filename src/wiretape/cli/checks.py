@@ -149,7 +149,7 @@ def _token(root: Path) -> Iterator[Check]:
     except OSError:
         return  # it is made when an API is first served
     if not stat.S_ISREG(found.st_mode):
-        yield Check("API token", "fail", f"{path} is no file", "move it away")
+        yield Check("API token", "fail", f"{path} is not a file", "move it away")
     elif found.st_mode & 0o077 or found.st_uid != os.getuid():
         detail = f"{path} is not private (mode {stat.S_IMODE(found.st_mode):o}, user {found.st_uid})"
         yield Check("API token", "fail", detail, "start the daemon again: it makes a new token")

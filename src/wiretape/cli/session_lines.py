@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _NAME_MOST: Final = 24
 _NAME_LEAST: Final = 7
+_NAME_READABLE: Final = 12
+"""Columns of a name for which others give way."""
 _FIRST_TO_GO: Final = ("took", "size", "recovery")
 """Columns that a terminal too narrow for all does without."""
 
@@ -73,7 +75,7 @@ def _widest(column: Column) -> int:
 
 
 def _least(columns: Sequence[Column]) -> int:
-    return _NAME_LEAST + sum(_widest(column) + GAP for column in columns[1:])
+    return min(_NAME_READABLE, _widest(columns[0])) + sum(_widest(column) + GAP for column in columns[1:])
 
 
 def _name_width(widths: Sequence[int], width: int | None) -> int:

@@ -33,13 +33,15 @@ def bind(address: Address, *, patience: float = 0.0) -> socket.socket:
         NetworkError: the system refuses otherwise (a port below 1024, say).
     """
     if not 0 <= address.port <= 65535:
-        raise UsageError(f"{address.port} is no port", hint="ports go from 0 (any free one) to 65535")
+        raise UsageError(f"{address.port} is not a port", hint="ports go from 0 (any free one) to 65535")
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
     except (socket.gaierror, ValueError, OverflowError) as error:
-        raise UsageError(f"{address.host!r} is no address to listen on", hint="127.0.0.1 is the usual one") from error
+        raise UsageError(
+            f"{address.host!r} is not an address to listen on", hint="127.0.0.1 is the usual one"
+        ) from error
     family, kind, protocol, _, name = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -94,5 +96,5 @@ def _refusal(address: Address, error: OSError) -> Exception:
             code="port-in-use",
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return UsageError(f"{address.host} is no address of this machine", hint="127.0.0.1 is the usual one")
+        return UsageError(f"{address.host} is not an address of this machine", hint="127.0.0.1 is the usual one")
     return NetworkError(f"cannot listen on {address}: {error.strerror}", hint="ports below 1024 need privileges")

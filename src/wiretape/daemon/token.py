@@ -61,7 +61,7 @@ def load_or_create(root: Path) -> ApiToken:
     except OSError as error:
         raise storage_error("read", path, error) from error
     if not stat.S_ISREG(found.st_mode):
-        raise StorageError(f"{path} is no file: the API's token belongs there", hint="move it away, and start again")
+        raise StorageError(f"{path} is not a file: the API's token belongs there", hint="move it away, and start again")
     why = _not_to_be_trusted(found)
     if not why:
         known = _read(path)

@@ -55,7 +55,7 @@ def _number(text: str, units: dict[str, float]) -> float:
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[2].lower() not in units:
         known = ", ".join(unit for unit in units if unit)
-        raise ValueError(f"{text!r} is no number" + (f"; units are {known}" if known else ""))
+        raise ValueError(f"{text!r} is not a number" + (f"; units are {known}" if known else ""))
     number = float(match[1]) if "." in match[1] else int(match[1])
     found = number * units[match[2].lower()]
     if found > _MOST:

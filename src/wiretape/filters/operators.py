@@ -181,7 +181,7 @@ class InState(Operator):
         for state in (*STATES, DAMAGED):
             if value.lower().replace("-", "").replace("_", "") == state.lower():
                 return cls(state)
-        raise ValueError(f"{value!r} is no state; there are {', '.join((*STATES, DAMAGED))}")
+        raise ValueError(f"{value!r} is not a state; there are {', '.join((*STATES, DAMAGED))}")
 
     def matches(self, exchange: Exchange) -> Verdict:
         """Return whether it is in the state."""

@@ -48,7 +48,7 @@ def parse(text: str) -> Node:
             f"The filter has {len(text)} characters; {MAX_LENGTH} are allowed", hint=_hint(), code="filter"
         )
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise UsageError("The filter is no valid text", hint="give it as UTF-8", code="filter")
+        raise UsageError("The filter is not valid text", hint="give it as UTF-8", code="filter")
     return _Parser(text).parse()
 
 

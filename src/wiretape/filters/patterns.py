@@ -132,16 +132,21 @@ def _compiled(pattern: Pattern, form: str) -> Any:
         raise PatternError(_reason(pattern.text, error)) from None
 
 
-def _reason(text: str, error: Exception) -> str:
+def said_by_re2(error: Exception) -> str:
+    """Return what RE2 says is wrong with an expression; it says it in bytes."""
     detail = error.args[0] if error.args else ""
-    said = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+    return detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+
+
+def _reason(text: str, error: Exception) -> str:
+    said = said_by_re2(error)
     if re.search(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=", text):
         return "back-references are not supported: regular expressions are RE2's, so that none can take for ever"
     if re.search(r"\(\?<?[=!]", text):
         return "look-around is not supported: regular expressions are RE2's, so that none can take for ever"
     if "too large" in said:
         return "the regular expression is too large when its repetitions are written out"
-    return f"no regular expression: {said[:200]}"
+    return f"not a regular expression: {said[:200]}"
 
 
 def _needle(regex: str) -> str:

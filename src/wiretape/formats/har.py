@@ -283,7 +283,7 @@ class _Reader:
             try:
                 return base64_body(self._texts, text), size, False
             except ValueError:
-                self._harmed.append("a body is no base64")
+                self._harmed.append("a body is not base64")
                 return None, size, False
         kind = str(described.get("mimeType"))[:1000]
         charset = _CHARSET.search(kind)
@@ -292,7 +292,7 @@ class _Reader:
         try:
             body = text_body(self._texts, text, named, sizes)
         except ValueError:
-            self._harmed.append("a body is no text")
+            self._harmed.append("a body is not text")
             return None, size, False
         return body, size, body is None
 

@@ -48,7 +48,7 @@ def open_session(path: str | os.PathLike[str], *, files: Files = REAL) -> Sessio
         log_dir, segments = folder, list_segments(folder, files)
         if not segments:
             raise NotFoundError(
-                f"{folder} is no session and no log", hint="give a folder of <root>/sessions, or the log in it"
+                f"{folder} is neither a session nor a log", hint="give a folder of <root>/sessions, or the log in it"
             ) from None
     owners = Counter(head.session_id for ref in segments if (head := segment_info(ref.path, files).head) is not None)
     named = log_dir.absolute().parent.name

@@ -122,7 +122,7 @@ def existing_file(name: str, path: str | None) -> Path | None:
         file = Path(path).expanduser().absolute()
         found = file.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long, a folder that may not be read, a home of nobody
-        raise UsageError(f"{name}: {path[:80]!r} is no path of a file: {error}", hint=_PEM) from error
+        raise UsageError(f"{name}: {path[:80]!r} is not a path of a file: {error}", hint=_PEM) from error
     if not found:
         raise UsageError(f"{name}: there is no file {str(file)[:400]}", hint=_PEM)
     return file

@@ -144,7 +144,7 @@ def read_message(line: bytes | None) -> JSONRPCMessage | Unreadable:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        return Unreadable(None, PARSE_ERROR, "Parse error: the line is no JSON, or nested too deeply")
+        return Unreadable(None, PARSE_ERROR, "Parse error: the line is not JSON, or nested too deeply")
     number = found.get("id") if isinstance(found, dict) else None
     if not isinstance(number, str | int) or isinstance(number, bool):
         if isinstance(found, dict) and "id" in found and "method" in found:
@@ -155,7 +155,7 @@ def read_message(line: bytes | None) -> JSONRPCMessage | Unreadable:
     except ValidationError:
         if number is not None and isinstance(number, str):
             number = number.encode(errors="replace").decode()  # half a character cannot be sent back
-        return Unreadable(number, INVALID_REQUEST, "Invalid request: the line is no JSON-RPC 2.0 message")
+        return Unreadable(number, INVALID_REQUEST, "Invalid request: the line is not a JSON-RPC 2.0 message")
 
 
 async def _write(out: ContextReceiveStream[SessionMessage], writer: asyncio.StreamWriter, pending: _Pending) -> None:

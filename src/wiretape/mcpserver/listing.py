@@ -276,7 +276,10 @@ def _row(item: ExchangeSummary, origin: str | None, path: str, start: int) -> li
 
 
 def status_cell(item: ExchangeSummary) -> int | str:
-    """Return an exchange's status code; with the state it ended in, or alone that, where that is not ``complete``."""
+    """Return an exchange's status code; with the state it ended in, or alone that, where that is not ``complete``.
+
+    ``200+errors`` is an answer that says itself that something went wrong.
+    """
     if item.state == "complete" and item.status_code is not None:
-        return item.status_code
+        return f"{item.status_code}+errors" if item.error_in_body is True else item.status_code
     return item.state if item.status_code is None else f"{item.status_code} {item.state}"

@@ -149,7 +149,7 @@ class Session:
                 f"Session {self.session_id} does not exist any more", hint="`wiretape sessions` shows what there is"
             )
         if not self.log_dir.is_dir() or self.log_dir.is_symlink():
-            raise NotFoundError(f"{self.folder} is no session: it has no log folder", hint="delete the folder")
+            raise NotFoundError(f"{self.folder} is not a session: it has no log folder", hint="delete the folder")
 
     def settle(self, progress: Progress | None = None, until: float | None = None) -> RecoveredSession | None:
         """Recover the session if it was left unclean, and write down what a finished one holds (P13).

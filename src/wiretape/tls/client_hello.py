@@ -122,7 +122,7 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
 def _fragment_size(header: bytes, at: int) -> int:
     """Check a record header and return the length of its fragment; 0 when it has not arrived whole."""
     if header and header[0] != _HANDSHAKE:
-        _refuse(f"the TLS record at byte {at} is no handshake record")
+        _refuse(f"the TLS record at byte {at} is not a handshake record")
     if len(header) > 1 and header[1] != 3:
         _refuse(f"the TLS record at byte {at} has the version {header[1]}.x")
     if len(header) < 5:

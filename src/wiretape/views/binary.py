@@ -28,7 +28,7 @@ def read_msgpack(data: bytes) -> Any:
     except RecursionError:
         raise too_deep("This msgpack") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise ViewError(f"This is no msgpack: {error}", hint="view hex shows it as it is") from None
+        raise ViewError(f"This is not msgpack: {error}", hint="view hex shows it as it is") from None
     return _plain(check_depth(value, "This msgpack"))
 
 

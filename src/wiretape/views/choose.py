@@ -121,7 +121,7 @@ def see(view: View, data: bytes, content_type: str | None, text: str | None) -> 
     if view == "json":
         return read_json(data if text is None else text)
     if text is None:
-        raise ViewError(f"This body is no text, so there is no view {view} of it", hint="view hex shows it as it is")
+        raise ViewError(f"This body is bytes, not text, and has no view {view}", hint="view hex shows it as it is")
     if view == "text":
         return text
     if view == "form":

@@ -109,7 +109,7 @@ def describe(value: Any) -> dict[str, Any] | list[Any]:
     if isinstance(value, str):
         value = {"query": value}
     if not is_graphql(value):
-        raise ViewError("This is no request of GraphQL: it has neither a query nor an operationName", hint="view json")
+        raise ViewError("This is not a GraphQL request: it has neither a query nor an operationName", hint="view json")
     query = value.get("query")
     listed = operations(query) if isinstance(query, str) else []
     wanted = value.get("operationName")

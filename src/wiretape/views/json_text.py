@@ -40,10 +40,10 @@ def _lenient(raw: bytes, first: Exception) -> Any:
     except json.JSONDecodeError as error:
         near = error.doc[max(0, error.pos - 20) : error.pos + 20]
         raise ViewError(
-            f"This is no JSON: {error.msg} at character {error.pos}, near {near!r}", hint="view text shows it as it is"
+            f"This is not JSON: {error.msg} at character {error.pos}, near {near!r}", hint="view text shows it as it is"
         ) from None
     except (ValueError, UnicodeDecodeError):
-        raise ViewError(f"This is no JSON: {first}", hint="view text or hex shows it as it is") from None
+        raise ViewError(f"This is not JSON: {first}", hint="view text or hex shows it as it is") from None
     check_depth(value, "This JSON")
     return _sound(value)
 

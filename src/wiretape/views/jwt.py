@@ -51,4 +51,4 @@ def _part(text: str) -> Any:
     try:
         return read_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError):
-        raise ViewError("This is no JSON Web Token: a part of it is no base64", hint="view text shows it") from None
+        raise ViewError("This is not a JSON Web Token: a part of it is not base64", hint="view text shows it") from None

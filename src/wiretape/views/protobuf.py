@@ -38,7 +38,7 @@ def read_protobuf(data: bytes) -> dict[str, Any]:
     try:
         return _message(data, 0, [MAX_NODES // 10])
     except _NoMessageError:
-        raise ViewError("This is no message of Protocol Buffers", hint="view hex shows it as it is") from None
+        raise ViewError("This is not a Protocol Buffers message", hint="view hex shows it as it is") from None
 
 
 def _message(data: bytes, depth: int, room: list[int]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def grpc_frames(data: bytes, *, text: bool = False) -> Iterator[GrpcFrame]:
     while at + _FRAME.size <= len(data):
         flags, size = _FRAME.unpack_from(data, at)
         if flags & ~(_TRAILERS | _COMPRESSED):
-            raise ViewError(f"This is no framing of gRPC: a frame at {at} has the flags {flags:#x}", hint="view hex")
+            raise ViewError(f"This is not gRPC framing: a frame at {at} has the flags {flags:#x}", hint="view hex")
         end = at + _FRAME.size + size
         message = data[at + _FRAME.size : end]
         whole = end <= len(data)
@@ -166,7 +166,7 @@ def _from_base64(data: bytes) -> bytes:
         # Pieces are padded on their own: four characters at a time never cross a piece.
         return b"".join(binascii.a2b_base64(part + b"==") for part in data.replace(b"\r\n", b"").split(b"=") if part)
     except binascii.Error:
-        raise ViewError("This is no base64, as grpc-web-text has it", hint="view text shows it as it is") from None
+        raise ViewError("This is not base64, as grpc-web-text has it", hint="view text shows it as it is") from None
 
 
 def _inflated(message: bytes) -> bytes:

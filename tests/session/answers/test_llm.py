@@ -455,7 +455,7 @@ def test_where_a_message_is_cut_the_call_that_gives_it_whole_is_named(session: S
 
 
 def test_what_is_no_call_is_told_and_nonsense_is_survived(session: Session) -> None:
-    with pytest.raises(NotFoundError, match="no call of a language model"):
+    with pytest.raises(NotFoundError, match="not a call of a language model"):
         llm_call(session, LAST + 1)
     found = ask(session, LAST + 5)
     assert "nested deeper" in found["missing"]

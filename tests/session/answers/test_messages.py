@@ -175,7 +175,7 @@ def test_a_cursor_of_another_session_is_refused(session: Session) -> None:
 
 
 def test_p11_an_exchange_that_has_none_is_told_from_one_whose_messages_were_not_recorded(session: Session) -> None:
-    with pytest.raises(NotFoundError, match="Exchange 6 has no messages: it is no WebSocket"):
+    with pytest.raises(NotFoundError, match="Exchange 6 has no messages: it is neither a WebSocket"):
         one_of(messages(session, MessagesWanted(seq=6)), 6)
     silent = messages(session, MessagesWanted(seq=5))
     one_of(silent, 5)

@@ -195,7 +195,7 @@ def test_p11_a_grep_that_looks_like_an_expression_and_finds_nothing_says_that_it
         "grep takes text literally; /.../ around it makes it a regular expression.",
     )
     assert ask(session, 3, grep=r"/w\w+d/")["of"] == 2_000
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         ask(session, 3, grep="/(/")
 
 
@@ -233,7 +233,7 @@ def test_an_empty_body_is_said_to_be_empty(session: Session) -> None:
 
 def test_what_is_no_json_though_its_header_says_so_is_shown_as_text(session: Session) -> None:
     assert ask(session, 7)["text"] == '{"broken": '
-    with pytest.raises(ViewError, match="This is no JSON"):
+    with pytest.raises(ViewError, match="This is not JSON"):
         ask(session, 7, view="json")
 
 

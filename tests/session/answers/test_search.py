@@ -155,7 +155,7 @@ def test_regular_expressions_are_linear_and_case_can_count(session: Session) -> 
 
 @pytest.mark.parametrize("pattern", ["(", r"(a)\1", "(?=x)", "a{1000}{1000}{1000}", "[z-a]"])
 def test_what_is_no_regular_expression_is_a_clear_error(session: Session, pattern: str) -> None:
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="not a regular expression"):
         look(session, pattern, regex=True)
 
 

@@ -157,7 +157,7 @@ def test_strict_fails_at_the_first_damage_and_leaves_nothing(root: Path, copy: P
 
 def test_what_is_no_recording_or_holds_nothing_is_said(root: Path, copy: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotFoundError, match="no session of proxy-mcp"):
+    with pytest.raises(NotFoundError, match="not a session of proxy-mcp"):
         import_recording(root, tmp_path / "empty")
     with pytest.raises(NotFoundError, match="holds none"):
         recordings_at(tmp_path / "empty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,16 @@ def test_what_cannot_be_grouped_by_is_refused(recorded: Session) -> None:
     with pytest.raises(UsageError) as refused:
         recorded.group(None, "colour")
     assert "path" in refused.value.hint
+
+
+def test_an_answer_that_says_itself_that_something_went_wrong_is_an_error_of_its_group(root: Path) -> None:
+    recording = Recording(new_session(root))
+    body = b'{"data": null, "errors": [{"message": "Coupon expired"}]}'
+    seq = recording.open("https://a.example/graphql", method="POST")
+    recording.done(seq, body, headers="Content-Type: application/json\r\n")
+    recording.done(recording.open("https://a.example/graphql", method="POST"), b'{"data": 1}')
+    recording.close()
+    with Catalogue(root).open("last") as session:
+        (row,) = session.group(None, "status").groups.rows
+        assert row[:3] == ["200", 2, 1]
+        assert session.query(Filter(expression="~err")).matched == 1

@@ -180,7 +180,7 @@ def test_p14_a_parity_folder_that_is_none_is_refused(root: Path, tmp_path: Path,
     place.symlink_to(tmp_path) if made_of == "link" else place.write_text("x")
     done = wiretape("parity", "last", "--root", root)
     assert done.returncode == 1
-    assert b"is no folder of the session's own" in done.stderr
+    assert b"is not a folder of the session's own" in done.stderr
     assert list(tmp_path.glob("*.par")) == []
 
 

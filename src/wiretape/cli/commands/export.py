@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,19 @@ Examples:
 FORMATS = ("har", "ndjson", "curl", "httpx", "pytest", "k6", "openapi")
 
 
+def _each_format_as_flag(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take ``--har`` for ``--format har``, and so on: that is what people try first."""
+    for name in reversed(FORMATS):
+        command = click.option(f"--{name}", "what", flag_value=name, hidden=True)(command)
+    return command
+
+
 @click.command("export", epilog=EXAMPLES)
 @click.argument("sessions", metavar="SESSION[:SEQ]...", nargs=-1, required=True, shell_complete=complete_exchange)
-@click.option("--format", "what", type=click.Choice(FORMATS), default="har", show_default=True)
+@click.option(
+    "--format", "what", type=click.Choice(FORMATS), default="har", show_default=True, help="Also --har, --curl, ..."
+)
+@_each_format_as_flag
 @click.option("-o", "output", metavar="FILE", help="Write to FILE, - is stdout. [default: a new file in ROOT/exports]")
 @click.option("--redact", is_flag=True, help="Replace secrets and e-mail addresses, and check that none is left.")
 @click.option(

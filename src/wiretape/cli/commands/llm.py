@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from wiretape.cli.addresses import address_argument, take_place
 from wiretape.cli.options import json_option, open_catalogue, root_option
-from wiretape.cli.output import many, note, print_table, print_value, styled, visible, write_line, write_text
+from wiretape.cli.output import (
+    many,
+    note,
+    print_table,
+    print_value,
+    styled,
+    terminal_width,
+    visible,
+    write_line,
+    write_text,
+)
 from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
@@ -58,6 +69,10 @@ def command(*, words: tuple[str, ...], limit: int, cursor: str | None, root: Pat
         _print_calls(found)
 
 
+_WIDE: Final = 96
+"""Columns from which on a terminal has room for everything."""
+
+
 def _print_calls(found: LlmCalls) -> None:
     columns = found.calls.columns
     right = {"seq", "in", "cached", "out", "ms", "ttftMs"}
@@ -65,9 +80,12 @@ def _print_calls(found: LlmCalls) -> None:
         ["-" if value is None else str(value) for value in [*row, *[None] * (len(columns) - len(row))]]
         for row in found.calls.rows
     ]
+    # Who called what matters more than which API it was; --json and a single call have everything.
+    wide = not sys.stdout.isatty() or terminal_width() >= _WIDE
+    kept = [at for at, name in enumerate(columns) if wide or name not in {"api", "cached"}]
     print_table(
-        [(name, "right" if name in right else "left") for name in columns],
-        rows,
+        [(columns[at], "right" if columns[at] in right else "left") for at in kept],
+        [[row[at] for at in kept] for row in rows],
         empty="There are no calls of language models that are known here.",
     )
     if rows:

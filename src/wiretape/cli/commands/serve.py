@@ -55,7 +55,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 
 def _finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no length of time.")
+        raise click.BadParameter(f"{value} is not a length of time.")
     return value
 
 

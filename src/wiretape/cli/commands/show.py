@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -50,6 +50,10 @@ def command(*, session: str, top: int | None, group: Any, root: Path, as_json: b
         _print(found)
 
 
+_HEADS: Final = {"sampleSeq": "seq", "slowestSeq": "slowest", "p50ms": "p50", "p95ms": "p95 ms"}
+"""Headings that are shorter than the keys under --json: a narrow terminal has room for hosts then."""
+
+
 def _print(found: Overview) -> None:
     when = f" in {found.span} from {found.start}" if found.start else ""
     write_line(visible(f"{found.session}: {many(found.exchanges, 'exchange')}{when}"))
@@ -77,7 +81,7 @@ def _print_table(title: str, table: Table) -> None:
     texts.sort(key=lambda at: table.columns[at] == "host")  # it is what may be cut
     order = [at for at in range(len(table.columns)) if at not in texts] + texts
     lines = [[_cell(row, at) for at in order] for row in table.rows]
-    heads = [title if table.columns[at] in {"endpoint", title[:-1]} else table.columns[at] for at in order]
+    heads = [title if name in {"endpoint", title[:-1]} else _HEADS.get(name, name) for name in _at(table, order)]
     numbers = len(order) - len(texts)
     if title not in heads:
         heads[numbers] = title
@@ -90,6 +94,10 @@ def _print_table(title: str, table: Table) -> None:
         write_line("  and " + ", ".join(f"{count} {name}" for name, count in table.left.items()) + " more")
 
 
+def _at(table: Table, order: list[int]) -> list[str]:
+    return [table.columns[at] for at in order]
+
+
 def _cell(row: list[Any], at: int) -> str:
     value = row[at] if at < len(row) else None
-    return "" if value is None else visible(str(value))
+    return "" if value is None else visible(str(value)).replace("+errors", "!")

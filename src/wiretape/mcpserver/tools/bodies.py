@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 from pydantic import Field
 
 from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
-from wiretape.mcpserver.budget import BUDGET, size_of
+from wiretape.mcpserver.budget import size_of
+from wiretape.mcpserver.listing import TOKENS
 from wiretape.mcpserver.output_files import output_path
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter
@@ -25,6 +26,9 @@ _Asked = Literal[
     "auto", "shape", "text", "json", "form", "multipart", "graphql", "protobuf", "grpc", "sse", "jwt", "msgpack",
     "html", "image", "hex",
 ]  # fmt: skip
+
+_MESSAGES: Final = 4 * TOKENS
+"""Bytes of a page of messages."""
 
 
 @tool("Read a body", Hints(reads=True))
@@ -82,9 +86,10 @@ async def proxy_messages(
         answer = await call.service.library.ask(found, partial(messages, wanted=asked, veil=call.veil))
         if number is not None and cursor is None:
             one_of(answer, number)
-        if size_of(answer) <= BUDGET or limit == 1:
+        size = size_of(answer)
+        if size <= _MESSAGES or limit == 1:
             return answer
-        limit = max(1, limit * BUDGET // (size_of(answer) + 1_000))
+        limit = max(1, min(limit - 1, answer.returned * _MESSAGES // (size + 500)))
 
 
 @tool("Calls of language models", Hints(reads=True))

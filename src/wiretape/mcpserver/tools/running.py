@@ -107,7 +107,7 @@ def _folder(call: Call, cwd: str | None) -> Path | None:
         folder = Path(cwd).expanduser().absolute()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(f"cwd: {cwd[:80]!r} is no path of a folder: {error}", hint="give a folder") from error
+        raise UsageError(f"cwd: {cwd[:80]!r} is not a path of a folder: {error}", hint="give a folder") from error
     if not found:
         raise UsageError(f"cwd: there is no folder {str(folder)[:400]}", hint="give one that exists")
     return folder

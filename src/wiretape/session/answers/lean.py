@@ -390,7 +390,7 @@ def _as_it_is(body: WholeBody, how: How, veil: Veil) -> dict[str, Any]:
         return {"body": text[: how.body], "body_left": left, "body_truncated": bool(left)}
     hidden = veil.text(body.data.decode("latin-1")).encode("latin-1", "replace")
     if hidden != body.data:
-        return {"body_note": "The body is no text and has a secret in it: proxy_read_body shows it as it is."}
+        return {"body_note": "The body is bytes and has a secret in it: proxy_read_body shows it as it is."}
     part = body.data[: how.body]
     left = len(body.data) - len(part)
     return {"body_base64": base64.b64encode(part).decode(), "body_left": left, "body_truncated": bool(left)}

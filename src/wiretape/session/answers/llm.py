@@ -129,7 +129,7 @@ def llm_call(session: Session, seq: int, *, whole: bool = False, veil: Veil = UN
     found = _read(session, session.exchange(seq, bodies=False))
     if found is None:
         raise NotFoundError(
-            f"Exchange {seq} is no call of a language model that is known here",
+            f"Exchange {seq} is not a call of a language model that is known here",
             hint="`wiretape llm SESSION` lists them",
         )
     said = found.api.asked(found.request)
@@ -253,7 +253,7 @@ def _answered(session: Session, detail: ExchangeDetail, api: Api) -> tuple[Answe
     try:
         value = read_json(data) if data else None
     except ViewError as error:
-        return Answer(), None, gap or f"Its answer is no JSON: {error.message}"
+        return Answer(), None, gap or f"Its answer is not JSON: {error.message}"
     return put_together(api, value, None), None, gap
 
 

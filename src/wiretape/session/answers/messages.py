@@ -351,6 +351,6 @@ def one_of(found: Messages, seq: int) -> None:
     """
     if not found.items and found.complete:
         raise NotFoundError(
-            f"Exchange {seq} has no messages: it is no WebSocket, stream of events or gRPC",
+            f"Exchange {seq} has no messages: it is neither a WebSocket nor a stream of events nor gRPC",
             hint="`wiretape body` shows its body",
         )

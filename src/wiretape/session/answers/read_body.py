@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from wiretape.errors import UsageError
+from wiretape.filters.patterns import said_by_re2
 from wiretape.model import Lean, Table
 from wiretape.secrets.veil import UNVEILED, Veil
 from wiretape.session.answers.whole_body import WholeBody, read_whole
@@ -218,7 +219,7 @@ class Asked:
         text = None if self._view in {"hex", "image"} else self._text()
         if text is None:
             if self._veil is not UNVEILED and self._wanted.view not in {None, "hex"}:
-                raise ViewError("This body is no text", hint="view hex shows it as it is")
+                raise ViewError("This body is bytes, not text", hint="view hex shows it as it is")
             return self._hex(offset, length)
         if offset > len(text):
             raise UsageError(f"offset {offset} is behind the end: the text has {len(text)} characters", hint="")
@@ -378,7 +379,8 @@ def _matcher(grep: str) -> Callable[[str], Iterator[tuple[int, int]]]:
         compiled = re2.compile(f"(?is){expression[1]}" if expression else f"(?i){re2.escape(grep)}")
     except re2.error as error:
         raise UsageError(
-            f"grep {grep[:80]} is no regular expression: {error}", hint="leave the slashes out for plain text"
+            f"grep {grep[:80]} is not a regular expression: {said_by_re2(error)[:200]}",
+            hint="leave the slashes out for plain text",
         ) from None
 
     def hits(text: str) -> Iterator[tuple[int, int]]:

@@ -208,7 +208,7 @@ def _changed_headers(request: Message, changes: Changes, told: list[list[Any]]) 
 
 def _name(name: str) -> str:
     if not name or not all(char.isascii() and (char.isalnum() or char in "!#$%&'*+-.^_`|~") for char in name):
-        raise UsageError(f"{name[:80]!r} is no name of a header", hint="letters, digits and dashes")
+        raise UsageError(f"{name[:80]!r} is not a header's name", hint="letters, digits and dashes")
     return name
 
 
@@ -252,11 +252,11 @@ def _edit_form(data: bytes, pointer: str, value: Any) -> tuple[bytes, Any]:
 
 def _edit_json(data: bytes, pointer: str, value: Any) -> tuple[bytes, Any]:
     if not pointer.startswith("/"):
-        raise UsageError(f"{pointer[:80]!r} is no JSON pointer", hint="such as /payment/amount")
+        raise UsageError(f"{pointer[:80]!r} is not a JSON pointer", hint="such as /payment/amount")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
-        raise UsageError("The body is no JSON, so no pointer leads into it", hint="use export and curl") from None
+        raise UsageError("The body is not JSON, so no pointer leads into it", hint="use export and curl") from None
     steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
     at: Any = document
     for number, step in enumerate(steps[:-1]):

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from wiretape.errors import UsageError
+from wiretape.filters.patterns import said_by_re2
 from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.model import ExchangeDetail, Filter, Lean, Message
 from wiretape.secrets.known import Known, without_percent
@@ -142,16 +143,10 @@ def _compiled(custom: Sequence[str]) -> list[Any]:
             found.append(re2.compile(expression, options))
         except re2.error as error:
             raise UsageError(
-                f"{expression[:200]!r} is not a regular expression: {_reason(error)}",
+                f"{expression[:200]!r} is not a regular expression: {said_by_re2(error)[:200]}",
                 hint="RE2 syntax: no look-around, no back-references",
             ) from None
     return found
-
-
-def _reason(error: Exception) -> str:
-    """Return what RE2 says; it says it in bytes."""
-    said = error.args[0] if error.args else ""
-    return (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said))[:200]
 
 
 class _Search:

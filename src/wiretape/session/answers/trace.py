@@ -195,7 +195,7 @@ def _named(values: dict[str, Any], place: str) -> str | None:
     for name, value in values.items():
         if name == place or (name.startswith(("header.", "url")) and name.lower() in wanted):
             if value is None or isinstance(value, (bool, dict, list, bytes)):
-                raise UsageError(f"what is at {place[:200]!r} is no text or number", hint="name a field below it")
+                raise UsageError(f"what is at {place[:200]!r} is not text or a number", hint="name a field below it")
             return value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return None
 

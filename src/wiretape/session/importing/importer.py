@@ -98,7 +98,7 @@ def import_recording(
     file, read = (path / RECORDS, read_records) if path.is_dir() else (path, read_har)
     if not file.is_file():
         raise NotFoundError(
-            f"{path} is no HAR and has no {RECORDS}, so it is no session of proxy-mcp",
+            f"{path} is not a HAR, and without {RECORDS} it is not a session of proxy-mcp either",
             hint="give a HAR file, the folder of one session, or the folder that holds them",
         )
     source = path.resolve().name

@@ -32,7 +32,7 @@ def recordings_at(path: Path) -> list[Path]:
         raise storage_error("import", path, error) from error
     if not found:
         raise NotFoundError(
-            f"{path} is no recording and holds none: there is no HAR and no {RECORDS}",
+            f"{path} is not a recording and holds none: there is no HAR and no {RECORDS}",
             hint="sessions of proxy-mcp are folders with records.ndjson, index.ndjson and manifest.json",
         )
     return found
@@ -54,6 +54,6 @@ def _recording(path: Path) -> Path:
         raise UsageError(f"{path} is UTF-16; a HAR is UTF-8", hint="`iconv -f utf-16 -t utf-8` makes one of it")
     if not is_har(beginning) and path.suffix.lower() != _HAR:
         raise UsageError(
-            f"{path} is no recording that wiretape knows", hint="it reads HAR files and session folders of proxy-mcp"
+            f"{path} is not a recording that wiretape knows", hint="it reads HAR files and session folders of proxy-mcp"
         )
     return path

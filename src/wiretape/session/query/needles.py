@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from wiretape.errors import UsageError
-from wiretape.filters.patterns import Pattern
+from wiretape.filters.patterns import Pattern, said_by_re2
 
 ENCODINGS: Final = ("plain", "percent", "base64", "json", "jwt-payload", "hex")
 """In which a text is looked for."""
@@ -70,7 +70,7 @@ class Needle:
         if not text or len(text) > MAX_PATTERN:
             raise UsageError(f"a pattern has 1 to {MAX_PATTERN} characters, not {len(text)}", hint="shorten it")
         if any("\ud800" <= char <= "\udfff" for char in text):
-            raise UsageError("the pattern is no valid text", hint="give it as UTF-8")
+            raise UsageError("the pattern is not valid text", hint="give it as UTF-8")
         self.text = text
         self.regex = regex
         self._case_sensitive = case_sensitive
@@ -228,10 +228,8 @@ def _compiled(source: str, *, case_sensitive: bool, shown: str, encoding: str = 
     try:
         return re2.compile(source.encode(encoding), options)
     except re2.error as error:
-        said = error.args[0] if error.args else ""
-        why = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         raise UsageError(
-            f"{shown[:80]!r} is no regular expression that can be searched: {why[:200]}",
+            f"{shown[:80]!r} is not a regular expression that can be searched: {said_by_re2(error)[:200]}",
             hint="the syntax is RE2's: linear time, so no back-references and no look-around",
             code="regex",
         ) from None

@@ -28,7 +28,7 @@ from wiretape.session.query.ordering import Order
 from wiretape.session.query.places import Messages
 from wiretape.session.query.raw_scan import SeqSet, Sought, plain_bytes, scan_for
 from wiretape.session.query.recorded import COLUMNS, RecordedExchange
-from wiretape.session.query.sql import Compiler, Condition, indexed_columns
+from wiretape.session.query.sql import ERRONEOUS, Compiler, Condition, indexed_columns
 from wiretape.session.query.text_index import TextIndex
 
 Row = tuple[Any, ...]
@@ -57,8 +57,7 @@ _SCANS: Final = 4
 _SHORTEST: Final = 3
 _BATCH: Final = 5_000
 AGGREGATES: Final = (
-    "count(*), sum(ifnull(status, 0) >= 400 OR state = 'failed'), total(response_size), total(duration),"
-    " max(ifnull(duration, 0)), max(seq)"
+    f"count(*), sum({ERRONEOUS}), total(response_size), total(duration), max(ifnull(duration, 0)), max(seq)"
 )
 """Of a group: exchanges, errors, bytes of responses, durations together and the longest (ns), the newest seq."""
 

@@ -36,7 +36,7 @@ _NS_PER_MS: Final = 1_000_000
 _MANY: Final = 10_000
 """Distinct values of a column beyond which they are not listed."""
 _UNENDED: Final = "(state IN ('inFlight', 'interrupted') AND status >= 400)"
-_ERRONEOUS: Final = f"(EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq) OR {_UNENDED})"  # noqa: S608
+ERRONEOUS: Final = f"(EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq) OR {_UNENDED})"  # noqa: S608
 _ERRONEOUS_SEQS: Final = f"SELECT seq FROM problems UNION ALL SELECT seq FROM exchanges WHERE {_UNENDED}"  # noqa: S608
 """The index knows of each exchange that has ended whether it went wrong."""
 _SEQS: Final = "seq IN (SELECT value FROM json_each(?))"
@@ -131,7 +131,7 @@ class Compiler:
             case operators.Url(pattern):
                 return self._url(pattern)
             case operators.Erroneous():
-                return Condition(_ERRONEOUS, column="seq", seqs=_ERRONEOUS_SEQS)
+                return Condition(ERRONEOUS, column="seq", seqs=_ERRONEOUS_SEQS)
             case operators.Source(sources):
                 return Condition(_SOURCES, (msgspec.json.encode(sources).decode(),))
             case operators.Replayed():
