@@ -100,7 +100,7 @@ class ExchangeSummary(Value, frozen=True):
     """One line of a list of exchanges. ``duration`` is in milliseconds, sizes are bytes on the wire.
 
     ``damaged`` says that damage to the log took a part of it, ``error_in_body`` that the answer says itself that
-    something went wrong, though its status does not.
+    something went wrong, though its status does not. ``messages`` counts those of a WebSocket so far, both sides'.
     """
 
     seq: int
@@ -117,6 +117,7 @@ class ExchangeSummary(Value, frozen=True):
     error: str | None = None
     damaged: bool | UnsetType = UNSET
     error_in_body: bool | UnsetType = UNSET
+    messages: int | UnsetType = UNSET
 
 
 class QueryPage(Value, frozen=True):
@@ -263,7 +264,8 @@ class ExchangeDetail(Value, frozen=True):
 
     ``damaged`` says that damage to the log took a part of it, and ``notes`` which. ``interim`` are the 1xx answers
     before the response. ``connections`` names both by their ids, with the addresses of both ends; ``retried`` says that
-    the request was sent a second time, ``process`` which program the client is. ``request`` is what the client sent,
+    the request was sent a second time, ``process`` which program the client is. ``messages`` counts those of a
+    WebSocket, both sides'. ``request`` is what the client sent,
     ``response`` what it got; where a rule changed one, ``sent_request`` went to the server and ``received_response``
     came from it. ``rules`` are those that acted, in order.
     """
@@ -285,6 +287,7 @@ class ExchangeDetail(Value, frozen=True):
     connections: dict[str, dict[str, Any]] | UnsetType = UNSET
     retried: bool | UnsetType = UNSET
     process: str | UnsetType = UNSET
+    messages: int | UnsetType = UNSET
     sent_request: Message | UnsetType = UNSET
     received_response: Message | UnsetType = UNSET
     rules: list[RuleActed] | UnsetType = UNSET

@@ -66,7 +66,7 @@ def _cells(item: ExchangeSummary) -> list[str]:
         item.state,
         "-" if item.duration is None else f"{item.duration:.1f}",
         size_text(item.request_body_size),
-        size_text(item.response_body_size),
+        _body_text(item),
         item.url,
     ]
 
@@ -102,7 +102,7 @@ def exchange_lines(
         lines.append(
             f"{item.seq:>{seq}}  {when:<{wide}}  {shorten(visible(item.method), method):<{method}} "
             f"{paint(f'{status_text(item):<4}', status_colour(item))} {took_text(item.duration):>8} "
-            f"{size_text(item.response_body_size):>9}  {shorten(visible(shown), room)}"
+            f"{_body_text(item):>9}  {shorten(visible(shown), room)}"
         )
     return lines
 
@@ -113,9 +113,16 @@ def one_line(item: ExchangeSummary, *, width: int | None, paint: Callable[[str, 
         f"{item.seq:>5}  {_clock(item, local_time(item.timestamp), '%H:%M:%S')}  {shorten(visible(item.method), 9):<6} "
     )
     status = f"{status_text(item):<4}"
-    tail = f" {took_text(item.duration):>8} {size_text(item.response_body_size):>9}  "
+    tail = f" {took_text(item.duration):>8} {_body_text(item):>9}  "
     room = None if width is None else max(_NARROWEST, width - len(head) - len(status) - len(tail))
     return head + paint(status, status_colour(item)) + tail + shorten(visible(item.url), room)
+
+
+def _body_text(item: ExchangeSummary) -> str:
+    """Return the size of a response's body, or how many messages a WebSocket has had, in nine characters."""
+    if not item.messages:
+        return size_text(item.response_body_size)
+    return f"{item.messages} msg" if item.messages < 100_000 else f"{item.messages / 1000:.0f}k msg"
 
 
 def _clock(item: ExchangeSummary, moment: datetime | None, form: str) -> str:

@@ -86,6 +86,8 @@ def _first_line(detail: ExchangeDetail) -> str:
     for message, way in ((request, "up"), (response, "down")):
         if message is not None:
             parts.append(f"{size_text(message.body_size)} {way}")
+    if detail.messages:
+        parts.append(f"{detail.messages:,} messages")
     return "  ".join([visible(parts[0]), *parts[1:], _clock(detail.timestamp)])
 
 

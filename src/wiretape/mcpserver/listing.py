@@ -259,6 +259,8 @@ def _row(item: ExchangeSummary, origin: str | None, path: str, start: int) -> li
     """Return one exchange's cells; those at the end that say nothing are left out."""
     kind = (item.response_content_type or "").partition(";")[0].strip().rpartition("/")[2].lower()
     size = item.response_body_size
+    if item.messages:
+        kind = f"{item.messages} messages"
     cells: list[Any] = [
         item.seq,
         round((item.timestamp - start) / 1000, 3),
@@ -267,7 +269,7 @@ def _row(item: ExchangeSummary, origin: str | None, path: str, start: int) -> li
         elided(path),
         status_cell(item),
         None if item.duration is None else round(item.duration, 1 if item.duration < 10 else None),
-        size or (0 if kind else None),
+        size or (0 if kind and not item.messages else None),
         _cut(kind, 40) or None,
     ]
     while cells[-1] is None:

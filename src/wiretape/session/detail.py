@@ -77,6 +77,7 @@ def exchange_detail(
         connections=_connections(opened, done) or UNSET,
         retried=True if done is not None and done.flags & DoneFlag.RETRIED else UNSET,
         process=opened.process if opened is not None and opened.process else UNSET,
+        messages=tape.messages or UNSET,
         sent_request=_sent_request(tape, row, max_body) or UNSET,
         received_response=(_response(tape, row, max_body, RECEIVED_RESPONSE) or UNSET)
         if tape.changed(RESPONSE)

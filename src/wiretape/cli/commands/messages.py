@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,21 @@ from wiretape.cli.progress import bring_up
 from wiretape.errors import UsageError
 
 if TYPE_CHECKING:
-    from wiretape.session.answers.messages import MessageItem
+    from wiretape.session.answers.messages import MessageItem, MessagesWanted
+    from wiretape.session.session import Session
 
 EXAMPLES = """\b
 Examples:
   wiretape messages last:29
   wiretape messages last '~d api.example.com'
+  wiretape messages last:29 --follow
   wiretape messages last:29 --length 100000 --json | jq -r '.items[].body'
 """
 _LENGTH = 200
 _BEFORE = 50
 """Columns that stand before a message's text, as a rule."""
+FOLLOW_EVERY = 0.2
+"""Seconds between two looks at an exchange that is followed."""
 
 
 @click.command("messages", epilog=EXAMPLES)
@@ -35,10 +40,18 @@ _BEFORE = 50
     "--length", type=click.IntRange(1), metavar="N", help="Characters of each. [default: what fits, all in JSON]"
 )
 @click.option("--cursor", metavar="C", help="Go on where an earlier answer ended.")
+@click.option("--follow", is_flag=True, help="Go on: print what one exchange still says, until it ends or Ctrl-C.")
 @root_option
 @json_option
 def command(
-    *, words: tuple[str, ...], limit: int, length: int | None, cursor: str | None, root: Path, as_json: bool
+    *,
+    words: tuple[str, ...],
+    limit: int,
+    length: int | None,
+    cursor: str | None,
+    follow: bool,
+    root: Path,
+    as_json: bool,
 ) -> None:
     """List the messages of a session or an exchange (SESSION:SEQ), oldest first: of WebSockets, event streams, gRPC.
 
@@ -50,6 +63,8 @@ def command(
     session, seq, rest = take_place(words)
     if seq is not None and rest:
         raise UsageError(f"{' '.join(rest)[:80]!r} is one word too many", hint="a filter goes with a whole session")
+    if follow and seq is None:
+        raise UsageError("--follow is for one exchange", hint="wiretape messages SESSION:SEQ --follow")
     wanted = MessagesWanted(
         seq=seq,
         exchanges=Filter(expression=" ".join(rest)) if rest else None,
@@ -59,6 +74,9 @@ def command(
     )
     with open_catalogue(root).open(session) as opened:
         bring_up(opened)
+        if follow:
+            _follow(opened, wanted, as_json=as_json)
+            return
         found = messages(opened, wanted)
     if seq is not None and cursor is None:
         one_of(found, seq)
@@ -72,6 +90,29 @@ def command(
         note(f"not seen: {found.missing}")
     if found.next_cursor:
         note(f"more: --cursor {found.next_cursor}")
+
+
+def _follow(session: Session, wanted: MessagesWanted, *, as_json: bool) -> None:
+    """Print the messages of an exchange as they come, in JSON one a line, until it has ended or somebody interrupts."""
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    from wiretape.session.answers.messages import messages, one_of  # noqa: PLC0415
+
+    while True:
+        found = messages(session, wanted)
+        if wanted.cursor is None and not found.open:
+            one_of(found, wanted.seq or 0)
+        if as_json:
+            for item in found.items:
+                print_value(item)
+        else:
+            write_lines([_line(item, alone=True) for item in found.items])
+        sys.stdout.flush()
+        if found.next_cursor is None:
+            return
+        wanted = replace(wanted, cursor=found.next_cursor)
+        if len(found.items) < wanted.limit:
+            time.sleep(FOLLOW_EVERY)
 
 
 def _fitting() -> int:

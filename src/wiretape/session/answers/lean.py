@@ -131,6 +131,7 @@ class LeanExchange(Lean, frozen=True):
     tls: dict[str, Any] | None = None
     connections: dict[str, dict[str, Any]] = {}  # noqa: RUF012
     process: str | None = None
+    messages: int | None = None
     next: str | None = None
 
 
@@ -173,6 +174,7 @@ def lean_exchange(session: Session, seq: int, how: How, *, veil: Veil = UNVEILED
         tls=detail.tls if around or _failed(detail.tls) else None,
         connections=(detail.connections or {}) if every else {},
         process=detail.process or None,
+        messages=detail.messages or None,
     )
 
 

@@ -192,7 +192,9 @@ class _Reader:
             for one in self._log.of(self._seq, after=began):
                 if one.lost_before:
                     side = "server" if one.from_server else "client"
-                    self.missing.append(f"{self._seq}: {one.lost_before:,} messages before the {side}'s {one.number}")
+                    self.missing.append(
+                        f"{self._seq}: {one.lost_before:,} messages before the {side}'s {one.number} are not in the log"
+                    )
                 yield self._recorded(one)
         else:
             yield from islice(self._from_bodies(), sum(began), None)

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
-from wiretape.log.assembly import REQUEST, RESPONSE
 from wiretape.session.messages import MessageLog
 from wiretape.session.session import Session
 
@@ -22,16 +21,15 @@ Message = tuple[int, int, float, bytes]
 
 def web_socket_messages(session: Session, seq: int) -> tuple[list[Message], bool]:
     """Return the messages of an exchange in the order in which they came, and whether these are all."""
-    log, found = MessageLog(session.index), list[Message]()
-    room, whole = MAX_BYTES, True
-    for side in (REQUEST, RESPONSE):
-        for one in log.each(seq, side, most=MAX_BYTES):
-            room -= len(one.data)
-            whole = whole and one.whole and room >= 0 and len(found) < MAX_MESSAGES
-            if room < 0 or len(found) >= MAX_MESSAGES:
-                break
-            found.append((int(one.from_server), one.opcode, one.elapsed_ns / 1e6, one.data))
-    return sorted(found, key=lambda one: one[2]), whole
+    found, room = list[Message](), MAX_BYTES
+    whole = True
+    for one in MessageLog(session.index).of(seq, most=MAX_BYTES):
+        room -= len(one.data)
+        whole = whole and one.whole and not one.lost_before
+        if room < 0 or len(found) >= MAX_MESSAGES:
+            return found, False
+        found.append((int(one.from_server), one.opcode, one.elapsed_ns / 1e6, one.data))
+    return found, whole
 
 
 def as_har(began: int, messages: list[Message]) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,8 @@ MAX_URL: Final = 16 * 1024
 COLUMNS: Final = (
     "seq, ts, method, host, url, status, state, duration, request_size, response_size, content_type, error, damaged,"
     " special OR damaged OR status = 101 OR state IN ('inFlight', 'interrupted'), source,"
-    " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq), rules, changed"
+    " EXISTS (SELECT 1 FROM problems WHERE problems.seq = exchanges.seq), rules, changed,"
+    " client_messages + server_messages"
 )
 
 
@@ -55,6 +56,7 @@ def summary(session_id: str, row: tuple[Any, ...]) -> ExchangeSummary:
         error=error,
         damaged=True if damaged else UNSET,
         error_in_body=True if went_wrong else UNSET,
+        messages=row[18] or UNSET,
     )
 
 
