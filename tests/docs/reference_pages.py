@@ -36,6 +36,7 @@ An answer has `status` first; its other keys are in [json.md](json.md). An error
 """
 _SETS: Final = {
     "core": "what a client gets that asks for nothing",
+    "rules": "what passes is changed; see [rules.md](rules.md)",
     "sql": "read-only SQL; the views are in [sql.md](sql.md)",
     "replay": "long work",
     "tls": "TLS fingerprints",

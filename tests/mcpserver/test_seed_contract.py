@@ -1,4 +1,4 @@
-"""What users of proxy-mcp rely on: its contract's parts 0 (general), 1 (lifecycle), 2 (live), 7 (TLS).
+"""What users of proxy-mcp rely on: its contract's parts 0 (general), 1 (lifecycle), 2 (live), 3 (rules), 7 (TLS).
 
 ``MUSTS`` names the test of each line; those that were tested nowhere are below. Where our own contract fixes another
 key or order (rows for items, newest first, no error at a second stop), that wins.
@@ -59,8 +59,42 @@ MUSTS = (
         "2: a server that cannot be reached is a 502 and an exchange",
         "test_a_server_that_cannot_be_reached_is_a_502_and_a_failed_exchange",
     ),
+    ("3: the matcher's table, live and in the test tool", "test_live_and_explained_a_row_of_the_table_comes_out_alike"),
+    (
+        "3: a rule is checked before it is stored",
+        "test_p16_a_rule_that_means_nothing_is_refused_and_the_field_is_named",
+    ),
+    ("3: a bad set leaves the listener alive", "test_p16_an_invalid_set_is_refused_whole_and_the_one_before_stays"),
+    ("3: a change disturbs nothing in flight", "test_p16_a_change_of_rules_disturbs_no_byte_in_flight"),
+    (
+        "3: hits are counted, and which exchanges",
+        "test_p16_rules_reach_a_recorder_that_runs_and_one_that_takes_its_place",
+    ),
+    (
+        "3: a mock is framed and keeps the connection",
+        "test_p15_a_mock_answers_without_the_server_keeps_the_connection_and_is_recorded",
+    ),
+    (
+        "3: forward refuses a path when the rule is made",
+        "test_a_rule_that_means_nothing_is_refused_and_the_field_is_named",
+    ),
+    ("3: what a rule drops appears", "test_p15_a_dropped_request_breaks_the_connection_and_appears"),
+    (
+        "3: matchReplaceBody is literal on both sides, the first occurrence",
+        "test_pairs_replace_the_first_occurrence_literally_on_both_sides",
+    ),
+    (
+        "3: a body that does not decode passes, and the exchange says so",
+        "test_a_body_that_cannot_be_changed_goes_on_as_it_came_and_the_exchange_says_so",
+    ),
+    (
+        "3: a URL is rewritten, both are recorded",
+        "test_p15_a_rewritten_url_goes_to_another_server_and_the_log_has_both_urls",
+    ),
+    ("3: the test tool, made-up and recorded", "test_a_request_made_up_or_recorded_is_tried_rule_by_rule"),
+    ("3: the shortcuts", "test_the_shortcuts_make_ordinary_rules"),
 )
-"""Later issues owe the rest: what rules drop, HTTP/2 and WebSockets through the proxy, interceptors in the flows."""
+"""Later issues owe the rest: HTTP/2 and WebSockets through the proxy, interceptors in the flows."""
 
 
 @pytest.mark.parametrize(("must", "test"), MUSTS)

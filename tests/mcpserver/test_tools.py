@@ -211,7 +211,7 @@ def test_read_only_leaves_what_changes_nothing(in_process: InProcess) -> None:
 def test_an_unknown_toolset_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="'bodies'") as refused:
         chosen(McpSettings(toolsets=("bodies",)))
-    assert "core, sql, replay, legacy" in refused.value.hint
+    assert "core, rules, sql, tls, replay, legacy" in refused.value.hint
 
 
 @pytest.mark.parametrize(

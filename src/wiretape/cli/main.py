@@ -34,6 +34,7 @@ COMMANDS = {
     "query": "List exchanges of a session, filtered.",
     "grep": "Find a text or an expression in URLs, headers and bodies.",
     "sql": "Ask a session in SQL, read-only.",
+    "rules": "Change what passes: mock, block, edit; list, add, test, preview.",
     "mark": "Label this moment of the recording, for --since.",
     "exchange": "Show one exchange whole, or write one of its bodies.",
     "diff": "Compare two sessions or two exchanges.",

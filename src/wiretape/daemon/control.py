@@ -11,14 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from wiretape.channel.messages import LINE_MAX, decode, encode
 from wiretape.channel.peer import Peer, Request
 from wiretape.daemon.faces import Face
 from wiretape.daemon.paths import socket_path
 from wiretape.daemon.service import Service
 from wiretape.errors import DaemonError, StorageError, UsageError, WiretapeError
-from wiretape.model import to_json
+from wiretape.model import Filter, to_json
 from wiretape.private_files import is_private
+from wiretape.secrets.veil import UNVEILED
 from wiretape.settings import Address, McpSettings, SessionSettings, from_wire
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class ControlServer:
             "start-session": self._start_session,
             "stop-session": self._stop_session,
             "mark": self._mark,
+            "rules": self._rules,
         }
 
     async def start(self) -> None:
@@ -177,6 +181,37 @@ class ControlServer:
 
     async def _stop_session(self, _: dict[str, Any]) -> dict[str, Any]:
         return dict(to_json(await self._service.session_stop()))
+
+    async def _rules(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Carry out ``do`` with a rule: list, add, test, enable, disable or remove."""
+        rules, rule_id = self._service.rules, str(message.get("rule") or "")
+        match message.get("do"):
+            case "list":
+                return {"rules": await rules.listed(), "note": rules.note}
+            case "add":
+                return {"rule": await rules.add(dict(message["fields"]))}
+            case "test":
+                found = await rules.tested(dict(message["request"]), include_disabled=True, limit=None)
+                return {"result": msgspec.to_builtins(found)}
+            case "preview":
+                library = self._service.library
+                found_in = await rules.previewed(
+                    library,
+                    await library.resolve(str(message["session"])),
+                    Filter(expression=message.get("filter")),
+                    rule_id=rule_id or None,
+                    rule=message.get("fields"),
+                    limit=int(message.get("limit") or 20),
+                    veil=UNVEILED,
+                )
+                return {"preview": msgspec.to_builtins(found_in)}
+            case "enable" | "disable" as how:
+                await rules.enable(rule_id, how == "enable")
+            case "remove":
+                await rules.remove(rule_id)
+            case other:
+                raise UsageError(f"nothing is known to do {other!r} with rules")
+        return {"rule": rule_id}
 
     async def _mark(self, message: dict[str, Any]) -> dict[str, Any]:
         session = message.get("session")

@@ -100,6 +100,7 @@ class Capture:
         self.upstream = upstream
         self.arrivals = arrivals
         self.target: RecordTarget | None = None
+        self.rules: list[dict[str, Any]] = []
         self._loop = loop
         self._on_gone = on_gone
         self._on_note = on_note
@@ -162,6 +163,60 @@ class Capture:
         if old is not None:
             await self._close(old)
 
+    async def follow_rules(self, rules: list[dict[str, Any]], event: dict[str, Any]) -> None:
+        """Have all recorders follow a whole set of rules, for exchanges that begin from now on (P16).
+
+        Args:
+            rules: as recorders take them, checked.
+            event: what the log says of the change.
+
+        Raises:
+            DaemonError: a recorder cannot; then all go on as before.
+        """
+        before, self.rules = self.rules, rules
+        try:
+            await asyncio.gather(*(self._tell_rules(index, event) for index in range(len(self._workers))))
+        except DaemonError:
+            self.rules = before
+            with contextlib.suppress(DaemonError):
+                await asyncio.gather(*(self._tell_rules(index, {}) for index in range(len(self._workers))))
+            raise
+
+    async def _tell_rules(self, index: int, event: dict[str, Any]) -> None:
+        worker = self._workers[index]
+        async with worker.lock:
+            recorder = worker.recorder
+            if recorder is None:
+                return  # its successor starts with them
+            try:
+                await recorder.ask("rules", rules=self._share(self.rules, index), event=event)
+            except DaemonError:
+                if recorder.alive:
+                    raise
+
+    def _share(self, rules: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+        """Return the rules for one of the recorders: what counts exchanges is shared out between them."""
+        count = len(self._workers)
+        if count == 1:
+            return rules
+        shared = []
+        for rule in rules:
+            times = rule.get("times")
+            mine = times if times is None else times // count + (index < times % count)
+            if mine != 0:
+                shared.append(rule if times is None else {**rule, "times": mine})
+        return shared
+
+    async def hits(self) -> dict[str, int]:
+        """Return how often each rule has acted since this was last asked."""
+        total: dict[str, int] = {}
+        for worker in self._workers:
+            if worker.recorder is not None:
+                with contextlib.suppress(DaemonError):
+                    for rule, count in (await worker.recorder.ask("hits", within=5))["hits"].items():
+                        total[rule] = total.get(rule, 0) + int(count)
+        return total
+
     async def mark(self, session_id: str, label: str, wall_ns: int) -> int:
         """Write a labelled point into the session's log, by each recorder into its stream.
 
@@ -211,6 +266,8 @@ class Capture:
             try:
                 if self.target is not None:
                     await _record(recorder, worker, self.target)
+                if self.rules:
+                    await recorder.ask("rules", rules=self._share(self.rules, index))
                 await recorder.ask("accept")
             except BaseException:
                 recorder.kill()

@@ -20,6 +20,7 @@ from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
 from wiretape.daemon.proxy import COUNTS, Capture
+from wiretape.daemon.rules import Rules
 from wiretape.daemon.secrecy import Secrecy
 from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
@@ -80,6 +81,7 @@ class Service:
         self.library = Library(root)
         self.secrecy = Secrecy(root)
         self.library.forgotten = self.secrecy.forget
+        self.rules = Rules(root)
         self.maintenance = Maintenance(root, maintenance)
         self._loop = loop
         self.api: Address | None = None
@@ -227,11 +229,13 @@ class Service:
                 arrivals=arrivals or self.arrivals,
             )
             prepared = self._target
+            self.rules.attach(capture)
             try:
                 if settings is not None and (prepared is None or settings.name is not None):
                     self._target = await self._create(settings)
                 await capture.start(self._target)
             except BaseException:
+                await self.rules.detach()
                 await capture.stop()
                 await self._uncreate(prepared)
                 raise
@@ -255,6 +259,7 @@ class Service:
             target, self._target = self._target, None
             self.activity = time.monotonic()
             if capture is not None:
+                await self.rules.detach()
                 await capture.stop()
             self.follow()
             dropped = await self._drop_unwanted()

@@ -56,7 +56,7 @@ async def full_status(service: Service) -> FullStatus:
         cert_fingerprint=status.cert_fingerprint,
         global_upstream=None,
         host_upstreams={},
-        rule_count=0,
+        rule_count=service.rules.count,
         traffic_count=await service.view_size(),
         transparent_proxy={"running": False, "port": None, "trafficCount": 0},
         persistence=await persistence(service, status, session),

@@ -50,6 +50,7 @@ class Seen:
         response_status: the response's status; None where there is no response.
         response_coming: there is none yet.
         client, server: addresses, ``host:port``; the latter empty where none was reached.
+        hostname, path_and_query: where they are others than the URL's.
         lacks: what was asked for and may still come.
         reasons: why something could not be decided.
     """
@@ -72,18 +73,20 @@ class Seen:
     milliseconds: float | None = None
     rules: tuple[str, ...] = ()
     changed: bool = False
+    hostname: str | None = None
+    path_and_query: str | None = None
     lacks: set[Coming] = field(default_factory=set)
     reasons: list[str] = field(default_factory=list)
 
     @cached_property
     def host(self) -> str:
         """The host in lower case, without brackets and port."""
-        return host_of(self.url)
+        return host_of(self.url) if self.hostname is None else self.hostname.lower()
 
     @cached_property
     def path(self) -> str:
         """Path and query."""
-        return path_of(self.url)
+        return path_of(self.url) if self.path_and_query is None else self.path_and_query
 
     @cached_property
     def request_fields(self) -> list[tuple[str, str]]:

@@ -1,0 +1,265 @@
+"""The rules of a root: kept, checked whole, sent to all recorders at once, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from wiretape.daemon.proxy import Capture
+from wiretape.daemon.sessions import Library
+from wiretape.errors import NotFoundError, UsageError, WiretapeError
+from wiretape.model import Filter
+from wiretape.private_files import read_private, replace_file
+from wiretape.rules.explain import Explained, explain, simulated
+from wiretape.rules.ruleset import CompiledRule, checked
+from wiretape.rules.values import MAX_SET_BYTES, Rule, rule_from, to_json, wrong
+from wiretape.secrets.veil import Veil
+from wiretape.session.answers.rule_preview import Preview, explained, preview
+from wiretape.session.session import Session
+
+log = logging.getLogger(__name__)
+
+FILE: Final = "rules.json"
+_CHANGEABLE: Final = frozenset({"description", "priority", "matcher", "handler", "times", "persist"})
+
+
+class Rules:
+    """The rules that a daemon follows. A change is checked, then told to the recorders, then kept: all or nothing.
+
+    Attributes:
+        note: why rules that were to be there again are not, or None.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / FILE
+        self._rules: dict[str, Rule] = {}
+        self._hits: dict[str, int] = {}
+        self._made = 0
+        self._revision = 0
+        self._capture: Capture | None = None
+        self._lock = asyncio.Lock()
+        self.note: str | None = None
+        self._load()
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Return the rules as JSON, in the order in which they are tried, each with its ``hitCount``."""
+        await self._count()
+        return [self._shown(rule) for rule in self.in_order()]
+
+    def in_order(self) -> list[Rule]:
+        """Return the rules in the order in which they are tried, also those that are not enabled."""
+        return sorted(self._rules.values(), key=lambda rule: (rule.priority, rule.number))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._rules)
+
+    def find(self, rule_id: str) -> Rule:
+        """Return a rule.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        rule = self._rules.get(rule_id)
+        if rule is None:
+            known = ", ".join(list(self._rules)[:8]) or "there are none"
+            raise NotFoundError(
+                f"there is no rule {rule_id[:80]!r}", hint=f"proxy_list_rules lists them: {known}", code="no-rule"
+            )
+        return rule
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    async def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Add a rule, and follow it from the next request on.
+
+        Raises:
+            UsageError: it means nothing, which is named; nothing was changed.
+        """
+        self._refuse_unknown(fields, {*_CHANGEABLE, "enabled"})
+        async with self._lock:
+            self._made += 1
+            self._revision += 1
+            rule = msgspec.structs.replace(
+                rule_from(dict(fields)),
+                id=f"rule_{self._made}",
+                number=self._made,
+                revision=self._revision,
+                created_at=time.time_ns() // 1_000_000,
+            )
+            await self._follow({**self._rules, rule.id: rule}, rule, "added")
+        return self._shown(rule)
+
+    async def update(self, rule_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace parts of a rule whole: matcher and handler are not merged.
+
+        Raises:
+            NotFoundError: no such rule. UsageError: as ``add``; or nothing is to be changed.
+        """
+        if not fields:
+            raise UsageError("nothing is to be changed", hint=f"give one of {', '.join(sorted(_CHANGEABLE))}")
+        self._refuse_unknown(fields, _CHANGEABLE)
+        async with self._lock:
+            before = self.find(rule_id)
+            self._revision += 1
+            merged = {**to_json(before), **fields}
+            rule = msgspec.structs.replace(
+                rule_from(merged), number=before.number, revision=self._revision, created_at=before.created_at
+            )
+            await self._follow({**self._rules, rule_id: rule}, rule, "updated")
+        return self._shown(rule)
+
+    async def remove(self, rule_id: str) -> None:
+        """Remove a rule.
+
+        Raises:
+            NotFoundError: no such rule.
+        """
+        async with self._lock:
+            rule = self.find(rule_id)
+            rest = {other: one for other, one in self._rules.items() if other != rule_id}
+            await self._follow(rest, rule, "removed")
+            self._hits.pop(rule_id, None)
+
+    async def enable(self, rule_id: str, enabled: bool) -> None:
+        """Switch a rule on or off; one that is so already is no error.
+
+        Raises:
+            NotFoundError: no such rule.
+        """
+        async with self._lock:
+            before = self.find(rule_id)
+            if before.enabled == enabled:
+                return
+            self._revision += 1
+            rule = msgspec.structs.replace(before, enabled=enabled, revision=self._revision)
+            await self._follow({**self._rules, rule_id: rule}, rule, "enabled" if enabled else "disabled")
+
+    async def _follow(self, rules: dict[str, Rule], rule: Rule, change: str) -> None:
+        """Check a whole set, have the recorders follow it, and keep it."""
+        await asyncio.to_thread(checked, rules.values())
+        if self._capture is not None:
+            event = {"rule": to_json(rule), "change": change, "enabled": sum(one.enabled for one in rules.values())}
+            await self._capture.follow_rules(_wire(rules), event)
+        before, self._rules = self._rules, rules
+        if any(one.persist for one in [*before.values(), *rules.values()]):
+            await asyncio.to_thread(self._save)
+
+    @staticmethod
+    def _refuse_unknown(fields: Mapping[str, Any], known: frozenset[str] | set[str]) -> None:
+        for name in fields:
+            if name not in known:
+                raise wrong(str(name)[:80], "a rule has no such field that can be given here", ", ".join(sorted(known)))
+
+    # -- the recorders -----------------------------------------------------------------------------------------------
+
+    def attach(self, capture: Capture) -> None:
+        """Have a proxy that is about to start follow the rules, and every change of them."""
+        self._capture = capture
+        capture.rules = _wire(self._rules)
+
+    async def detach(self) -> None:
+        """Take the last counts of a proxy that is about to stop."""
+        await self._count()
+        self._capture = None
+
+    async def _count(self) -> None:
+        if self._capture is not None:
+            for rule_id, count in (await self._capture.hits()).items():
+                self._hits[rule_id] = self._hits.get(rule_id, 0) + count
+
+    def _shown(self, rule: Rule) -> dict[str, Any]:
+        return {**to_json(rule), "hitCount": self._hits.get(rule.id, 0), "createdAt": rule.created_at}
+
+    # -- trying ------------------------------------------------------------------------------------------------------
+
+    async def tested(self, request: Mapping[str, Any], *, include_disabled: bool, limit: int | None) -> Explained:
+        """Return what the rules say of a made-up request.
+
+        Raises:
+            UsageError: it is no request.
+        """
+        seen = simulated(request)
+        return explain(await self._compiled(), seen, include_disabled=include_disabled, limit=limit)
+
+    async def tested_exchange(
+        self, library: Library, session_id: str, seq: int, *, include_disabled: bool, limit: int | None, veil: Veil
+    ) -> Explained:
+        """Return what the rules say of a recorded exchange.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        rules = await self._compiled()
+
+        def ask(session: Session) -> Explained:
+            return explained(session, seq, rules, include_disabled=include_disabled, limit=limit, veil=veil)
+
+        return await library.ask(session_id, ask)
+
+    async def previewed(
+        self,
+        library: Library,
+        session_id: str,
+        wanted: Filter,
+        *,
+        rule_id: str | None,
+        rule: Mapping[str, Any] | None,
+        limit: int,
+        veil: Veil,
+    ) -> Preview:
+        """Return what one rule, or all that are enabled, would have done to recorded exchanges.
+
+        Raises:
+            NotFoundError: no such rule. UsageError: ``rule`` means nothing, or both are given.
+        """
+        if rule is not None and rule_id is not None:
+            raise UsageError("give rule_id or rule, not both", hint="rule is one that is not added yet", code="rule")
+        if rule is not None:
+            made = rule_from(dict(rule))
+            chosen = [msgspec.structs.replace(made, id=made.id or "the rule")]
+        elif rule_id is not None:
+            chosen = [self.find(rule_id)]
+        else:
+            chosen = [one for one in self.in_order() if one.enabled]
+        rules = await asyncio.to_thread(checked, chosen)
+        return await library.ask(session_id, lambda session: preview(session, rules, wanted, limit=limit, veil=veil))
+
+    async def _compiled(self) -> list[CompiledRule]:
+        return await asyncio.to_thread(checked, self.in_order())
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        kept = [msgspec.to_builtins(rule) for rule in self._rules.values() if rule.persist]
+        replace_file(self._path, msgspec.json.encode({"made": self._made, "rules": kept}))
+
+    def _load(self) -> None:
+        """Read the rules that are to be there again; a file that cannot be read is left, and said."""
+        try:
+            data = read_private(self._path, 2 * MAX_SET_BYTES)
+            if data is None:
+                return
+            found = msgspec.json.decode(data)
+            rules = [rule_from(one) for one in found["rules"]]
+            checked(rules)
+            self._made = max([int(found["made"]), *(rule.number for rule in rules)])
+            self._revision = max((rule.revision for rule in rules), default=0)
+            self._rules = {rule.id: rule for rule in rules}
+        except (WiretapeError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+            self.note = f"the rules in {self._path} cannot be read, and none of them is followed: {error}"
+            log.warning("%s", self.note)
+
+
+def _wire(rules: Mapping[str, Rule]) -> list[dict[str, Any]]:
+    """Return the rules as recorders take them; those that are not enabled do not concern them."""
+    return [msgspec.to_builtins(rule) for rule in rules.values() if rule.enabled]
