@@ -16,8 +16,9 @@ async def ask(client: Client, name: str, **arguments: Any) -> dict[str, Any]:
     """Call a tool that works."""
     result = await client.call_tool(name, arguments)
     assert not result.is_error, result.content
-    assert result.structured_content is not None
-    return result.structured_content
+    found: dict[str, Any] | None = result.structured_content
+    assert found is not None
+    return found
 
 
 async def refused(client: Client, name: str, **arguments: Any) -> str:
