@@ -126,7 +126,7 @@ async def proxy_remove_rule(call: Call, rule_id: RuleId) -> Said:
 
 @tool("Enable a rule", Hints(repeats=True))
 async def proxy_enable_rule(call: Call, rule_id: RuleId) -> Said:
-    """Switch a rule on."""
+    """Switch a rule on, from the next request on."""
     await call.service.rules.enable(rule_id, True)
     return Said(f"{rule_id} is enabled")
 
