@@ -13,7 +13,7 @@ from wiretape.session.catalogue import Catalogue
 
 BOUND = 64 * 1024
 """KiB over an idle process."""
-SMALL, LARGE = 60_000, 8_000_000
+SMALL, LARGE = 20_000, 8_000_000
 """Bytes of log. The larger ones took more than the bound before there was one to what is held of a log."""
 CPU = 30
 """Seconds for everything that is asked of a log: hundreds of times what it takes."""
