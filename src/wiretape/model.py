@@ -141,7 +141,11 @@ class QueryPage(Value, frozen=True):
 
 
 class Groups(Lean, frozen=True):
-    """Matches counted by something they have in common, the largest groups first."""
+    """Matches counted by something they have in common, the largest groups first.
+
+    Of each group there are how many (``n``), how many of them are errors as ``~err`` takes them, the ``bytes`` of their
+    response bodies on the wire, the mean and the longest duration, and the newest (``lastSeq``).
+    """
 
     by: str
     matched: int

@@ -40,6 +40,7 @@ def test_p18_the_bodies_that_promise_nothing_are_read_in_the_background(large: P
         mine.learn(session)
         (reader,) = set(threading.enumerate()) - others
         reader.join(60)
+    assert mine.unread() == []
     mine.close()
     assert mine.veil.text(f"seen {HIDDEN}") == f"seen {mine.veil.known.handle_of('refresh-token', HIDDEN)}"
 
@@ -51,6 +52,8 @@ def test_p18_a_handle_is_looked_for_until_it_is_found(large: Path, monkeypatch: 
     with Catalogue(large).open("large") as session:
         mine.learn(session)
         assert not mine.veil.known.has(digits)
+        (said,) = mine.unread()
+        assert said.startswith(f"The bodies of 50 exchanges of {session.session_id} are still to be read for secrets")
         assert mine.look_for(session, {digits}, time.monotonic() + 60)
         assert mine.veil.known.has(digits)
         assert mine.look_for(session, {"000000"}, time.monotonic() + 60), "read to its end"

@@ -102,6 +102,20 @@ class Secrecy:
             progress.behind = True
             threading.Thread(target=self._read_on, args=(session, progress), name="secrets", daemon=True).start()
 
+    def unread(self) -> list[str]:
+        """Say of which sessions bodies are still to be read for their secrets, a sentence for each."""
+        with self._lock:
+            sessions = list(self._sessions.items())
+        told = []
+        for session_id, progress in sessions:
+            count = len(progress.chosen) + sum(max(0, high - low + 1) for low, high in list(progress.rest))
+            if count and not progress.stopped:
+                told.append(
+                    f"The bodies of {count:,} exchanges of {session_id} are still to be read for secrets: one that"
+                    " stands only there may be shown elsewhere, where nothing says what it is"
+                )
+        return told
+
     def forget(self, session_id: str) -> None:
         """Read a session no further: it is about to be deleted or recovered."""
         with self._lock:

@@ -38,9 +38,9 @@ Form = Literal["columns", "objects"]
 class ExchangeTable(Lean, frozen=True, kw_only=True):
     """Exchanges as rows.
 
-    ``start`` is when the session began, ``+s`` the seconds since, ``origin`` where all of them went. ``left`` counts
-    what matched and is neither on this page nor before it. ``complete`` is told where nothing is missing, else
-    ``coverage`` says what is.
+    ``start`` is when the session began, ``+s`` the seconds since, ``origin`` where all of them went, ``bytes`` the size
+    of the response body on the wire. ``left`` counts what matched and is neither on this page nor before it.
+    ``complete`` is told where nothing is missing, else ``coverage`` says what is.
     """
 
     session: str | None = None

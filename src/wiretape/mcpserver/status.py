@@ -31,7 +31,7 @@ async def short_status(service: Service, veil: Veil) -> ShortStatus:
         session_id=recorded,
         exchanges=status.exchanges,
         ca_cert=status.ca_cert,
-        warnings=status.warnings,
+        warnings=[*status.warnings, *service.secrecy.unread()],
         recovered=await _recovered(service, veil),
     )
 
@@ -81,7 +81,7 @@ async def full_status(service: Service) -> FullStatus:
         background=status.background,
         disk_free=status.disk_free,
         disk_total=status.disk_total,
-        warnings=status.warnings,
+        warnings=[*status.warnings, *service.secrecy.unread()],
     )
 
 
