@@ -71,24 +71,37 @@ class RecorderProcess:
         mine, theirs = socket.socketpair()
         mine.settimeout(DEADLINE)
         listening = self._listening.fileno()
+        self._handover, taking = socket.socketpair()
         command = [sys.executable, "-m", "wiretape.recorder.worker", str(theirs.fileno()), self._loop]
         if self._limits:
             command = ["sh", "-c", f'{self._limits}; exec "$@"', "sh", *command]
         self.process = subprocess.Popen(
             command,
-            pass_fds=[theirs.fileno(), listening],
+            pass_fds=[theirs.fileno(), taking.fileno(), listening],
         )
         theirs.close()
         self._control = mine
         self._channel = BlockingChannel(mine)
         upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca, strict_http=self._strict_http)
-        settings = RecorderSettings(root=self.root, listen_fd=listening, upstream=upstream, arrivals=self._arrivals)
+        settings = RecorderSettings(
+            root=self.root,
+            listen_fd=listening,
+            handover_fd=taking.fileno(),
+            upstream=upstream,
+            arrivals=self._arrivals,
+        )
         self.ask("configure", **to_wire(settings))
+        taking.close()
         self.ask("accept")
 
     def ask(self, cmd: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for its answer."""
         return self._channel.call({"cmd": cmd, **fields})
+
+    def hand_over(self, kind: str, listener: socket.socket) -> None:
+        """Have it serve another socket: ``transparent`` or ``udp``."""
+        socket.send_fds(self._handover, [b"L"], [listener.fileno()])
+        self.ask("listen", kind=kind)
 
     def send(self, **command: Any) -> None:
         """Send a command that is answered later, if at all; ``id`` names it."""
@@ -142,6 +155,7 @@ class RecorderProcess:
         """Start a successor on the same listening socket; ``arrivals`` sets it up in another way."""
         self._arrivals = arrivals or self._arrivals
         self._control.close()
+        self._handover.close()
         self._spawn()
 
     def stop(self) -> int:
@@ -177,6 +191,7 @@ class RecorderProcess:
             self.process.kill()
             self.process.wait()
         self._control.close()
+        self._handover.close()
         self._listening.close()
 
 

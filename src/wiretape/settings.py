@@ -161,6 +161,7 @@ class RecorderSettings(Setting, frozen=True):
     Attributes:
         root: the folder with the CA.
         listen_fd: the listening socket that it inherited.
+        handover_fd: the Unix socket on which further ones come later, -1 for none.
         stream: the log stream that it alone writes, of ``streams``.
         upstream: how servers are trusted.
         api: where the daemon's API listens: what leads there is refused, so that no recording has its token (P14).
@@ -170,6 +171,7 @@ class RecorderSettings(Setting, frozen=True):
 
     root: Path
     listen_fd: int
+    handover_fd: int = -1
     stream: int = 0
     streams: int = 1
     upstream: UpstreamSettings = UpstreamSettings()

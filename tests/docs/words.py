@@ -231,7 +231,7 @@ WORDS: Final = {
     "hostUpstreams": "empty: there are no upstream proxies yet",
     "ruleCount": "0: there are no rules yet",
     "trafficCount": "exchanges that proxy_list_traffic lists",
-    "transparentProxy": "not there yet",
+    "transparentProxy": "`running`, `port` and `trafficCount` of the transparent port",
     "persistence": "proxy-mcp's account of the recording",
     "unreported": "dropped exchanges of which the log does not say so yet",
     "diskFree": "bytes",

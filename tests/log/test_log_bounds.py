@@ -32,7 +32,7 @@ def opened(host: str) -> Opened:
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.name)
 def test_a_record_with_every_text_too_long_is_cut_until_it_fits(kind: FrameType) -> None:
     fields = msgspec.structs.fields(RECORDS[kind])
-    filled = {"int": 2**63 - 1, "str": "\U0001f4a5" * 70_000}
+    filled: dict[str, object] = {"int": 2**63 - 1, "str": "\U0001f4a5" * 70_000, "bytes": b"x" * 70_000}
     values = [{"much": ["x" * 100] * 5_000} if "dict" in str(f.type) else filled[f.type.__name__] for f in fields]
     record = RECORDS[kind](*values)
     head = fitted(record)
@@ -43,6 +43,8 @@ def test_a_record_with_every_text_too_long_is_cut_until_it_fits(kind: FrameType)
         if isinstance(value, str):
             assert len(value) in {1_000, 100, 10}
             assert value.endswith("\u2026")
+        elif isinstance(value, bytes):
+            assert len(value) in {1_000, 100, 10}
         elif isinstance(value, int):
             assert value == 2**63 - 1
 

@@ -1,4 +1,4 @@
-"""What users of proxy-mcp rely on: its contract's parts 0 (general), 1 (lifecycle), 2 (live), 3 (rules), 7 (TLS).
+"""What users of proxy-mcp rely on: its contract's parts 0 (general), 1 (lifecycle), 2 (live), 3 (rules), 5, 7.
 
 ``MUSTS`` names the test of each line; those that were tested nowhere are below. Where our own contract fixes another
 key or order (rows for items, newest first, no error at a second stop), that wins.
@@ -6,6 +6,7 @@ key or order (rows for items, newest first, no error at a second stop), that win
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
+from harness.clients import RawClient
 from harness.logs import Recording, new_session
+from harness.origin import Origin
 from tests.mcpserver.conftest import InProcess
 
 TESTS = Path(__file__).parents[1]
@@ -49,6 +52,8 @@ MUSTS = (
         "test_a_search_of_live_traffic_looks_into_whole_bodies_and_counts_what_it_found",
     ),
     ("2: clearing forgets nothing that runs", "test_clearing_the_view_hides_what_has_ended_and_nothing_that_runs"),
+    ("5: the transparent port, from its start to proxy_stop", "test_the_transparent_port_is_opened_counted_and_closed"),
+    ("5: the original destination", "test_a_firewall_leads_clients_to_their_own_servers_through_the_recorder"),
     ("7: an exchange's fingerprints, null for plain HTTP", "test_plain_http_has_no_fingerprints_and_that_is_no_error"),
     ("7: fingerprints are counted, the most frequent first", "test_fingerprints_are_asked_for_by_filters_and_counted"),
     ("7: JA3S by the published definition", "test_ja3s_gives_the_published_fingerprints"),
@@ -149,6 +154,40 @@ def test_plain_http_has_no_fingerprints_and_that_is_no_error(in_process: InProce
     assert seq == 1
     listed = call(in_process, "proxy_list_tls_fingerprints")
     assert listed["totalExchangesWithTls"] == 0
+
+
+def test_the_transparent_port_is_opened_counted_and_closed(in_process: InProcess, http_origin: Origin) -> None:
+    async def ask(client: Client) -> None:
+        async def done(name: str, **arguments: Any) -> Any:
+            return json.loads((await client.call_tool(name, arguments)).content[0].text)  # type: ignore[union-attr]
+
+        assert (await done("proxy_start_transparent", port=0))["code"] == "proxy-not-running"
+        await done("proxy_start", port=0)
+        assert await done("proxy_transparent_status") == {
+            "status": "success", "running": False, "port": None, "trafficCount": 0, "notes": []
+        }  # fmt: skip
+        started = await done("proxy_start_transparent", port=0)
+        port = started["port"]
+        assert len(started["instructions"]) == 2
+        assert all(f"--to-ports {port}" in rule for rule in started["instructions"])
+        assert (await done("proxy_start_transparent", port=0))["code"] == "transparent-running"
+        with RawClient.plain(("127.0.0.1", port)) as direct:
+            got = await asyncio.to_thread(direct.get, "/bytes/5", host=http_origin.authority)
+        assert got.status == 200
+        status = await done("proxy_transparent_status")
+        assert (status["running"], status["port"], status["trafficCount"]) == (True, port, 1)
+        assert (await done("proxy_status", verbose=True))["transparentProxy"]["trafficCount"] == 1
+        listed = await done("proxy_list_traffic", filter="~source transparent", format="objects")
+        assert listed["items"][0]["url"] == http_origin.url("/bytes/5")
+        assert "closed" in (await done("proxy_stop_transparent"))["message"]
+        assert (await done("proxy_stop_transparent"))["code"] == "transparent-stopped"
+        await done("proxy_start_transparent", port=port)
+        await done("proxy_stop")
+        assert (await done("proxy_transparent_status"))["running"] is False
+        with pytest.raises(ConnectionRefusedError):
+            RawClient.plain(("127.0.0.1", port))
+
+    in_process.run(ask)
 
 
 def test_servers_tls_is_always_recorded_and_the_switch_says_so(in_process: InProcess) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ class Capture:
         self._workers = [_Worker() for _ in range(upstream.workers)]
         self._keepers: list[asyncio.Task[None]] = []
         self._closings: set[asyncio.Task[None]] = set()
+        self._further: dict[str, socket.socket] = {}
         self._stopping = False
 
     @property
@@ -233,6 +234,41 @@ class Capture:
             raise DaemonError("no recorder runs at the moment", hint="`wiretape status` says why; try again")
         return max(int(answer["lastSeq"]) for answer in answers)
 
+    async def listen(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Have all recorders serve further sockets, their successors, too, until ``unlisten``; they are closed then.
+
+        Args:
+            sockets: by kind: ``transparent`` (a listening one) or ``udp``.
+
+        Raises:
+            DaemonError: a recorder does not take one; then none is served.
+        """
+        self._further |= sockets
+        try:
+            await asyncio.gather(*(self._tell_listen(worker, sockets) for worker in self._workers))
+        except DaemonError:
+            await self.unlisten(list(sockets))
+            raise
+
+    async def _tell_listen(self, worker: _Worker, sockets: Mapping[str, socket.socket]) -> None:
+        async with worker.lock:  # one that is being replaced gets them at its start
+            if worker.recorder is not None:
+                for kind, one in sockets.items():
+                    await worker.recorder.hand_over(kind, one)
+
+    async def unlisten(self, kinds: Sequence[str]) -> None:
+        """Have no recorder serve these any more; connections that are there go on."""
+        for kind in kinds:
+            found = self._further.pop(kind, None)
+            if found is not None:
+                found.close()
+        for worker in self._workers:
+            async with worker.lock:
+                for kind in kinds:
+                    if worker.recorder is not None:
+                        with contextlib.suppress(DaemonError):
+                            await worker.recorder.ask("unlisten", kind=kind)
+
     async def stats(self) -> dict[str, int]:
         """Return the sums of what the recorders count, see ``COUNTS``; the log then has what was dropped."""
         total = dict.fromkeys(COUNTS, 0)
@@ -252,6 +288,8 @@ class Capture:
             task.cancel()
         await asyncio.gather(*self._keepers, *self._closings, *self._replacing, return_exceptions=True)
         self._listener.close()
+        for further in self._further.values():
+            further.close()
         recorders = [worker.recorder for worker in self._workers if worker.recorder is not None]
         for worker in self._workers:
             worker.recorder = None
@@ -269,6 +307,8 @@ class Capture:
                 if self.rules:
                     await recorder.ask("rules", rules=self._share(self.rules, index))
                 await recorder.ask("accept")
+                for kind, one in self._further.items():
+                    await recorder.hand_over(kind, one)
             except BaseException:
                 recorder.kill()
                 await recorder.ended()

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from wiretape.channel.messages import LINE_MAX
 from wiretape.channel.peer import ASK_WITHIN, Peer
 from wiretape.errors import DaemonError, WiretapeError
@@ -25,9 +27,10 @@ EXIT_TIMEOUT = 15.0
 class RecorderProcess:
     """A running recorder. Made by ``spawn``; ends with ``stop``, with its daemon, or by itself."""
 
-    def __init__(self, process: asyncio.subprocess.Process, peer: Peer) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, peer: Peer, handover: socket.socket) -> None:
         self._process = process
         self._peer = peer
+        self._handover = handover
         self._listening = asyncio.create_task(peer.run())
 
     @classmethod
@@ -42,25 +45,29 @@ class RecorderProcess:
             DaemonError: it does not start, or refuses its settings.
         """
         ours, theirs = socket.socketpair()
+        handover, taking = socket.socketpair()
+        settings = msgspec.structs.replace(settings, handover_fd=taking.fileno())
         try:
             # A process group of its own: Ctrl-C in the terminal reaches the daemon, which ends its recorders in order.
             # Not a session: see ``give_way`` of the background.
             # -P: nothing in the working folder may stand in for the recorder's modules.
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "wiretape.recorder.worker", str(theirs.fileno()), loop),
-                pass_fds=(theirs.fileno(), settings.listen_fd),
+                pass_fds=(theirs.fileno(), taking.fileno(), settings.listen_fd),
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 process_group=0,
             )
         except OSError as error:
             ours.close()
+            handover.close()
             raise DaemonError(f"a recorder could not be started: {error.strerror}") from error
         finally:
             theirs.close()
+            taking.close()
         ours.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_MAX)
-        recorder = cls(process, Peer(reader, writer, name=f"recorder {process.pid}", on_event=on_event))
+        recorder = cls(process, Peer(reader, writer, name=f"recorder {process.pid}", on_event=on_event), handover)
         try:
             await recorder.ask("configure", **to_wire(settings))
         except BaseException:
@@ -92,9 +99,22 @@ class RecorderProcess:
         except WiretapeError as error:
             raise DaemonError(error.message, hint=error.hint, code=error.code) from error
 
+    async def hand_over(self, kind: str, listener: socket.socket) -> None:
+        """Give the recorder another socket to serve; it comes beside the command that says what it is.
+
+        Raises:
+            DaemonError: the recorder has ended, or did not take it.
+        """
+        try:
+            socket.send_fds(self._handover, [b"L"], [listener.fileno()])
+        except OSError as error:
+            raise DaemonError(f"recorder {self.pid} has ended", hint="`wiretape status` says more") from error
+        await self.ask("listen", kind=kind)
+
     async def ended(self) -> str:
         """Wait until the process has ended and return how, in words."""
         code = await self._process.wait()
+        self._handover.close()
         await asyncio.wait([self._listening])
         if code < 0:
             try:

@@ -25,6 +25,7 @@ from wiretape.daemon.secrecy import Secrecy
 from wiretape.daemon.sessions import Library, Progress
 from wiretape.daemon.space import space, warnings
 from wiretape.daemon.token import ApiToken
+from wiretape.daemon.transparent import TransparentPort, TransparentStarted
 from wiretape.daemon.values import Cleared, DaemonStatus, Deleted, ProxyStarted, ProxyStopped, Recording
 from wiretape.errors import BusyError, NotFoundError, UsageError
 from wiretape.model import Filter, MarkSet, RecoverReport
@@ -92,6 +93,7 @@ class Service:
         self.stop_requested = asyncio.Event()
         self.activity = time.monotonic()
         self._capture: Capture | None = None
+        self._transparent = TransparentPort()
         self._target: RecordTarget | None = None
         self._last_session: str | None = None
         self._unwanted: set[str] = set()
@@ -269,6 +271,34 @@ class Service:
                 session_id=session_id,
                 dropped=session_id is not None and session_id in dropped,
             )
+
+    # -- the transparent port -----------------------------------------------------------------------------------
+
+    async def transparent_start(self, address: Address) -> TransparentStarted:
+        """Open the transparent port.
+
+        Raises:
+            BusyError: it is open, or the port is in use. DaemonError: no proxy runs.
+        """
+        async with self._lock:
+            return await self._transparent.start(self._capture, address)
+
+    async def transparent_stop(self) -> None:
+        """Close the transparent port.
+
+        Raises:
+            NotFoundError: it is not open.
+        """
+        async with self._lock:
+            await self._transparent.stop(self._capture)
+
+    async def transparent_status(self) -> tuple[Address | None, int]:
+        """Return where the transparent port is, None where it is closed, and the live session's exchanges by it."""
+        count = 0
+        if self._last_session is not None:
+            wanted = Filter(expression="~source transparent")
+            count = (await self.library.query(self._last_session, wanted, limit=1, count=True)).total
+        return self._transparent.running(self._capture), count
 
     # -- sessions -----------------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ async def full_status(service: Service) -> FullStatus:
     """Return everything that is known, with the keys of proxy-mcp."""
     status = await service.status()
     session = await service.library.summary(status.session_id) if status.session_id is not None else None
+    transparent, redirected = await service.transparent_status()
     return FullStatus(
         running=status.running,
         port=status.port,
@@ -58,7 +59,11 @@ async def full_status(service: Service) -> FullStatus:
         host_upstreams={},
         rule_count=service.rules.count,
         traffic_count=await service.view_size(),
-        transparent_proxy={"running": False, "port": None, "trafficCount": 0},
+        transparent_proxy={
+            "running": transparent is not None,
+            "port": transparent.port if transparent is not None else None,
+            "trafficCount": redirected,
+        },
         persistence=await persistence(service, status, session),
         proxy=status.proxy,
         session_id=status.session_id,

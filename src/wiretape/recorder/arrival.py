@@ -23,9 +23,11 @@ from wiretape.recorder.h1_client import H1ClientConnection
 from wiretape.recorder.h1_server import H1ServerConnection, H1ServerStream
 from wiretape.recorder.h2_server import H2ServerConnection
 from wiretape.recorder.handshake_log import client_handshake, note_handshake, passed_handshake
+from wiretape.recorder.original import AsAsked, Redirected, named_route, original_destination
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.ports import Client
 from wiretape.recorder.protocols import H2, HTTP1
+from wiretape.recorder.reverse import Picks
 from wiretape.recorder.route import Route
 from wiretape.recorder.socks import ask_socks
 from wiretape.recorder.tunnel import CountedBytes, Tunnel
@@ -41,24 +43,40 @@ HANDSHAKE_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 1.0
 _ALPN: Final = (HTTP1,)
 _H2_ALPN: Final = (H2, HTTP1)
+_REDIRECTED: Final = (
+    "the firewall redirects wiretape's own connections to its transparent port: except them by user or mark"
+)
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 
 
 class Arrival:
-    """A client's connection before it is anything else; ``name`` is the client's address."""
+    """A client's connection before it is anything else.
 
-    def __init__(self, context: Context, sock: socket.socket, name: str) -> None:
+    Args:
+        context: what the recorder's parts share.
+        sock: the connection.
+        name: the client's address.
+        transparent: host and port of the listener, where its clients do not know that they speak with a proxy.
+    """
+
+    def __init__(
+        self, context: Context, sock: socket.socket, name: str, transparent: tuple[str, int] | None = None
+    ) -> None:
         self._context = context
         self._bare = BareSocket(context.loop, sock)
         self._name = name
         self._accepted_at = self._bare.local
         self._number = next(context.numbers)
+        self._transparent = transparent
 
     async def run(self) -> None:
         """Look at the first bytes and hand the socket on; never raises."""
         try:
             try:
-                await self._sort_out()
+                if self._transparent is not None:
+                    await self._serve_redirected(self._transparent)
+                else:
+                    await self._sort_out()
             except ProtocolError as error:
                 await self._refuse(error)
         except (OSError, TimeoutError):
@@ -88,8 +106,8 @@ class Arrival:
                 self._context.note_refused(self._name, message, kind.value)
             self._bare.close()
 
-    def _connection(self, source: str, origin: Route | None = None) -> H1ServerConnection:
-        return H1ServerConnection(self._context, self._client(source), origin=origin)
+    def _connection(self, source: str, origin: Route | None = None, servers: Picks | None = None) -> H1ServerConnection:
+        return H1ServerConnection(self._context, self._client(source), origin=origin, servers=servers)
 
     def _client(self, source: str) -> Client:
         return Client(self._number, self._name, self._context.source or source, self._accepted_at)
@@ -110,6 +128,31 @@ class Arrival:
         self._context.note_refused(self._name, message, Kind.HTTP2.value)
         words = farewell(ErrorCode.HTTP_1_1_REQUIRED, message.encode("ascii"))
         await self._bare.close_with(words, LAST_WORDS_SECONDS)
+
+    # -- a client that does not know of us --------------------------------------------------------------------------
+
+    async def _serve_redirected(self, listening: tuple[str, int]) -> None:
+        """Serve a client that believes to speak with its server."""
+        context = self._context
+        original = original_destination(self._bare.sock, listening)
+        if original is not None:
+            if context.ourselves.named(*original):
+                context.note_refused(self._name, LOOP, "loop")
+                self._bare.close()
+            else:
+                await self._serve_asked(destination(*original, "transparent"))
+            return
+        data = await self._bare.peek(_is_known, FIRST_BYTES_SECONDS)
+        kind = classify(data) if data else None
+        if kind is Kind.TLS:
+            await self._serve_tls(None)
+        elif kind is Kind.HTTP1 and not _is_connect(data):
+            await self._serve(self._connection("transparent", servers=AsAsked()))
+        else:
+            if kind is not None:
+                message = f"the connection to the transparent port began with {kind.value}: where it leads is unknown"
+                context.note_refused(self._name, message, kind.value)
+            self._bare.close()
 
     # -- a client that said where it wants to go -----------------------------------------------------------------------
 
@@ -136,6 +179,12 @@ class Arrival:
         try:
             data = await self._bare.peek(_is_known, SILENT_TUNNEL_SECONDS)
         except TimeoutError:
+            data = None
+        # A rule of the firewall may redirect our own connections, too; who has been let in without asking is looked at.
+        if self._transparent is not None and self._context.pool.is_ours(self._name):
+            self._context.note_refused(self._name, _REDIRECTED, "loop")
+            self._bare.close()
+        elif data is None:
             await self._wait_for_either(asked)
         else:
             await self._serve_inside(asked, data)
@@ -149,7 +198,10 @@ class Arrival:
         if kind is Kind.TLS:
             await self._serve_tls(asked)
         elif kind is Kind.HTTP1 and not _is_connect(data):
-            await self._serve(self._connection(asked.source, asked.route("http")))
+            if asked.source == "transparent":
+                await self._serve(self._connection(asked.source, servers=Redirected(asked.host, asked.port)))
+            else:
+                await self._serve(self._connection(asked.source, asked.route("http")))
         elif kind is None:
             self._bare.close()
         else:
@@ -190,7 +242,7 @@ class Arrival:
             else:
                 await self._serve_tunnel(asked)
             return
-        direct = self._context.servers if asked is None else None
+        direct = self._context.servers if asked is None and self._transparent is None else None
         name = hello.sni or (asked.host if asked else "")
         if self._context.pass_through.takes(name, asked.host if asked else "") and direct is None:
             await self._pass(asked or destination(name, 443, "transparent"), hello)
@@ -205,6 +257,8 @@ class Arrival:
             return
         elif asked is None:
             route, source = Route("https", name, 443), "transparent"
+        elif asked.source == "transparent":
+            route, source = named_route("https", asked.host, asked.port, name), asked.source
         else:
             route, source = asked.route("https"), asked.source
             if hello.sni and hello.sni != route.host:

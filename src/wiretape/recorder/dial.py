@@ -16,6 +16,7 @@ from wiretape.recorder.h2_client import H2ClientConnection
 from wiretape.recorder.handshake_log import server_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT, Ourselves
 from wiretape.recorder.protocols import H2, HTTP1, Protocols
+from wiretape.recorder.racing import connect_first
 from wiretape.recorder.route import Route, address_text
 from wiretape.tls.contexts import UpstreamContexts, tls_error
 from wiretape.wire.h2 import Limits
@@ -48,6 +49,9 @@ class Dialer:
         protocols: what servers speak, and what speaks HTTP/2 here.
         seconds: how long to wait for one address to answer, and again for the TLS handshake.
         strict_http: refuse responses that RFC 9112 forbids.
+
+    Attributes:
+        leaving: our own addresses of connections that are being made.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Dialer:
         self._protocols = protocols
         self._seconds = seconds
         self._strict_http = strict_http
+        self.leaving: set[str] = set()
 
     async def connect(self, route: Route, keeper: Keeper) -> tuple[ClientConnection, ConnectTimes]:
         """Connect to ``route``; ``keeper`` takes the connection when its lease ends.
@@ -93,11 +98,15 @@ class Dialer:
             raise NetworkError(LOOP, hint=LOOP_HINT, code="loop")
         connected = _clock()
         server = Server(next(self._numbers), *_ends(sock))
-        if route.scheme != "https":
-            plain = H1ClientConnection(route, server, keeper, sock, strict_http=self._strict_http)
-            await self._loop.create_connection(lambda: plain, sock=sock)
-            return plain, ConnectTimes(resolved - started, connected - resolved, -1)
-        connection = await self._shake_hands(route, server, keeper, sock)
+        self.leaving.add(server.sent_from)
+        try:
+            if route.scheme != "https":
+                plain = H1ClientConnection(route, server, keeper, sock, strict_http=self._strict_http)
+                await self._loop.create_connection(lambda: plain, sock=sock)
+                return plain, ConnectTimes(resolved - started, connected - resolved, -1)
+            connection = await self._shake_hands(route, server, keeper, sock)
+        finally:
+            self.leaving.discard(server.sent_from)
         return connection, ConnectTimes(resolved - started, connected - resolved, _clock() - connected)
 
     async def _shake_hands(self, route: Route, server: Server, keeper: Keeper, sock: socket.socket) -> ClientConnection:
@@ -136,7 +145,7 @@ class Dialer:
 
     async def _resolve(self, route: Route) -> list[tuple[int, tuple[str, int]]]:
         try:
-            infos = await self._loop.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
+            infos = await self._loop.getaddrinfo(route.address or route.host, route.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise NetworkError(
@@ -145,22 +154,10 @@ class Dialer:
         return [(info[0], cast("tuple[str, int]", info[4])) for info in infos]
 
     async def _open(self, route: Route, addresses: list[tuple[int, tuple[str, int]]]) -> socket.socket:
-        last: Exception | None = None
-        for family, address in addresses:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                async with asyncio.timeout(self._seconds):
-                    await self._loop.sock_connect(sock, address)
-            except (OSError, TimeoutError) as error:
-                sock.close()
-                last = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
+        try:
+            return await connect_first(self._loop, addresses, self._seconds)
+        except (OSError, TimeoutError) as error:
+            last = error
         where = route.where
         if isinstance(last, TimeoutError):
             raise NetworkError(f"{where} did not answer within {self._seconds:.0f} s", code="connect-timeout")

@@ -17,6 +17,7 @@ from wiretape.recorder.handshake_log import Handshake, note_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import asks_for_head, error_page
 from wiretape.recorder.ports import AnyResponseHead, BytesFromClient, Client, FromClient, Pieces, Refusal, Request
+from wiretape.recorder.reverse import Picks
 from wiretape.recorder.route import Route
 from wiretape.wire.http1 import (
     CHUNKED,
@@ -71,6 +72,7 @@ class H1ServerConnection(asyncio.Protocol):
         "_raw",
         "_secure",
         "_served",
+        "_servers",
         "_stream",
         "client",
         "handshake",
@@ -79,7 +81,9 @@ class H1ServerConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, context: Context, client: Client, *, origin: Route | None = None) -> None:
+    def __init__(
+        self, context: Context, client: Client, *, origin: Route | None = None, servers: Picks | None = None
+    ) -> None:
         self.client = client
         self.origin = origin
         self.handshake: Handshake | None = None
@@ -95,6 +99,7 @@ class H1ServerConnection(asyncio.Protocol):
         self._full = False
         self._holding = False
         self._lost = False
+        self._servers = servers
         self._noted: Stream | None = None
         self._linger_left = 0
         self._linger_until: asyncio.TimerHandle | None = None
@@ -357,7 +362,7 @@ class H1ServerConnection(asyncio.Protocol):
 
     def _address_directly(self, head: RequestHead, target: bytes) -> Request:
         """Return a request that names no server with the one of those behind us that it is for."""
-        servers = self._context.servers
+        servers = self._servers or self._context.servers
         if servers is None:
             raise ProtocolError(
                 "this is a proxy: the request names no server",

@@ -15,10 +15,17 @@ ACCEPTS_PER_TURN: Final = 64
 
 
 class Listener:
-    """Accepts connections from a listening socket that the daemon bound."""
+    """Accepts connections from a listening socket that the daemon bound.
 
-    def __init__(self, context: Context, sock: socket.socket) -> None:
+    Args:
+        context: what the recorder's parts share.
+        sock: the listening socket.
+        transparent: its clients do not know that they speak with a proxy.
+    """
+
+    def __init__(self, context: Context, sock: socket.socket, *, transparent: bool = False) -> None:
         self._context = context
+        self._transparent: tuple[str, int] | None = sock.getsockname()[:2] if transparent else None
         self._sock = sock
         self._arrivals: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -36,6 +43,11 @@ class Listener:
         for task in self._arrivals:
             task.cancel()
 
+    def close(self) -> None:
+        """Stop, and let the socket go."""
+        self.stop()
+        self._sock.close()
+
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
@@ -49,6 +61,7 @@ class Listener:
             sock.setblocking(False)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            task = self._context.loop.create_task(Arrival(self._context, sock, address_text(address)).run())
+            arrival = Arrival(self._context, sock, address_text(address), self._transparent)
+            task = self._context.loop.create_task(arrival.run())
             self._arrivals.add(task)
             task.add_done_callback(self._arrivals.discard)

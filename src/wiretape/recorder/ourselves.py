@@ -31,7 +31,11 @@ class Ourselves:
     def __init__(self, listening: Iterable[tuple[str, int]] = ()) -> None:
         self._bound: dict[int, list[_Address]] = {}
         for host, port in listening:
-            self._bound.setdefault(port, []).append(_plain(ipaddress.ip_address(host.partition("%")[0])))
+            self.add(host, port)
+
+    def add(self, host: str, port: int) -> None:
+        """Listen at another address, too."""
+        self._bound.setdefault(port, []).append(_plain(ipaddress.ip_address(host.partition("%")[0])))
 
     def named(self, host: str, port: int) -> bool:
         """Return whether a request's own words lead here; no name is looked up for that.

@@ -194,6 +194,10 @@ class Pool:
             if free is not None and connection in free:
                 free.remove(connection)
 
+    def is_ours(self, address: str) -> bool:
+        """Return whether one of our connections to servers comes from this address: what arrives so is a loop."""
+        return address in self._dialer.leaving or any(one.server.sent_from == address for one in self._open)
+
     # -- from client connections and the worker ----------------------------------------------------------------------
 
     def owner_left(self, owner: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from wiretape.recorder.route import Route
 from wiretape.settings import Server
@@ -23,6 +23,13 @@ class Picked(NamedTuple):
     authority: bytes | None
 
 
+class Picks(Protocol):
+    """Says where requests go that name no server."""
+
+    def pick(self, host: bytes | None) -> Picked:
+        """Return the server for a request whose Host field says ``host``."""
+
+
 class Servers:
     """The servers behind us. The host that a request asks for picks one; the first takes the rest.
 
@@ -39,7 +46,7 @@ class Servers:
     def pick(self, host: bytes | None) -> Picked:
         """Return the server for a request whose Host field says ``host``."""
         asked = (host or b"").decode("latin-1").lower()
-        server = self._by_authority.get(asked) or self._by_name.get(_name(asked)) or self._first
+        server = self._by_authority.get(asked) or self._by_name.get(name_of(asked)) or self._first
         authority = None if asked == server.authority else server.authority.encode("ascii")
         return Picked(_route(server), authority)
 
@@ -48,7 +55,7 @@ class Servers:
         return _route(self._by_name.get(name or "", self._first))
 
 
-def _name(authority: str) -> str:
+def name_of(authority: str) -> str:
     """Return the host of an authority: most clients name our port, not the server's."""
     name, colon, port = authority.rpartition(":")
     if colon and frozenset(port.encode("latin-1")) <= _PORT_DIGITS and not name.endswith(":"):

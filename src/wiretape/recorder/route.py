@@ -14,6 +14,7 @@ class Route(NamedTuple):
         port: 1 to 65535.
         name: the name that TLS asks for (SNI) where it is not the host, else "".
         protocol: ``h2`` where HTTP/2 is to be offered to the server, else "".
+        address: where it is reached, where that is known and ``host`` is only what the client calls it, else "".
     """
 
     scheme: str
@@ -21,6 +22,7 @@ class Route(NamedTuple):
     port: int
     name: str = ""
     protocol: str = ""
+    address: str = ""
 
     @property
     def where(self) -> str:
@@ -28,12 +30,16 @@ class Route(NamedTuple):
         return address_text((self.host, self.port))
 
 
-def address_text(address: tuple[Any, ...]) -> str:
-    """Return a socket's address as ``host:port``, an IPv6 address in brackets."""
+def address_text(address: Any) -> str:
+    """Return a socket's address as ``host:port``, an IPv6 one in brackets; that of a Unix socket as ``unix:PATH``."""
+    if not isinstance(address, tuple):
+        return f"unix:{address.decode(errors='replace') if isinstance(address, bytes) else address}"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def address_host(address: tuple[Any, ...]) -> str:
-    """Return the host of a socket's address, without the zone of an IPv6 one."""
+def address_host(address: Any) -> str:
+    """Return the host of a socket's address, without the zone of an IPv6 one; of a Unix socket this machine's name."""
+    if not isinstance(address, tuple):
+        return "localhost"
     return str(address[0]).partition("%")[0]

@@ -30,6 +30,7 @@ from wiretape.log.resume import resume_point
 from wiretape.log.store import list_segments
 from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.recorder import place
+from wiretape.recorder.blocked_udp import BlockedUdp
 from wiretape.recorder.context import Context
 from wiretape.recorder.decider import RuleDecider, Spent
 from wiretape.recorder.dial import Dialer
@@ -77,6 +78,8 @@ class Worker:
         self._control = control
         self._context: Context | None = None
         self._listener: Listener | None = None
+        self._further: dict[str, Listener | BlockedUdp] = {}
+        self._handover: socket.socket | None = None
         self._opened: dict[str, _OpenStream] = {}
         self._stream = 0
         self._streams = 1
@@ -160,6 +163,9 @@ class Worker:
                 if self._listener is not None:
                     self._listener.start()
                 request.answer()
+            case "listen" | "unlisten":
+                self._listen(str(request.fields["kind"]), begin=request.cmd == "listen")
+                request.answer()
             case "stats":
                 for stream in self._open_streams():
                     stream.report_dropped()
@@ -175,6 +181,9 @@ class Worker:
         upstream = UpstreamContexts(settings.upstream.insecure, settings.upstream.ca)
         authority = CertificateAuthority.load_or_create(settings.root)
         listening = socket.socket(fileno=settings.listen_fd)
+        if settings.handover_fd >= 0:
+            self._handover = socket.socket(fileno=settings.handover_fd)
+            self._handover.setblocking(False)
         api = [(settings.api.host, settings.api.port)] if settings.api else []
         ourselves = Ourselves([listening.getsockname()[:2], *api])
         # Unique within a session also across recorder restarts: each run has 32 bits of its own.
@@ -198,6 +207,26 @@ class Worker:
             source=settings.source,
         )
         self._listener = Listener(self._context, listening)
+
+    def _listen(self, kind: str, *, begin: bool) -> None:
+        """Serve the socket that has come beside the command, or serve it no longer."""
+        context = self._ready()
+        if not begin:
+            found = self._further.pop(kind, None)
+            if found is not None:
+                found.close()
+            return
+        if self._handover is None:
+            raise UsageError("the recorder takes no further sockets")
+        _, (fd, *_), _, _ = socket.recv_fds(self._handover, 1, 1)
+        sock = socket.socket(fileno=fd)
+        if kind == "udp":
+            self._further[kind] = BlockedUdp(context, sock)
+            return
+        host, port = sock.getsockname()[:2]
+        context.ourselves.add(host, port)
+        self._further[kind] = listener = Listener(context, sock, transparent=True)
+        listener.start()
 
     def _record(self, target: RecordTarget, request: Request) -> None:
         context = self._ready()
@@ -367,6 +396,9 @@ class Worker:
             context.stopping = True
             if self._listener is not None:
                 self._listener.stop()
+            for further in self._further.values():
+                further.close()
+            self._further.clear()
             for client in list(context.clients):
                 if client.idle:
                     client.close()

@@ -22,6 +22,10 @@ class Fingerprints(NamedTuple):
     ja3_text: str | None = None
     ja3s_text: str | None = None
 
+    def short(self) -> dict[str, str | None]:
+        """Return the three by their names."""
+        return {"ja3": self.ja3, "ja4": self.ja4, "ja3s": self.ja3s}
+
 
 def fingerprints(record: TlsSeen, data: bytes | memoryview) -> Fingerprints:
     """Return the fingerprints of the side whose handshake this is; ``data`` are those of its frame."""

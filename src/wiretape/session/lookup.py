@@ -14,6 +14,7 @@ from wiretape.log.assembly import LEFT_OUT, REQUEST, RESPONSE, ExchangeTape, Log
 from wiretape.log.format import FrameType, TlsSeen
 from wiretape.model import ExchangeDetail
 from wiretape.session.detail import certificates, exchange_detail, handshake
+from wiretape.session.fingerprints import fingerprints
 from wiretape.session.index.database import Index
 from wiretape.session.index.exchanges import EXCHANGE_COLUMNS
 from wiretape.session.messages import MessageLog, RecordedMessage
@@ -149,6 +150,8 @@ class Lookup:
             record = frame.record()
             if isinstance(record, TlsSeen):
                 found = handshake(record)
+                prints = fingerprints(record, frame.data)
+                found |= {name: value for name, value in prints.short().items() if value is not None}
                 if record.certificates:
                     found["certificates"] = certificates(bytes(frame.data))
                 return found

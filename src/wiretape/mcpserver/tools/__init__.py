@@ -21,6 +21,7 @@ from wiretape.mcpserver.tools import (
     searching,
     sessions,
     traffic,
+    transparent,
     understanding,
 )
 
@@ -81,5 +82,6 @@ TOOLSETS: Final[dict[str, tuple[Spec, ...]]] = {
         carrying.proxy_export_har,
         carrying.proxy_get_session_handshakes,
         carrying.proxy_import_har,
+        *transparent.TOOLS,
     ),
 }

@@ -21,7 +21,7 @@ _ALWAYS = "servers' hellos are always recorded: it costs nothing, and so JA3S is
 
 
 class ServerCapture(Lean, frozen=True, kw_only=True):
-    """Whether what servers choose in TLS is recorded."""
+    """``serverTlsCaptureEnabled`` says whether what servers choose in TLS is recorded."""
 
     server_tls_capture_enabled: bool
     note: str | None = None
@@ -36,7 +36,10 @@ class Fingerprints(Whole, frozen=True, kw_only=True):
 
 
 class TlsConfig(Whole, frozen=True, kw_only=True):
-    """What is recorded of TLS, and as whom wiretape connects to servers; null is as itself."""
+    """``serverTlsCaptureEnabled`` says whether what servers choose in TLS is recorded.
+
+    ``ja3SpoofConfig`` says as whom wiretape connects to servers; null is as itself.
+    """
 
     server_tls_capture_enabled: bool
     ja3_spoof_config: dict[str, Any] | None

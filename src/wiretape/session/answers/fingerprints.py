@@ -67,7 +67,7 @@ class ExchangeFingerprints(Lean, frozen=True, kw_only=True):
 
 
 class Counted(Lean, frozen=True, kw_only=True):
-    """A fingerprint, how many exchanges have it, and of which hosts, at most five."""
+    """A fingerprint; ``count`` is how many exchanges have it, ``hostnames`` are at most five of their hosts."""
 
     fingerprint: str
     count: int
@@ -75,7 +75,10 @@ class Counted(Lean, frozen=True, kw_only=True):
 
 
 class FingerprintList(Lean, frozen=True, kw_only=True):
-    """The fingerprints of a session's clients, the most frequent first; of each kind at most as many as asked for."""
+    """The fingerprints of a session's clients, the most frequent first; of each kind at most as many as asked for.
+
+    ``totalExchangesWithTls`` counts exchanges, ``leftOut`` the fingerprints beyond the limit.
+    """
 
     session_id: str
     total_exchanges_with_tls: int
