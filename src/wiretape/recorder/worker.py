@@ -142,8 +142,8 @@ class Worker:
 
     def _carry_out(self, request: Request) -> None:
         match request.cmd:
-            case "configure":
-                self._configure(from_wire(RecorderSettings, request.fields))
+            case "configure" | "accept" | "listen" | "unlisten":
+                self._open_or_close(request)
                 request.answer()
             case "record":
                 self._record(from_wire(RecordTarget, request.fields), request)
@@ -159,13 +159,6 @@ class Worker:
                 request.answer(hits=self._spent.tell())
             case "close":
                 self._close(str(request.fields["sessionId"]), request)
-            case "accept":
-                if self._listener is not None:
-                    self._listener.start()
-                request.answer()
-            case "listen" | "unlisten":
-                self._listen(str(request.fields["kind"]), begin=request.cmd == "listen")
-                request.answer()
             case "stats":
                 for stream in self._open_streams():
                     stream.report_dropped()
@@ -175,6 +168,21 @@ class Worker:
                 self._stopping.set()
             case _:
                 raise UsageError(f"the recorder knows no command {request.cmd!r}")
+
+    def _open_or_close(self, request: Request) -> None:
+        """Carry out what is about sockets."""
+        match request.cmd:
+            case "configure":
+                self._configure(from_wire(RecorderSettings, request.fields))
+            case "accept":
+                if self._listener is not None:
+                    self._listener.start()
+            case "listen":
+                self._listen(str(request.fields["kind"]))
+            case "unlisten":
+                found = self._further.pop(str(request.fields["kind"]), None)
+                if found is not None:
+                    found.close()
 
     def _configure(self, settings: RecorderSettings) -> None:
         self._stream, self._streams = settings.stream, settings.streams
@@ -208,14 +216,9 @@ class Worker:
         )
         self._listener = Listener(self._context, listening)
 
-    def _listen(self, kind: str, *, begin: bool) -> None:
-        """Serve the socket that has come beside the command, or serve it no longer."""
+    def _listen(self, kind: str) -> None:
+        """Serve the socket that has come beside the command."""
         context = self._ready()
-        if not begin:
-            found = self._further.pop(kind, None)
-            if found is not None:
-                found.close()
-            return
         if self._handover is None:
             raise UsageError("the recorder takes no further sockets")
         _, (fd, *_), _, _ = socket.recv_fds(self._handover, 1, 1)
