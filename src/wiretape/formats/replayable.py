@@ -106,8 +106,9 @@ class Variables:
             found = in_header(name, value)
             if not found:
                 return (value,)
-            origin = self._origins.get(value[found[0].start : found[0].end])
-            return (self._variable(seq, "COOKIES", value, origin or f"seq {seq} request.header.Cookie"),)
+            origins = [self._origins.get(value[one.start : one.end]) for one in found]
+            origin = "; ".join(dict.fromkeys(one for one in origins if one)) or f"seq {seq} request.header.Cookie"
+            return (self._variable(seq, "COOKIES", value, origin),)
         return self._replaced(seq, f"header.{name}", value, in_header(name, value))
 
     def _body(self, seq: int, message: Message) -> Text | bytes | None:

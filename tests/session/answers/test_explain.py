@@ -112,6 +112,16 @@ def test_the_value_that_was_right_has_its_origin_and_runs_alike_are_told_once(ro
     assert {outcome["exchange"], *outcome["also"]} == {"good:3", "also good:3"}
 
 
+def test_requests_that_were_sent_again_do_not_hide_the_run_that_went_well(root: Path) -> None:
+    checkout(root, "good", 34_790, status=201)
+    checkout(root, "bad", 29_314)
+    for number in range(1, 10):
+        recording = Recording(new_session(root, f"replay-{number}"))
+        recording.done(recording.open("https://shop.example/checkout", method="POST"), b"{}", status=201)
+        recording.close()
+    assert explained(root, "bad", 3)["otherOutcomes"][0]["exchange"] == "good:3"
+
+
 def test_the_same_session_may_have_the_other_outcome(root: Path) -> None:
     recording = Recording(new_session(root, "shop"))
     for status in (503, 200):

@@ -171,7 +171,7 @@ def test_one_request_as_curl_has_variables_with_their_origins(walked: Walked) ->
     command, lines = curl_command(walked.session, 5)
     assert command.env == {
         "TOKEN": "seq 1 response.body/data/session/accessToken",
-        "COOKIES": "seq 1 response.cookie.csrf_token",
+        "COOKIES": "seq 1 response.cookie.csrf_token; seq 1 response.cookie.sid",
         "CSRF": "seq 1 response.cookie.csrf_token, percent-decoded",
     }
     token = next(iter(walked.state.tokens))

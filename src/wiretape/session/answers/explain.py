@@ -33,6 +33,7 @@ SMALL: Final = 4 * 1024 * 1024
 _BLAMED: Final = 5
 _OUTCOMES: Final = 3
 _DIFFERS: Final = 6
+_REPLAY: Final = re.compile("replay-[0-9]+")
 _QUOTED: Final = re.compile(r'(\w+)\s*=\s*(?:"([^"]{0,300})"|([^\s,"]{1,300}))')
 
 
@@ -347,7 +348,10 @@ def _together(found: list[Outcome]) -> list[Outcome]:
 
 
 def _others(catalogue: Catalogue, but: str) -> list[str]:
-    return [one for one in catalogue.ids() if one != but]
+    """Return other sessions, the newest first; replays come last, they have nothing before them to learn from."""
+    others = [(session_id, name or "") for session_id, name in catalogue.names().items() if session_id != but]
+    others.sort(key=lambda one: _REPLAY.fullmatch(one[1]) is not None)
+    return [session_id for session_id, _ in others]
 
 
 @contextmanager
