@@ -101,6 +101,10 @@ class HyperEngine:
             return last
         return self._connection.data_to_send(limit) or b""
 
+    @property
+    def wants_output(self) -> bool:
+        return bool(self._last if self._broken else self._connection._data_to_send)
+
     def request(self, fields: Fields, end: bool) -> int:
         stream: int = self._connection.get_next_available_stream_id()
         self._connection.send_headers(stream, list(fields), end_stream=end)

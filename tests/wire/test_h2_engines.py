@@ -127,6 +127,14 @@ def test_a_request_and_its_response_arrive_however_they_are_cut(engines: tuple[s
     assert ("closed", stream, 0) in pair.server_ear.take()
 
 
+def test_an_engine_knows_whether_it_has_something_to_send(pair: Pair) -> None:
+    assert not pair.client.wants_output
+    pair.client.request(GET, True)
+    assert pair.client.wants_output
+    pair.pump()
+    assert not pair.client.wants_output
+
+
 def test_an_end_may_come_with_the_head_or_alone(pair: Pair) -> None:
     first, second = pair.client.request(GET, True), pair.client.request(POST, False)
     pair.client.send_data(second, b"", True)

@@ -25,6 +25,8 @@ SEND_LOW: Final = 64 * 1024
 """Bytes of one stream that wait to be sent, before its producer has to wait and may go on."""
 OUTPUT: Final = 128 * 1024
 """Bytes that are taken from the engine at a time."""
+FEW_STREAMS: Final = 2
+"""Up to so many, what is sent goes out at once: a turn of the loop costs more than a second write now and then."""
 LINGER_SECONDS: Final = 2.0
 """How long a peer may take to read our last words."""
 
@@ -225,9 +227,12 @@ class H2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: tell the streams that they are about."""
+        scheduled, self._scheduled = self._scheduled, True  # what is queued meanwhile goes out below
         self.engine.receive(data)
         self._tell()
-        self.mark()
+        self._scheduled = scheduled
+        if not scheduled and (self._sending or self._closing or self.engine.wants_output):
+            self.flush()
 
     def eof_received(self) -> bool:
         """Let the transport close: a peer that has ended its side hears nothing that we could say (TLS)."""
@@ -330,9 +335,12 @@ class H2Connection(asyncio.Protocol):
             self.mark()
 
     def sending(self, stream: H2Stream) -> None:
-        """Remember a stream that has queued bytes."""
+        """Remember a stream that has queued bytes; with few others, nothing is gained by waiting for theirs."""
         self._sending.add(stream)
-        self.mark()
+        if len(self.streams) > FEW_STREAMS:
+            self.mark()
+        elif not self._scheduled:
+            self.flush()
 
     def reset(self, stream: H2Stream, code: int) -> None:
         """Break a stream off; the peer hears of it."""
@@ -349,15 +357,18 @@ class H2Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Hand to the socket what the peer's windows and the socket's buffer have room for."""
-        self._scheduled = False
         if self.gone:
             return
+        self._scheduled = True  # what the engine tells meanwhile may queue more, but must not take it out before this
         output, transport = self.engine.output, self.transport
         while not self._blocked:
             data = output(OUTPUT)
             if not data:
                 break
             transport.write(data)
+            if len(data) < OUTPUT // 2:  # frames are smaller than that, so it was all
+                break
+        self._scheduled = False
         if self._hearing:
             self._tell()
         if self._sending:

@@ -252,18 +252,18 @@ class H2ServerStream(H2Stream):
         if end and not pieces and not trailers:
             self.finished = True
             self.connection.engine.send_head(self.number, fields, True)
-            self.connection.sending(self)
             self._answered()
+            self.connection.sending(self)
             return
         self.connection.engine.send_head(self.number, fields, False)
         self.send_data(pieces, end, trailers)
 
     def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Send more of the body; after a switch, bytes as they are."""
-        if pieces or end:
-            self.send(pieces, end, trailers)
         if end:
             self._answered()
+        if pieces or end:
+            self.send(pieces, end, trailers)
 
     def _answered(self) -> None:
         self.listener = None  # no cycle is left for the collector

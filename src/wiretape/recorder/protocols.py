@@ -6,7 +6,6 @@ after the first connection to the server, whose handshake says it; a client that
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from wiretape.recorder.route import Route
@@ -15,7 +14,7 @@ from wiretape.wire.h2 import MakeEngine
 H2: Final = "h2"
 HTTP1: Final = "http/1.1"
 SERVERS: Final = 4096
-"""How many servers are remembered; those that were asked about last."""
+"""How many servers are remembered; those that answered last."""
 
 
 class Protocols:
@@ -23,7 +22,7 @@ class Protocols:
 
     def __init__(self) -> None:
         self._make: MakeEngine | None = None
-        self._known: OrderedDict[tuple[str, int, str], str] = OrderedDict()
+        self._known: dict[tuple[str, int, str], str] = {}
         self.missing = ""
         """Why there is no HTTP/2, as far as anybody has asked for it; empty where there is."""
 
@@ -41,14 +40,12 @@ class Protocols:
 
     def of(self, route: Route) -> str:
         """Return what a server spoke last, ``h2`` or ``http/1.1``; empty where nobody knows."""
-        key = route[1:4]
-        known = self._known.get(key, "")
-        if known:
-            self._known.move_to_end(key)
-        return known
+        return self._known.get(route[1:4], "")
 
     def note(self, route: Route, protocol: str) -> None:
         """Remember what a server speaks; ``http/1.1`` where it has not chosen."""
-        self._known[route[1:4]] = protocol or HTTP1
+        key = route[1:4]
+        self._known.pop(key, None)
+        self._known[key] = protocol or HTTP1
         if len(self._known) > SERVERS:
-            self._known.popitem(last=False)
+            del self._known[next(iter(self._known))]

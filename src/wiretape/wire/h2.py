@@ -136,6 +136,10 @@ class Engine(Protocol):
     def output(self, limit: int) -> bytes:
         """Return up to about ``limit`` bytes for the peer; b"" where nothing can be sent now."""
 
+    @property
+    def wants_output(self) -> bool:
+        """Whether ``output`` has something for the peer, windows permitting."""
+
     def request(self, fields: Fields, end: bool) -> int:
         """Queue a request; return its stream's number, 0 where no further stream can be opened."""
 

@@ -68,6 +68,11 @@ class Ngh2Engine:
             self._tell()
         return data
 
+    @property
+    def wants_output(self) -> bool:
+        """Whether ``output`` has something for the peer, windows permitting."""
+        return self._connection.want_write
+
     def _break(self, code: int, error: ngh2.NGH2Error) -> None:
         self._tell()
         if not self._broken:
