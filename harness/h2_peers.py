@@ -87,6 +87,7 @@ class H2Wire:
         self.sent = 0
         self._unsent: dict[int, tuple[bytearray, bool, Fields]] = {}
         self.connection.initiate_connection()
+        self.connection.decoder.max_header_list_size = 1 << 20
         if window > 65_535:
             self.connection.increment_flow_control_window(window - 65_535)
         self.flush()

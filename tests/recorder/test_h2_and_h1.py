@@ -124,6 +124,7 @@ def test_a_server_of_http2_alone_is_reached_by_a_client_of_http1(
 
 
 def test_a_client_that_begins_with_http2_is_told_in_http2(recorder: RecorderProcess) -> None:
+    before = recorder.stats()["refused"]
     with socket.create_connection(recorder.address, timeout=10) as sock:
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         said = b""
@@ -133,7 +134,7 @@ def test_a_client_that_begins_with_http2_is_told_in_http2(recorder: RecorderProc
     assert said[9 + 3] == 7
     assert said[9 + 9 + 7] == 0xD  # HTTP_1_1_REQUIRED
     assert said.endswith(b"HTTP/2 inside https")
-    assert recorder.stats()["refused"] == 1
+    assert recorder.stats()["refused"] == before + 1
 
 
 def test_an_upgrade_to_h2c_is_not_passed_on(recorder: RecorderProcess, http_origin: Origin) -> None:

@@ -55,7 +55,7 @@ class H1ClientConnection(asyncio.Protocol):
         tenant: the client connection whose exchange it serves.
         reused: it has served an exchange before.
         closed: it is gone, or about to be.
-        idle_since: loop time at which its last lease ended.
+        idle_since: loop time at which its last lease ended, 0 for a new one; any other may have died meanwhile.
         handshake: its TLS, None where there is none.
         noted: the session's stream in which that has been recorded last.
     """
@@ -211,7 +211,7 @@ class H1ClientConnection(asyncio.Protocol):
         elif listener is not None:
             reader = self._reader
             if error is not None or not reader.end(listener):
-                listener.server_left(error, self.reused and not reader.touched, reader.unparsed)
+                listener.server_left(error, self.idle_since > 0 and not reader.touched, reader.unparsed)
 
     def pause_writing(self) -> None:
         """The server does not read fast enough."""

@@ -41,7 +41,7 @@ class H2ClientConnection(H2Connection):
         owner: always 0: what authenticates a whole connection (NTLM) does not exist in HTTP/2.
         reused: it has served an exchange before.
         closed: it takes no more exchanges; those that run may go on.
-        idle_since: loop time at which its last lease ended.
+        idle_since: loop time at which its last lease ended, 0 for a new one; any other may have died meanwhile.
         handshake: its TLS, None where there is none.
         noted: the session's stream in which that has been recorded last.
     """
@@ -283,7 +283,7 @@ class H2ClientStream(H2Stream):
         elif explained is not None:
             listener.response_broken(explained, None, b"")
         else:
-            listener.server_left(error, self.reused and not self._touched, b"")
+            listener.server_left(error, self.connection.idle_since > 0 and not self._touched, b"")
 
     def _not_looked_at(self, why: str) -> NotLookedAtError:
         return NotLookedAtError(f"{self.connection.route.where} {why} and has not looked at the request")

@@ -191,6 +191,7 @@ class H2Connection(asyncio.Protocol):
         "_blocked",
         "_closing",
         "_code",
+        "_ended",
         "_hearing",
         "_loop",
         "_reason",
@@ -213,6 +214,7 @@ class H2Connection(asyncio.Protocol):
         self._blocked = False
         self._scheduled = False
         self._closing = False
+        self._ended = False
         self._code = 0  # why the engine takes nothing any more
         self._reason = ""
 
@@ -227,6 +229,8 @@ class H2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: tell the streams that they are about."""
+        if self._ended:
+            return
         scheduled, self._scheduled = self._scheduled, True  # what is queued meanwhile goes out below
         self.engine.receive(data)
         self._tell()
@@ -242,11 +246,7 @@ class H2Connection(asyncio.Protocol):
         """Tell all streams."""
         self.gone = True
         self._tell()
-        streams = list(self.streams.values())
-        self.streams.clear()
-        self._sending.clear()
-        for stream in streams:
-            stream.lost(exc)
+        self._lose_streams(exc)
 
     def pause_writing(self) -> None:
         """Take nothing from the engine: what waits there is counted stream by stream."""
@@ -395,10 +395,28 @@ class H2Connection(asyncio.Protocol):
         """Take note that nothing of a stream waits any more."""
 
     def _end(self) -> None:
-        """End the connection, all that could be said having been said."""
-        if not self.transport.is_closing():
+        """End the connection, all that could be said having been said.
+
+        A peer that broke the rules may still be sending: closed with bytes unread, the kernel's RST would take our last
+        word from it, so for a while they are read and thrown away.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        if self._code:
+            self._lose_streams(None)
+            self._loop.call_later(LINGER_SECONDS, self.transport.close)
+            self._loop.call_later(2 * LINGER_SECONDS, self.abort)
+        else:
             self.transport.close()
             self._loop.call_later(LINGER_SECONDS, self.abort)
+
+    def _lose_streams(self, error: Exception | None) -> None:
+        streams = list(self.streams.values())
+        self.streams.clear()
+        self._sending.clear()
+        for stream in streams:
+            stream.lost(error)
 
     # -- from the worker and the pool --------------------------------------------------------------------------------
 

@@ -53,8 +53,12 @@ def code_name(code: int) -> str:
 
 def farewell(code: int, reason: bytes) -> bytes:
     """Return all that a server says to a client of HTTP/2 whom it does not serve: SETTINGS and GOAWAY."""
-    payload = (0).to_bytes(4, "big") + code.to_bytes(4, "big") + reason
-    return _frame(4, b"") + _frame(7, payload)
+    return _frame(4, b"") + go_away_frame(code, reason)
+
+
+def go_away_frame(code: int, reason: bytes) -> bytes:
+    """Return a GOAWAY frame of a side that has taken no stream (RFC 9113 section 6.8)."""
+    return _frame(7, (0).to_bytes(4, "big") + code.to_bytes(4, "big") + reason[:200])
 
 
 def _frame(kind: int, payload: bytes) -> bytes:

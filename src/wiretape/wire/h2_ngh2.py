@@ -8,7 +8,7 @@ from typing import Final
 import ngh2
 from ngh2 import events
 
-from wiretape.wire.h2 import ErrorCode, Fields, Limits, Listener
+from wiretape.wire.h2 import ErrorCode, Fields, Limits, Listener, go_away_frame
 
 _INITIAL_WINDOW: Final = 65_535  # RFC 9113 section 6.9.2
 _GONE: Final = (ngh2.StreamProtocolError, ngh2.ConnectionStateError, ngh2.ConnectionClosingError)
@@ -19,13 +19,14 @@ _HEADS: Final = (events.RequestReceived, events.ResponseReceived)
 class Ngh2Engine:
     """One connection's HTTP/2; see ``wire.h2.Engine``."""
 
-    __slots__ = ("_broken", "_connect", "_connection", "_limits", "_listener", "_server", "_streams")
+    __slots__ = ("_broken", "_connect", "_connection", "_last", "_limits", "_listener", "_server", "_streams")
 
     def __init__(self, client: bool, limits: Limits, listener: Listener) -> None:
         self._server = not client
         self._limits = limits
         self._listener = listener
         self._broken = False
+        self._last = b""
         self._streams = 1 << 31  # what the peer allows
         self._connect = False
         self._connection = ngh2.Connection(ngh2.Role.CLIENT if client else ngh2.Role.SERVER, _configuration(limits))
@@ -58,15 +59,17 @@ class Ngh2Engine:
 
     def output(self, limit: int) -> bytes:
         """Return up to about ``limit`` bytes for the peer; b"" where nothing can be sent now."""
+        last, self._last = self._last, b""
         try:
             data = self._connection.data_to_send(limit)
         except ngh2.NGH2Error as error:
             if not self._broken:
                 self._break(ErrorCode.INTERNAL_ERROR, error)
-            return b""
+            return last
         if not self._broken:
             self._tell()
-        return data
+            self._last = b""  # what is broken while it is put out has its last word in there
+        return data or last
 
     @property
     def wants_output(self) -> bool:
@@ -75,9 +78,14 @@ class Ngh2Engine:
 
     def _break(self, code: int, error: ngh2.NGH2Error) -> None:
         self._tell()
+        self._end(code, str(error))
+
+    def _end(self, code: int, reason: str) -> None:
+        """Note the end; the library has no GOAWAY for all that it takes for an attack, so there is one of ours."""
         if not self._broken:
             self._broken = True
-            self._listener.broken(code, str(error))
+            self._last = go_away_frame(code, reason.encode("ascii", "replace")) if code else b""
+            self._listener.broken(code, reason)
 
     def _tell(self) -> None:
         listener = self._listener
@@ -107,8 +115,7 @@ class Ngh2Engine:
             case events.GoAwayReceived():
                 listener.going_away(event.last_stream_id, event.error_code, event.debug_data)
             case events.ConnectionClosed():
-                self._broken = True
-                listener.broken(event.error_code, event.debug_data.decode("ascii", "replace"))
+                self._end(event.error_code, event.debug_data.decode("ascii", "replace"))
             case _:
                 pass  # what the library deals with by itself: PING, windows, priorities
 
