@@ -89,7 +89,7 @@ WRONG: list[tuple[Any, str]] = [
 def test_a_rule_that_means_nothing_is_refused_and_the_field_is_named(fields: Any, named: str) -> None:
     with pytest.raises(UsageError, match=named) as caught:
         compiled(rule_from(fields))
-    assert caught.value.code == "rule"
+    assert caught.value.code == "usage"
 
 
 def test_a_catastrophic_regular_expression_is_an_ordinary_one() -> None:

@@ -17,7 +17,7 @@ from wiretape.errors import NotFoundError, UsageError, WiretapeError
 from wiretape.model import Filter
 from wiretape.private_files import read_private, replace_file
 from wiretape.rules.explain import Explained, explain, simulated
-from wiretape.rules.ruleset import CompiledRule, checked
+from wiretape.rules.ruleset import CompiledRule, checked, compiled
 from wiretape.rules.values import MAX_SET_BYTES, Rule, rule_from, to_json, wrong
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.rule_preview import Preview, explained, preview
@@ -72,9 +72,7 @@ class Rules:
         rule = self._rules.get(rule_id)
         if rule is None:
             known = ", ".join(list(self._rules)[:8]) or "there are none"
-            raise NotFoundError(
-                f"there is no rule {rule_id[:80]!r}", hint=f"proxy_list_rules lists them: {known}", code="no-rule"
-            )
+            raise NotFoundError(f"there is no rule {rule_id[:80]!r}", hint=f"proxy_list_rules lists them: {known}")
         return rule
 
     # -- changing ----------------------------------------------------------------------------------------------------
@@ -86,17 +84,20 @@ class Rules:
             UsageError: it means nothing, which is named; nothing was changed.
         """
         self._refuse_unknown(fields, {*_CHANGEABLE, "enabled"})
+        made = rule_from(dict(fields))
+        await asyncio.to_thread(compiled, made)
         async with self._lock:
-            self._made += 1
+            number = self._made + 1
             self._revision += 1
             rule = msgspec.structs.replace(
-                rule_from(dict(fields)),
-                id=f"rule_{self._made}",
-                number=self._made,
+                made,
+                id=f"rule_{number}",
+                number=number,
                 revision=self._revision,
                 created_at=time.time_ns() // 1_000_000,
             )
             await self._follow({**self._rules, rule.id: rule}, rule, "added")
+            self._made = number
         return self._shown(rule)
 
     async def update(self, rule_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class Rules:
             NotFoundError: no such rule. UsageError: ``rule`` means nothing, or both are given.
         """
         if rule is not None and rule_id is not None:
-            raise UsageError("give rule_id or rule, not both", hint="rule is one that is not added yet", code="rule")
+            raise UsageError("give rule_id or rule, not both", hint="rule is one that is not added yet")
         if rule is not None:
             made = rule_from(dict(rule))
             chosen = [msgspec.structs.replace(made, id=made.id or "the rule")]

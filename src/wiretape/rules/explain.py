@@ -156,4 +156,4 @@ def simulated(request: Mapping[str, Any]) -> Seen:
 
 
 def _no_request(part: str, why: str) -> UsageError:
-    return UsageError(f"the request's {part}: {why}", hint='for example {"url": "http://example.com/"}', code="rule")
+    return UsageError(f"the request's {part}: {why}", hint='for example {"url": "http://example.com/"}')

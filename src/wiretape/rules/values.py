@@ -192,11 +192,11 @@ def rule_from(fields: object) -> Rule:
         UsageError: it is none; the message names the field.
     """
     if isinstance(fields, dict) and "handler" not in fields:
-        raise UsageError("the rule has no handler", hint=HINT, code="rule")
+        raise UsageError("the rule has no handler", hint=HINT)
     try:
         rule = msgspec.convert(fields, Rule)
     except msgspec.ValidationError as error:
-        raise UsageError(f"the rule cannot be read: {_where(str(error))}", hint=HINT, code="rule") from None
+        raise UsageError(f"the rule cannot be read: {_where(str(error))}", hint=HINT) from None
     if len(rule.description) > MAX_TEXT:
         raise wrong("description", f"it has more than {MAX_TEXT} characters")
     size = len(msgspec.json.encode(rule))
@@ -204,7 +204,6 @@ def rule_from(fields: object) -> Rule:
         raise UsageError(
             f"the rule takes {size:,} bytes as JSON; {MAX_RULE_BYTES:,} are allowed",
             hint="serve a large body by a server of its own, and use the handler forward",
-            code="rule",
         )
     return rule
 
@@ -217,7 +216,7 @@ HINT: Final = (
 
 def wrong(field: str, why: str, hint: str = "") -> UsageError:
     """Return the error that a field of a rule means nothing."""
-    return UsageError(f"the rule's {field}: {why}", hint=hint, code="rule")
+    return UsageError(f"the rule's {field}: {why}", hint=hint)
 
 
 def _where(said: str) -> str:

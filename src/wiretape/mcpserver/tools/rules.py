@@ -165,11 +165,11 @@ async def proxy_test_rule_match(
     rules = call.service.rules
     if mode == "simulate":
         if request is None:
-            raise UsageError("simulate needs a request", hint='for example {"url": "http://example.com/"}', code="rule")
+            raise UsageError("simulate needs a request", hint='for example {"url": "http://example.com/"}')
         found = await rules.tested(request, include_disabled=include_disabled, limit=limit_rules)
         return Tested(mode=mode, result=msgspec.to_builtins(found))
     if exchange_id is None and exchange is None and seq is None:
-        raise UsageError("exchange needs an exchange_id", hint="proxy_list_traffic lists exchanges", code="rule")
+        raise UsageError("exchange needs an exchange_id", hint="proxy_list_traffic lists exchanges")
     session, number = await arg.one_exchange(
         call, exchange=exchange, session_id=session_id, seq=seq, exchange_id=exchange_id
     )
