@@ -254,7 +254,11 @@ class Timings(Value, frozen=True):
 
 
 class RuleActed(Value, frozen=True):
-    """A rule that acted on an exchange: in which stage, when (ms after it began), and what it could not do."""
+    """A rule that acted on an exchange.
+
+    ``id`` and ``description`` are the rule's; ``stage`` is ``answer``, ``request`` or ``response``; ``at`` is when, in
+    ms after the exchange began; ``note`` says what it could not do.
+    """
 
     id: str
     stage: str

@@ -234,7 +234,7 @@ class RuleCase:
                 note = "the URL stays as it was"
             acts.append(_act(answer, "answer", note))
         forwarded = head.forward(b"/", upgrade=head.upgrade is not None, host=before.authority)
-        lines = _pairs(forwarded)
+        came = lines = _pairs(forwarded)
         if url != absolute and answer is not None and answer.rewrite_host:
             lines = [(name, _authority(url) if name.lower() == "host" else value) for name, value in lines]
         method, pieces = head.method, None
@@ -247,7 +247,7 @@ class RuleCase:
             acts.append(_act(request, "request", "; ".join(part for part in (note, said) if part)))
             if pieces is not None:
                 lines = _framed(lines, head.framing == LENGTH, sum(map(len, pieces)))
-        if (url, method, pieces) == (absolute, head.method, None) and lines == _pairs(forwarded):
+        if (url, method, pieces) == (absolute, head.method, None) and lines == came:
             return Change(tuple(acts))
         raw = _built(f"{method} {url} HTTP/1.1", lines)
         made = _request_of(raw, before)

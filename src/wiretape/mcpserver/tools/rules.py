@@ -40,13 +40,13 @@ _PRIORITY_EDIT: Final = 50
 
 
 class OneRule(Lean, frozen=True):
-    """A rule as it is followed now."""
+    """``rule`` as it is followed now (docs/rules.md)."""
 
     rule: dict[str, Any]
 
 
 class RuleList(Lean, frozen=True):
-    """Rules in the order in which they are tried."""
+    """``count`` rules in the order in which they are tried; ``note`` says why rules that were kept are not there."""
 
     count: int
     rules: list[dict[str, Any]]
@@ -54,20 +54,20 @@ class RuleList(Lean, frozen=True):
 
 
 class Said(Lean, frozen=True):
-    """What was done, in a sentence."""
+    """``message`` says what was done."""
 
     message: str
 
 
 class MadeRule(Lean, frozen=True):
-    """The rule that a shortcut made."""
+    """The rule that a shortcut made: ``rule_id`` and ``description``."""
 
     rule_id: str
     description: str
 
 
 class Tested(Lean, frozen=True):
-    """What the rules say of one request; ``result`` has each rule's checks and the winners."""
+    """What the rules say of one request, made up or recorded (``mode``): ``result`` has each rule's checks, the winners."""
 
     mode: str
     result: dict[str, Any]

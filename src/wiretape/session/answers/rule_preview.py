@@ -67,6 +67,7 @@ class Preview(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         looked_at: recorded exchanges that were tried; ``complete`` says whether those are all.
         matched: exchanges on which a rule would act.
+        by_rule: how many, by the rule.
         exchanges: the first of them.
         not_decided: exchanges of which not enough is recorded to say.
     """
