@@ -67,7 +67,7 @@ class MadeRule(Lean, frozen=True):
 
 
 class Tested(Lean, frozen=True):
-    """What the rules say of one request, made up or recorded (``mode``): ``result`` has each rule's checks, the winners."""
+    """What rules say of one request, made up or recorded (``mode``): ``result`` has each rule's checks, the winners."""
 
     mode: str
     result: dict[str, Any]
