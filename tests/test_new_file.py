@@ -47,5 +47,5 @@ def test_a_file_that_comes_in_between_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot write"), new_file(tmp_path / "no" / "x"):
+    with pytest.raises(StorageError, match="its folder is not there"), new_file(tmp_path / "no" / "x"):
         pass

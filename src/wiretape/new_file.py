@@ -50,6 +50,8 @@ def _exists(path: Path) -> UsageError:
 
 
 def _refused(path: Path, error: OSError) -> StorageError:
+    if isinstance(error, FileNotFoundError):
+        return StorageError(f"cannot write {path}: its folder is not there", hint="make it, or name another file")
     return StorageError(f"cannot write {path}: {error.strerror}", hint="name another file")
 
 

@@ -61,6 +61,7 @@ def test_one_exchange_as_curl_is_printed(shop: Path) -> None:
     first, second = done.stdout.decode().splitlines()
     assert first == "PASSWORD='hunter2!x'  # seq 1 request.body"
     assert second.startswith("curl https://shop.example/login --json ")
+    assert wiretape("export", "shop:1", "--curl", "--root", shop).stdout == done.stdout, "what people try first"
 
 
 @pytest.fixture(scope="module")

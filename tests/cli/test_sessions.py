@@ -76,12 +76,18 @@ def test_a_session_is_found_by_name_by_prefix_and_as_the_last(recorded: Path, re
         (["--method", "POST"], []),
         (["--limit", "2"], [5, 4]),
         (["--to-ts", "1"], []),
+        (["--filter", "~c 4xx"], [4]),
     ],
 )
 def test_query_filters_sorts_and_limits(recorded: Path, arguments: list[str], seqs: list[int]) -> None:
     page = wiretape_json("query", "made", *arguments, "--root", recorded)
     assert [item["seq"] for item in page["items"]] == seqs
     assert page["returned"] == len(seqs)
+
+
+def test_a_filter_that_is_given_twice_is_refused(recorded: Path) -> None:
+    done = wiretape("query", "made", "~c 4xx", "--filter", "~m GET", "--root", recorded)
+    assert (done.returncode, b"the filter is given twice" in done.stderr) == (2, True)
 
 
 def test_pages_follow_each_other_by_cursor_without_gap_or_overlap(recorded: Path) -> None:

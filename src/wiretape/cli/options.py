@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from wiretape.config import resolve_root
-from wiretape.errors import WiretapeError
+from wiretape.errors import UsageError, WiretapeError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -176,10 +176,15 @@ def complete_moment(ctx: click.Context, _param: click.Parameter, incomplete: str
     return [word for word in words if word.startswith(incomplete)]
 
 
+_AS_OPTION: Final = "filter"
+"""Commands that take several sessions, and tools, call it so: it is taken wherever FILTER is an argument."""
+
+
 def filter_options(function: F) -> F:
     """Add the argument FILTER and the options that choose exchanges; the command gets them for ``make_filter``."""
     argument = click.argument("expression", metavar="[FILTER]", required=False, shell_complete=complete_filter)
-    return argument(_choosing(function))
+    also = click.option(f"--{_AS_OPTION}", hidden=True, shell_complete=complete_filter)
+    return argument(also(_choosing(function)))
 
 
 def filter_options_alone(function: F) -> F:
@@ -228,7 +233,11 @@ def make_filter(filters: dict[str, Any]) -> Filter:
     """Build the model's filter from what ``filter_options`` gave."""
     from wiretape.model import Filter  # noqa: PLC0415
 
-    return Filter(**filters)
+    filters = dict(filters)
+    given = filters.pop(_AS_OPTION, None)
+    if given is not None and filters["expression"] is not None:
+        raise UsageError("the filter is given twice", hint="join the two with &")
+    return Filter(**filters if given is None else {**filters, "expression": given})
 
 
 def open_catalogue(root: Path) -> Catalogue:
