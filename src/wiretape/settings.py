@@ -27,6 +27,7 @@ SCRUB_HOURS: Final = 24.0
 LOOP: Final = "WIRETAPE_LOOP"
 BACKGROUND: Final = "WIRETAPE_BACKGROUND"
 SCRUB: Final = "WIRETAPE_SCRUB_HOURS"
+PROXY_AUTH: Final = "WIRETAPE_PROXY_AUTH"
 PARITY: Final = "WIRETAPE_PARITY"
 RETAIN_DAYS: Final = "WIRETAPE_RETAIN_DAYS"
 RETAIN_TOTAL: Final = "WIRETAPE_RETAIN_TOTAL"
@@ -126,11 +127,13 @@ class ArrivalSettings(Setting, frozen=True):
         reverse: servers that requests are for which name none of their own; the first takes what names no other.
         pass_hosts: patterns of hosts whose TLS is not intercepted.
         pass_refused: nor that of hosts for which a client has refused our certificate.
+        credentials: ``USER:PASSWORD`` that the proxy asks for; empty asks nobody.
     """
 
     reverse: tuple[Server, ...] = ()
     pass_hosts: tuple[str, ...] = ()
     pass_refused: bool = False
+    credentials: str = ""
 
 
 class MaintenanceSettings(Setting, frozen=True):

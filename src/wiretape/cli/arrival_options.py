@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from wiretape.config import parse_server
-from wiretape.settings import ArrivalSettings, Server, from_wire
+from wiretape.settings import PROXY_AUTH, ArrivalSettings, Server, from_wire
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +29,17 @@ def _hosts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
         if not _PATTERN(value):
             raise click.BadParameter(f"{value[:100]!r} is no host or pattern of one, such as example.com or *.cdn.*.")
     return values
+
+
+def _credentials(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> str:
+    """Return what the file has, else the variable."""
+    where = PROXY_AUTH if path is None else str(path)
+    text = os.environ.get(PROXY_AUTH, "") if path is None else path.read_text(encoding="utf-8").strip("\r\n")
+    if text and (not text.partition(":")[0] or ":" not in text):
+        raise click.BadParameter(f"there is no USER:PASSWORD in {where}.")
+    if path is not None and not text:
+        raise click.BadParameter(f"{where} is empty.")
+    return text
 
 
 def arrival_options(function: F) -> F:
@@ -53,6 +66,13 @@ def arrival_options(function: F) -> F:
                 is_flag=True,
                 help="Nor that of hosts for which a client has refused wiretape's certificate.",
             ),
+            click.option(
+                "--proxy-auth",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                callback=_credentials,
+                metavar="FILE",
+                help="Ask clients for the USER:PASSWORD in FILE. [default: $WIRETAPE_PROXY_AUTH, else nobody is asked]",
+            ),
         ]
     ):
         function = option(function)
@@ -65,4 +85,5 @@ def arrivals_from(options: dict[str, Any]) -> ArrivalSettings:
         reverse=tuple(options.pop("reverse")),
         pass_hosts=options.pop("pass_hosts"),
         pass_refused=options.pop("pass_refused"),
+        credentials=options.pop("proxy_auth"),
     )

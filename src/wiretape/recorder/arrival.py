@@ -165,6 +165,8 @@ class Arrival:
         head = await self._bare.take(parse_request_head, HANDSHAKE_SECONDS)
         if head is None:
             return None
+        if self._context.credentials is not None:
+            head = self._context.credentials.admit(head)
         host, port = parse_authority(head.target)
         if self._context.ourselves.named(host, port):
             raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
@@ -244,25 +246,19 @@ class Arrival:
             return
         direct = self._context.servers if asked is None and self._transparent is None else None
         name = hello.sni or (asked.host if asked else "")
-        if self._context.pass_through.takes(name, asked.host if asked else "") and direct is None:
-            await self._pass(asked or destination(name, 443, "transparent"), hello)
-            return
         if direct is not None:
             # Requests say which of the servers they are for; a client that asks by address sends no name.
-            route, source, name = direct.named(name), "reverse", name or self._bare.local_host
-        elif not name:
-            message = "a TLS connection without a server name: where it leads is unknown"
-            self._context.note_refused(self._name, message, "no-sni")
+            way: tuple[Route, str] | None = direct.named(name), "reverse"
+            name = name or self._bare.local_host
+        else:
+            way = self._way(asked, name)
+        if way is None:
             self._bare.close()
             return
-        elif asked is None:
-            route, source = Route("https", name, 443), "transparent"
-        elif asked.source == "transparent":
-            route, source = named_route("https", asked.host, asked.port, name), asked.source
-        else:
-            route, source = asked.route("https"), asked.source
-            if hello.sni and hello.sni != route.host:
-                route = route._replace(name=hello.sni)
+        route, source = way
+        if direct is None and self._context.pass_through.takes(name, asked.host if asked else ""):
+            await self._pass(asked or destination(name, 443, "transparent"), hello)
+            return
         made: list[H1ServerConnection | H2ServerConnection] = []
 
         def choose(protocol: str) -> H1ServerConnection | H2ServerConnection:
@@ -288,6 +284,24 @@ class Arrival:
             self._record_refusal(asked, hello, route, tls_error(error, side="client", host=hello.sni or route.host))
             return
         made[0].note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
+
+    def _way(self, asked: Destination | None, name: str) -> tuple[Route, str] | None:
+        """Return where TLS for ``name`` leads, and how it came; None where that is nowhere, which is noted."""
+        context = self._context
+        if not name:
+            message = "a TLS connection without a server name: where it leads is unknown"
+            context.note_refused(self._name, message, "no-sni")
+            return None
+        if asked is None:
+            if context.credentials is not None and self._transparent is None:
+                message = "TLS straight to the port names a server and no user, and this proxy asks who its user is"
+                context.note_refused(self._name, message, "proxy-auth")
+                return None
+            return Route("https", name, 443), "transparent"
+        if asked.source == "transparent":
+            return named_route("https", asked.host, asked.port, name), asked.source
+        route = asked.route("https")
+        return (route if name == route.host else route._replace(name=name)), asked.source
 
     async def _pass(self, asked: Destination, hello: ClientHello) -> None:
         """Let TLS pass as it is; the log has the ClientHello, and a tunnel that counts the bytes."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wiretape.log.format import Event, FrameType
+from wiretape.recorder.credentials import Credentials
 from wiretape.recorder.ourselves import Ourselves
 from wiretape.recorder.pass_through import PassThrough
 from wiretape.recorder.pool import Pool
@@ -46,6 +47,7 @@ class Context:
         protocols: what servers speak.
         h2_limits: what a client of HTTP/2 may ask of us.
         ourselves: where wiretape itself listens: what leads there is refused.
+        credentials: what clients of the proxy have to say of themselves, or None.
         pass_through: whose TLS is not intercepted.
         servers: where requests go that name no server, or None.
         source: what the log says of how clients came; empty: how each did come.
@@ -64,6 +66,7 @@ class Context:
     protocols: Protocols = field(default_factory=Protocols)
     h2_limits: Limits = field(default_factory=Limits)
     ourselves: Ourselves = field(default_factory=Ourselves)
+    credentials: Credentials | None = None
     pass_through: PassThrough = field(default_factory=PassThrough)
     servers: Servers | None = None
     source: str = ""

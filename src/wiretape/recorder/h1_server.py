@@ -44,6 +44,8 @@ JOIN_MAX: Final = 16 * 1024
 """Bytes that are rather copied into one than handed to the system in a list."""
 
 _NOTHING: Final[Pieces] = []
+_SECRET: Final = frozenset({"loop", "proxy-auth"})
+"""Codes of errors whose requests are not recorded."""
 _route: Final = lru_cache(256)(Route)
 """The few servers that are asked again and again; a look-up costs a third of making the value."""
 _BREAK: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
@@ -355,6 +357,8 @@ class H1ServerConnection(asyncio.Protocol):
         if scheme:
             if self._context.ourselves.named(host, port):
                 raise ProtocolError(LOOP, hint=LOOP_HINT, code="loop", status=508)
+            if self._context.credentials is not None and self.origin is None:
+                head = self._context.credentials.admit(head)
             return Request(head, _route(scheme, host, port), target, authority)
         if self.origin is None:
             return self._address_directly(head, target)
@@ -376,8 +380,9 @@ class H1ServerConnection(asyncio.Protocol):
 
     def refuse(self, error: ProtocolError, seen: bytes) -> None:
         """Answer what is no request, and record it; ``seen`` are the bytes that should have been one."""
-        # What was meant for the daemon's API may have its token in it, which no recording has (P14).
-        head = b"" if error.code == "loop" else seen[:1024]
+        # What was meant for the daemon's API may have its token in it, and who was asked who he is, a password: no
+        # recording has them (P14).
+        head = b"" if error.code in _SECRET else seen[:1024]
         self._context.note_refused(self.client.name, error.message, error.code, head)
         self._refuse(Refusal(error.status, error.code, error.message, error.hint), seen)
 

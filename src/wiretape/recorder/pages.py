@@ -33,7 +33,13 @@ def error_page(status: int, code: str, message: str, hint: str = "", *, body: bo
     safe = "".join(c for c in code if c.isalnum() or c in "-_.")
     head = (
         f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(page)}\r\n"
-        f"Cache-Control: no-store\r\nWiretape-Error: {safe}\r\nConnection: close\r\n\r\n"
+        f"Cache-Control: no-store\r\nWiretape-Error: {safe}\r\n"
+        + (
+            'Proxy-Authenticate: Basic realm="wiretape"\r\n'
+            if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+            else ""
+        )
+        + "Connection: close\r\n\r\n"
     )
     return head.encode() + page if body else head.encode()
 

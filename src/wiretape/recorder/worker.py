@@ -32,6 +32,7 @@ from wiretape.log.stream_writer import StreamIdentity, StreamWriter
 from wiretape.recorder import place
 from wiretape.recorder.blocked_udp import BlockedUdp
 from wiretape.recorder.context import Context
+from wiretape.recorder.credentials import Credentials
 from wiretape.recorder.decider import RuleDecider, Spent
 from wiretape.recorder.dial import Dialer
 from wiretape.recorder.listener import Listener
@@ -210,6 +211,7 @@ class Worker:
             numbers,
             protocols=protocols,
             ourselves=ourselves,
+            credentials=Credentials(arrivals.credentials) if arrivals.credentials else None,
             pass_through=PassThrough(arrivals.pass_hosts, after_refusal=arrivals.pass_refused),
             servers=Servers(arrivals.reverse) if arrivals.reverse else None,
             source=settings.source,

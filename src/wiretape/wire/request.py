@@ -142,6 +142,14 @@ class RequestHead:
         """Return all fields as (name, value): order, case and duplicates kept, no whitespace around the values."""
         return split_fields(self.raw[self._block_at + 3 :])
 
+    def without(self, name: bytes) -> RequestHead:
+        """Return this head without the fields of a name, in lower case; everything else byte for byte."""
+        at = self._block_at + 3
+        lines, _ = edit_fields(self.raw[at:-2], frozenset({name}), {})
+        head = parse_request_head(b"%b%b\r\n" % (self.raw[:at], b"".join(lines)))
+        assert head is not None
+        return head
+
     def forward(self, target: bytes, *, upgrade: bool = False, host: bytes | None = None) -> bytes:
         """Return the head to send to the next server, hop-by-hop fields removed, everything else byte for byte.
 
