@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from prove import big_session, damage, fuzz, kills, live, mixing, parity, power_cuts, real_faults, syscalls
+from prove import big_session, damage, fuzz, kills, live, mixing, parity, power_cuts, real_faults, streams, syscalls
 from prove.part import Part
 
 PARTS = (
     Part(
         "kills", "SIGKILL of recorder, daemon or both under real traffic: every answered exchange is found", kills.run
+    ),
+    Part(
+        "streams",
+        "WebSockets and event streams through a recorder that is killed: what either side has received is recorded",
+        streams.run,
     ),
     Part(
         "big_session",
