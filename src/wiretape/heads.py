@@ -87,6 +87,8 @@ def fields(block: bytes, *, skip_first: bool = True) -> list[tuple[str, str]]:
     A line that continues the one before (obsolete folding) is joined to it with one space; one without a colon is given
     with an empty value, so that nothing that was there is missing. Of more than 20,000 lines the rest is given as one.
     """
+    if not block:
+        return []
     plain = _plain_fields(block, skip_first=skip_first)
     if plain is not None:
         return plain
@@ -155,7 +157,12 @@ def _facts_of_line(line: bytes) -> tuple[str | None, bool]:
 
 def field_values(headers: list[tuple[str, str]], name: str) -> list[str]:
     """Return the values of all fields of one name (lower case); whitespace before the colon is no part of a name."""
-    return [value for field, value in headers if field.rstrip(" \t").lower() == name]
+    size = len(name)  # most names are shorter, or told apart by their length
+    return [
+        value
+        for field, value in headers
+        if (length := len(field)) >= size and (field if length == size else field.rstrip(" \t")).lower() == name
+    ]
 
 
 def full_url(method: str, target: str, scheme: str, host: str, port: int) -> str:

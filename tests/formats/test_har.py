@@ -142,6 +142,25 @@ def test_pseudo_headers_are_the_request_line_and_the_host(file: Path) -> None:
     assert one(file, request_headers=named).request.headers == (("Host", "w"),)
 
 
+def test_headers_that_come_again_in_other_entries_are_what_they_were(file: Path) -> None:
+    headers: list[Any] = [
+        {"name": ":authority", "value": "v"},
+        {"name": "a", "value": "b"},
+        {"name": "a", "value": "b"},
+        {"name": "Set-Cookie", "value": "c=1\nd=2"},
+        {"name": "bad", "value": ["no", "text"]},
+    ]
+    found = read(file, *(entry(request_headers=headers) for _ in range(3)))
+    assert len(found) == 3
+    for item in found:
+        assert isinstance(item, ForeignExchange)
+        assert item.request.headers == (
+            *[("host", "v"), ("a", "b"), ("a", "b")],
+            *[("Set-Cookie", "c=1"), ("Set-Cookie", "d=2")],
+        )
+        assert item.harmed == "some of its headers are none"
+
+
 def test_headers_that_a_browser_has_put_together_come_apart(file: Path) -> None:
     cookies = [{"name": "set-cookie", "value": "a=1\nb=2"}]
     found = one(file, response_headers=cookies).response

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """What a recording has of a body: ``size`` bytes, in pieces of at most 192 KiB, read when they are asked for.
 
     It can be read until the next exchange is asked for.
@@ -25,8 +25,7 @@ class Body:
 _PIECE = 192 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignMessage:
+class ForeignMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A request or a response as it was recorded.
 
     Attributes:
@@ -46,8 +45,7 @@ class ForeignMessage:
     version: str = "HTTP/1.1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignFrame:
+class ForeignFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a WebSocket; ``at_ms`` counts from the exchange's beginning, ``opcode`` is RFC 6455's."""
 
     from_server: bool
@@ -56,8 +54,7 @@ class ForeignFrame:
     body: Body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds that the parts of an exchange took, None where there was none; ``connect`` is without ``tls``."""
 
     dns: float | None = None
@@ -68,8 +65,7 @@ class Timings:
     receive: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignExchange:
+class ForeignExchange(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange. ``number`` and ``ident`` are what its own program called it; times are in milliseconds.
 
     Times are None where they are not known. ``harmed`` says what could not be read, empty where everything could;
@@ -94,8 +90,7 @@ class ForeignExchange:
     messages: tuple[ForeignFrame, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """A range of a file that is no exchange: offset and length in bytes."""
 
     offset: int
@@ -103,8 +98,7 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(msgspec.Struct, frozen=True):
     """Something that is sound and no part of a session: ``count`` of ``what``. ``exchange``: it was a whole one."""
 
     what: str

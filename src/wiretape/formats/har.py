@@ -33,6 +33,7 @@ _MARKS: Final = re.compile(rb'"(?:log|entries|startedDateTime)"\s*:')
 _MAX_OPCODE: Final = 15
 _SHORT: Final = 16 * 1024
 """Characters of a text that is taken as it is where there is nothing in it to be looked at."""
+_CODING: Final = len("content-encoding")
 _HEADERS: Final = 2_000
 _REMEMBERED: Final = 500
 """Headers that are remembered, and characters of one at most: nearly all come again and again."""
@@ -193,9 +194,13 @@ class _Reader:
         return None if wall is None else int(wall), duration, timings
 
     def _message(self, message: dict[str, Any], body: Body | None, size: int, garbled: bool) -> ForeignMessage:
-        headers = tuple(self._headers(message.get("headers")))
+        headers = self._headers(message.get("headers"))
         version = _VERSION.fullmatch(str(message.get("httpVersion")).strip())
-        codings = {value.strip().lower() for name, value in headers if name.lower() == "content-encoding"}
+        codings = {
+            value.strip().lower()
+            for name, value in headers
+            if len(name) == _CODING and name.lower() == "content-encoding"
+        }
         codings -= {"", "identity"}
         return ForeignMessage(
             headers=headers,
@@ -206,25 +211,25 @@ class _Reader:
             version=f"HTTP/{version[1] or version[2]}" if version else "HTTP/1.1",
         )
 
-    def _headers(self, headers: Any) -> Iterator[tuple[str, str]]:
+    def _headers(self, headers: Any) -> tuple[tuple[str, str], ...]:
         found: list[tuple[str, str]] = []
-        harmed = False
+        known, harmed, plain = self._plain_headers, False, True
         try:
             for pair in pairs(_listed(headers)):
+                # Nearly all came before. What is no text cannot be looked up, and is told apart below.
+                if pair is not None and pair[0].__class__ is pair[1].__class__ is str and pair in known:
+                    found.append(pair)
+                    continue
                 try:
                     found.extend(self._header(pair))
+                    plain = plain and found[-1][0][:1] != ":"
                 except ValueError:
                     harmed = True
         except (ValueError, TypeError):
             harmed = True
         if harmed:
             self._harmed.append("some of its headers are none")
-        known = {name.lower() for name, _ in found}
-        for name, value in found:
-            if not name.startswith(":"):
-                yield name, value
-            elif name == ":authority" and "host" not in known:  # RFC 9113 section 8.3.1
-                yield "host", value
+        return tuple(found if plain else _without_pseudo_fields(found))
 
     def _header(self, pair: tuple[Any, Any] | None) -> list[tuple[str, str]]:
         """Return one header, as several where a browser has written all of one name as lines of one value."""
@@ -233,10 +238,8 @@ class _Reader:
         name, value = pair
         if not isinstance(name, str) or not isinstance(value, str):
             return [(self._text(name), self._text(value))]
-        if pair in self._plain_headers:
-            return [pair]
         found = [(self._text(name), self._text(line)) for line in value.split("\n")]
-        if found == [pair] and len(value) <= _REMEMBERED:
+        if found == [pair] and len(value) <= _REMEMBERED and name[:1] != ":":
             if len(self._plain_headers) >= _HEADERS:
                 self._plain_headers.clear()
             self._plain_headers.add(pair)
@@ -301,6 +304,16 @@ class _Reader:
         magic = _MAGIC.get(next(iter(codings)))
         coded = magic is not None and next(body.pieces(), b"").startswith(magic)
         return coded and _size(message.get("bodySize")) in {None, body.size}
+
+
+def _without_pseudo_fields(headers: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield headers as HTTP/1 has them: ``:authority`` is the host where there is none (RFC 9113 section 8.3.1)."""
+    known = {name.lower() for name, _ in headers}
+    for name, value in headers:
+        if not name.startswith(":"):
+            yield name, value
+        elif name == ":authority" and "host" not in known:
+            yield "host", value
 
 
 def _method(name: str) -> str:

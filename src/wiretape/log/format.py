@@ -86,8 +86,8 @@ class EndState(IntEnum):
     DROPPED = 5
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
-    """Base of the frames' heads."""
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of the frames' heads; no collector of garbage need look at them, for none refers to itself."""
 
 
 class SegmentHead(Record, frozen=True):

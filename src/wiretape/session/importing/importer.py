@@ -293,6 +293,10 @@ class _Writer:
             return b""
         self.decoded += message.decoded
         self.garbled += message.garbled
+        if not message.decoded:
+            text = "\r\n".join([line, *[f"{name}: {value}" for name, value in message.headers], "\r\n"])
+            if text.isascii():  # nearly always
+                return text.encode("ascii")
         lines = [line.encode("utf-8", "replace")]
         for name, value in message.headers:
             renamed = message.decoded and name.lower() in {"content-encoding", "content-length"}
