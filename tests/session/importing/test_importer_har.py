@@ -169,8 +169,8 @@ def test_p8_a_har_of_any_length_costs_bounded_memory(root: Path, tmp_path: Path)
         (b"PK\x03\x04", "x.har", "zip"),
         (b"\x78\xda", "x.zhar", "zlib"),
         (b"\xff\xfe{\0", "x.har", "UTF-16"),
-        (b"%PDF", "x.pdf", "no recording"),
-        (b"", "empty", "no recording"),
+        (b"%PDF", "x.pdf", "not a recording"),
+        (b"", "empty", "not a recording"),
     ],
 )
 def test_a_file_of_another_kind_is_told_what_to_do(tmp_path: Path, content: bytes, name: str, said: str) -> None:
@@ -200,7 +200,7 @@ def test_the_command_imports_a_har_and_a_folder_of_all_kinds(root: Path, tmp_pat
     both = wiretape_json("import", folder, "--root", root)
     assert [session["imported"] for session in both["sessions"]] == [1, 30]
     other = wiretape("import", folder / "notes.txt", "--root", root)
-    assert (other.returncode, b"no recording that wiretape knows" in other.stderr) == (2, True)
+    assert (other.returncode, b"not a recording that wiretape knows" in other.stderr) == (2, True)
 
 
 _JSON = st.recursive(
