@@ -54,6 +54,7 @@ class RecorderProcess:
         limits: str = "",
         record_options: dict[str, Any] | None = None,
         arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
+        host: str = "127.0.0.1",
     ) -> None:
         self.root = root
         self._upstream_ca = upstream_ca
@@ -63,7 +64,8 @@ class RecorderProcess:
         self._limits = limits
         self._arrivals = arrivals
         self._options = record_options or {}
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listening = socket.create_server((host, 0), family=family, backlog=256)
         self.address: tuple[str, int] = self._listening.getsockname()[:2]
         self._spawn()
 

@@ -30,6 +30,7 @@ from wiretape.recorder.protocols import H2, HTTP1
 from wiretape.recorder.reverse import Picks
 from wiretape.recorder.route import Route
 from wiretape.recorder.socks import ask_socks
+from wiretape.recorder.tls_to_proxy import FirstUnderTls
 from wiretape.recorder.tunnel import CountedBytes, Tunnel
 from wiretape.tls.client_hello import ClientHello, parse_client_hello
 from wiretape.tls.contexts import tls_error, unused_connection_error
@@ -57,15 +58,21 @@ class Arrival:
         sock: the connection.
         name: the client's address.
         transparent: host and port of the listener, where its clients do not know that they speak with a proxy.
+        accepted_at: the address that the client had connected to, where ``sock`` does not say it.
     """
 
     def __init__(
-        self, context: Context, sock: socket.socket, name: str, transparent: tuple[str, int] | None = None
+        self,
+        context: Context,
+        sock: socket.socket,
+        name: str,
+        transparent: tuple[str, int] | None = None,
+        accepted_at: str = "",
     ) -> None:
         self._context = context
         self._bare = BareSocket(context.loop, sock)
         self._name = name
-        self._accepted_at = self._bare.local
+        self._accepted_at = accepted_at or self._bare.local
         self._number = next(context.numbers)
         self._transparent = transparent
 
@@ -248,30 +255,37 @@ class Arrival:
         name = hello.sni or (asked.host if asked else "")
         if direct is not None:
             # Requests say which of the servers they are for; a client that asks by address sends no name.
-            way: tuple[Route, str] | None = direct.named(name), "reverse"
-            name = name or self._bare.local_host
+            way: tuple[Route | None, str] | None = direct.named(name), "reverse"
         else:
             way = self._way(asked, name)
         if way is None:
             self._bare.close()
             return
-        route, source = way
-        if direct is None and self._context.pass_through.takes(name, asked.host if asked else ""):
+        leads, source = way
+        name = name or self._bare.local_host
+        route = leads or Route("https", name, self._bare.sock.getsockname()[1])
+        if direct is None and leads is not None and self._context.pass_through.takes(name, asked.host if asked else ""):
             await self._pass(asked or destination(name, 443, "transparent"), hello)
             return
         made: list[H1ServerConnection | H2ServerConnection] = []
 
-        def choose(protocol: str) -> H1ServerConnection | H2ServerConnection:
+        straight = asked is None and self._transparent is None
+
+        def choose(protocol: str) -> asyncio.Protocol:
             engine = self._context.protocols.engine if protocol == H2 else None
             if engine is None:
-                made.append(self._connection(source, route if direct is None else None))
+                made.append(self._connection(source, leads if direct is None else None))
             else:
                 client = self._client(source)
                 made.append(H2ServerConnection(self._context, client, engine, origin=route, servers=direct))
             made[0].on_lost_early = lambda error: self._lost_early(asked, hello, route, error)
+            if straight and isinstance(made[0], H1ServerConnection):
+                return FirstUnderTls(made[0], self._arrive_under_tls)
             return made[0]
 
-        alpn = await self._offer(hello, route)
+        alpn = await self._offer(hello, route) if leads is not None else _ALPN
+        if straight and direct is None and not self._context.protocols.of(route):
+            alpn = _ALPN  # it may be a proxy that is meant, and a proxy is spoken to in HTTP/1.1
         context = self._context.server_contexts.for_host(name, alpn)
         try:
             transport, _ = await self._context.loop.connect_accepted_socket(
@@ -285,19 +299,22 @@ class Arrival:
             return
         made[0].note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
 
-    def _way(self, asked: Destination | None, name: str) -> tuple[Route, str] | None:
-        """Return where TLS for ``name`` leads, and how it came; None where that is nowhere, which is noted."""
+    def _way(self, asked: Destination | None, name: str) -> tuple[Route | None, str] | None:
+        """Return where TLS for ``name`` leads, and how it came; None where that is nowhere, which is noted.
+
+        TLS to the proxy itself leads nowhere before its requests do.
+        """
         context = self._context
+        if asked is None and self._transparent is None and _is_our_name(name):
+            return None, "explicit"
         if not name:
             message = "a TLS connection without a server name: where it leads is unknown"
             context.note_refused(self._name, message, "no-sni")
             return None
         if asked is None:
-            if context.credentials is not None and self._transparent is None:
-                message = "TLS straight to the port names a server and no user, and this proxy asks who its user is"
-                context.note_refused(self._name, message, "proxy-auth")
-                return None
-            return Route("https", name, 443), "transparent"
+            # Where users are asked who they are, only a proxy's requests can say it.
+            closed = context.credentials is not None and self._transparent is None
+            return (None, "explicit") if closed else (Route("https", name, 443), "transparent")
         if asked.source == "transparent":
             return named_route("https", asked.host, asked.port, name), asked.source
         route = asked.route("https")
@@ -308,6 +325,13 @@ class Arrival:
         self._context.pass_through.passed += 1
         note_handshake(self._context.stream, self._number, passed_handshake(asked.route("https"), hello))
         await self._serve_tunnel(asked)
+
+    def _arrive_under_tls(self, sock: socket.socket) -> None:
+        """Serve what lies under a client's TLS to the proxy as a connection of its own."""
+        inner = Arrival(self._context, sock, self._name, accepted_at=self._accepted_at)
+        task = self._context.loop.create_task(inner.run())
+        self._context.arriving.add(task)
+        task.add_done_callback(self._context.arriving.discard)
 
     async def _offer(self, hello: ClientHello, route: Route) -> tuple[str, ...]:
         """Return the protocols to offer a client: those that it would be offered by the server.
@@ -414,6 +438,11 @@ def _is_connect(data: bytes) -> bool:
 def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _is_our_name(name: str) -> bool:
+    """Return whether a client that asks for this name may mean the proxy: by an address it asks for none."""
+    return name in {"", "localhost", "ip6-localhost"} or name == socket.gethostname().lower()
 
 
 def _is_known(data: bytes) -> bool:

@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from wiretape.errors import ProtocolError
 from wiretape.recorder.route import address_host, address_text
 from wiretape.wire.http1 import MAX_HEAD
+
+_LOOK_EVERY: Final = 0.005
+"""Seconds between two looks at a Unix socket of which some bytes were seen, and not enough."""
 
 
 class Message(Protocol):
@@ -69,6 +72,9 @@ class BareSocket:
                         data = None
                     if data is not None and (not data or enough(data)):
                         return data
+                    if data and self.sock.family == socket.AF_UNIX:
+                        await asyncio.sleep(_LOOK_EVERY)  # there the kernel wakes for what was seen, whatever is asked
+                        continue
                     if data is not None and len(data) < waited_for:
                         return b""  # readable without the bytes that were waited for: the client has ended its side
                     waited_for = len(data) + 1 if data else 1

@@ -49,6 +49,7 @@ class Context:
         ourselves: where wiretape itself listens: what leads there is refused.
         credentials: what clients of the proxy have to say of themselves, or None.
         pass_through: whose TLS is not intercepted.
+        arriving: what is finding out about connections under a client's TLS.
         servers: where requests go that name no server, or None.
         source: what the log says of how clients came; empty: how each did come.
         exchanges: how many have begun.
@@ -68,6 +69,7 @@ class Context:
     ourselves: Ourselves = field(default_factory=Ourselves)
     credentials: Credentials | None = None
     pass_through: PassThrough = field(default_factory=PassThrough)
+    arriving: set[asyncio.Task[None]] = field(default_factory=set)
     servers: Servers | None = None
     source: str = ""
     exchanges: int = 0

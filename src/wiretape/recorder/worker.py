@@ -51,6 +51,8 @@ from wiretape.settings import SESSION_GONE, RecorderSettings, RecordTarget, from
 from wiretape.tls.authority import CertificateAuthority
 from wiretape.tls.contexts import ServerContexts, UpstreamContexts
 
+KEYLOG: Final = "SSLKEYLOGFILE"
+"""The variable by which curl, browsers and Python take the file that Wireshark reads."""
 GRACE_SECONDS: Final = 2.0
 CROWD: Final = 100
 """Connections of clients from which memory is rather kept for the next one than given back."""
@@ -74,8 +76,9 @@ class _OpenStream:
 class Worker:
     """Carries out what the daemon says."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, control: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, control: socket.socket, keylog: str = "") -> None:
         self._loop = loop
+        self._keylog = keylog
         self._control = control
         self._context: Context | None = None
         self._listener: Listener | None = None
@@ -187,7 +190,9 @@ class Worker:
 
     def _configure(self, settings: RecorderSettings) -> None:
         self._stream, self._streams = settings.stream, settings.streams
-        upstream = UpstreamContexts(settings.upstream.insecure, settings.upstream.ca)
+        if self._keylog:  # for nobody else's eyes, and writable: told now, not with the first connection
+            os.close(os.open(self._keylog, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        upstream = UpstreamContexts(settings.upstream.insecure, settings.upstream.ca, keylog=self._keylog)
         authority = CertificateAuthority.load_or_create(settings.root)
         listening = socket.socket(fileno=settings.listen_fd)
         if settings.handover_fd >= 0:
@@ -207,7 +212,7 @@ class Worker:
         self._context = Context(
             self._loop,
             pool,
-            ServerContexts(authority),
+            ServerContexts(authority, keylog=self._keylog),
             numbers,
             protocols=protocols,
             ourselves=ourselves,
@@ -473,7 +478,7 @@ def main(argv: list[str]) -> int:
 
 
 async def _run(loop: asyncio.AbstractEventLoop, control: socket.socket) -> None:
-    await Worker(loop, control).main()
+    await Worker(loop, control, os.environ.get(KEYLOG, "")).main()
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ class ServerContexts:
     full one (34 against 134 microseconds), and in TLS 1.3 it spares the client its verification.
     """
 
-    def __init__(self, ca: CertificateAuthority, *, limit: int = MAX_CONTEXTS) -> None:
+    def __init__(self, ca: CertificateAuthority, *, limit: int = MAX_CONTEXTS, keylog: str = "") -> None:
+        self._keylog = keylog
         self._ca = ca
         self._limit = limit
         self._contexts: OrderedDict[tuple[str, tuple[str, ...]], tuple[float, ssl.SSLContext]] = OrderedDict()
@@ -82,6 +83,8 @@ class ServerContexts:
         made, context = self._contexts.get(key, (0.0, None))
         if context is None or now - made > RENEW_AFTER:
             context = _server_context(self._ca.leaf(key[0]), key[1])
+            if self._keylog:
+                context.keylog_filename = self._keylog
             self._contexts[key] = (now, context)
         self._contexts.move_to_end(key)
         if len(self._contexts) > self._limit:
@@ -130,6 +133,7 @@ class UpstreamContexts:
     anchor. What a client could reach before, it can reach through the recorder.
 
     Args:
+        keylog: a file to which the secrets of connections are appended (NSS key log format), empty for none.
         insecure: accept any certificate, and keys and ciphers too weak for OpenSSL's default security level.
         extra_ca: a PEM file, or a folder of them (``.pem``, ``.crt``, ``.cer``), trusted besides the system's roots.
 
@@ -137,7 +141,8 @@ class UpstreamContexts:
         UsageError: ``extra_ca`` is missing, unreadable or holds no certificate (code ``upstream-ca``).
     """
 
-    def __init__(self, insecure: bool = False, extra_ca: Path | None = None) -> None:
+    def __init__(self, insecure: bool = False, extra_ca: Path | None = None, *, keylog: str = "") -> None:
+        self._keylog = keylog
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
         self._insecure = insecure
         # Read now: a mistake on the command line is told at the start, not at the first request.
@@ -155,6 +160,8 @@ class UpstreamContexts:
 
     def _make(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
         context = _ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self._keylog:
+            context.keylog_filename = self._keylog
         context.set_alpn_protocols(list(alpn))
         if self._insecure:
             context.check_hostname = False
