@@ -111,9 +111,8 @@ def test_who_has_to_say_who_he_is_can_do_so_under_tls(root: Path, http_origin: O
     root.mkdir()
     with RecorderProcess(root, arrivals=ArrivalSettings(credentials="ada:secret")) as recorder:
         proxy = f"https://localhost:{recorder.address[1]}"
-        assert (
-            curl(recorder, proxy, "--fail", "--proxy-user", "ada:secret", http_origin.url("/bytes/7")).returncode == 0
-        )
+        url = http_origin.url("/bytes/7")
+        assert curl(recorder, proxy, "--fail", "--proxy-user", "ada:secret", url).returncode == 0
         assert b"407" in curl(recorder, proxy, "-w", "%{http_code}", url).stdout
     assert len(http_origin.requests) == 1
 
