@@ -300,14 +300,14 @@ Route = Callable[[OriginWire, ReceivedRequest], None]
 class H2Origin:
     """A server on loopback; its paths are ``_ROUTES`` and what ``on`` adds."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, tls: ssl.SSLContext, *, port: int = 0) -> None:
         self.requests: list[ReceivedRequest] = []
         self.wires: list[OriginWire] = []
         self.errors: list[BaseException] = []
         self._tls = tls
         self._routes: dict[str, Route] = {}
         self._closing = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

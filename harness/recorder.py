@@ -55,11 +55,12 @@ class RecorderProcess:
         record_options: dict[str, Any] | None = None,
         arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
         host: str = "127.0.0.1",
+        timeouts: dict[str, float] | None = None,
     ) -> None:
         self.root = root
-        self._upstream_ca = upstream_ca
-        self._insecure = insecure
-        self._strict_http = strict_http
+        self._upstream = UpstreamSettings(
+            insecure=insecure, ca=upstream_ca, strict_http=strict_http, **(timeouts or {})
+        )
         self._loop = loop
         self._limits = limits
         self._arrivals = arrivals
@@ -84,12 +85,11 @@ class RecorderProcess:
         theirs.close()
         self._control = mine
         self._channel = BlockingChannel(mine)
-        upstream = UpstreamSettings(insecure=self._insecure, ca=self._upstream_ca, strict_http=self._strict_http)
         settings = RecorderSettings(
             root=self.root,
             listen_fd=listening,
             handover_fd=taking.fileno(),
-            upstream=upstream,
+            upstream=self._upstream,
             arrivals=self._arrivals,
         )
         self.ask("configure", **to_wire(settings))

@@ -112,15 +112,17 @@ def test_a_server_of_http2_alone_is_reached_by_a_client_of_http1(
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
-            with RawClient.tunnel(recorder.address, "localhost", port, tls=trusting(recorder)) as client:
-                for body in (b"", b"abc", b"x" * 300_000):
+            for body in (b"", b"abc", b"x" * 300_000):
+                with RawClient.tunnel(recorder.address, "localhost", port, tls=trusting(recorder)) as client:
                     answer = client.request("POST", "/", body=body)
                     assert (answer.status, answer.body) == (200, body), answer.body
                     assert (b"x-version", b"2.0") in answer.headers
         finally:
             server.terminate()
-    versions = [(e.request.version, e.response.version) for e in recorded(recorder, 3) if e.response is not None]
+    exchanges = recorded(recorder, 3)
+    versions = [(e.request.version, e.response.version) for e in exchanges if e.response is not None]
     assert versions == [("HTTP/1.1", "HTTP/2")] * 3
+    assert len({e.done.sent_from for e in exchanges if e.done}) == 1  # all on one connection
 
 
 def test_a_client_that_begins_with_http2_is_told_in_http2(recorder: RecorderProcess) -> None:

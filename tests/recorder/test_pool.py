@@ -36,6 +36,7 @@ class Connection:
     def __init__(self, route: Route = ROUTE, capacity: int = 1) -> None:
         self.route = route
         self.capacity = capacity
+        self.shared = capacity > 1
         self.running = 1
         self.owner = 0
         self.closed = False
@@ -125,6 +126,71 @@ def test_a_connection_with_room_for_more_is_leased_until_it_is_full_and_again_wh
     for _ in range(3):
         put(pool, connection)
     assert [take(pool, BOB) for _ in range(4)] == [connection, connection, connection, None]
+    pool.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 2), (1, 3)])
+def test_a_server_may_change_how_many_exchanges_its_connection_takes_while_they_run(
+    loop: asyncio.AbstractEventLoop, before: int, after: int
+) -> None:
+    dialer = Dialer()
+    dialer.next = connection = Connection(capacity=before)
+    connection.shared = True
+    pool = Pool(loop, cast(Any, dialer), Timeouts())
+    loop.run_until_complete(pool.connect(ROUTE))
+    while take(pool, ALICE) is not None:
+        pass
+    connection.capacity = after
+    for _ in range(before):
+        put(pool, connection)
+    for _ in range(3 * pools.IDLE_PER_ROUTE):  # it is in its list once, however often it changes its mind
+        connection.capacity = after
+        assert [take(pool, BOB) for _ in range(after + 1)] == [connection] * after + [None]
+        connection.capacity = before
+        for _ in range(after):
+            put(pool, connection)
+    assert (connection.running, connection.told) == (0, [])
+    pool.close()
+
+
+def test_a_connection_that_takes_no_more_exchanges_hears_the_time_until_the_last_has_ended(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    dialer = Dialer()
+    dialer.next = connection = Connection(capacity=3)
+    pool = Pool(loop, cast(Any, dialer), Timeouts())
+    loop.run_until_complete(pool.connect(ROUTE))
+    connection.closed = True
+    pool._tick()
+    assert connection.told == ["tick"]
+    connection.running = 0
+    connection.idle_since = loop.time()
+    pool._tick()
+    assert connection.told == ["tick", "abort"]
+    pool.close()
+
+
+@pytest.mark.parametrize("protocol", ["", "h2"])
+def test_whoever_waits_for_a_connection_hears_of_it_whatever_went_wrong(
+    loop: asyncio.AbstractEventLoop, protocol: str
+) -> None:
+    class Faulty(Dialer):
+        async def connect(self, route: Route, keeper: Any) -> tuple[Connection, ConnectTimes]:
+            raise ValueError("nobody thought of that")
+
+    complaints: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    pool = Pool(loop, cast(Any, Faulty()), Timeouts())
+    seekers = [Seeker(), Seeker()]
+    for seeker in seekers:
+        pool.seek(ROUTE._replace(protocol=protocol), ALICE, seeker)
+    for _ in range(4):
+        loop.run_until_complete(asyncio.sleep(0))
+    for seeker in seekers:
+        (error,) = seeker.heard
+        assert isinstance(error, NetworkError)
+        assert "nobody thought of that" in error.message
+    assert complaints
     pool.close()
 
 

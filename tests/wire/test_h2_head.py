@@ -61,6 +61,12 @@ def test_cookies_become_one_field_and_te_needs_connection_in_http1() -> None:
     )
 
 
+@pytest.mark.parametrize(("value", "waits"), [(b"100-continue", True), (b"100-Continue", True), (b"other", False)])
+def test_a_client_that_waits_for_100_is_known(value: bytes, waits: bool) -> None:
+    assert h2_request_head([*GET, (b"expect", value)], False).expect_continue is waits
+    assert not h2_request_head(GET, False).expect_continue
+
+
 def test_the_host_field_stands_in_for_a_missing_authority() -> None:
     fields = [*GET[:2], GET[3], (b"host", b"b.example")]
     assert h2_request_head(fields, True).forward(b"/") == b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n"

@@ -341,6 +341,8 @@ class Arrival:
         protocols = self._context.protocols
         if H2 not in hello.alpn or route.scheme != "https" or protocols.engine is None:
             return _ALPN
+        if protocols.of(route) == HTTP1 and HTTP1 not in hello.alpn:
+            protocols.forget(route)  # whoever speaks HTTP/2 alone knows of a server that does; it may be a new one
         if not protocols.of(route):
             await self._context.pool.ask(route._replace(protocol=H2))
         return _ALPN if protocols.of(route) == HTTP1 else _H2_ALPN

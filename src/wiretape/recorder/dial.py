@@ -85,8 +85,12 @@ class Dialer:
         except NetworkError as error:
             if error.code != "upstream-no-common-protocol" or route.protocol or self._protocols.engine is None:
                 raise
-        # A server that speaks HTTP/2 alone, for a client that does not: the exchange does not mind.
-        return await self._connect(route._replace(protocol=H2), keeper)
+        # A server that speaks HTTP/2 alone, maybe since a moment ago, for a client that does not: the exchange does not
+        # mind. The connection counts as what was asked for, so that the next such client finds it.
+        self._protocols.forget(route)
+        connection, times = await self._connect(route._replace(protocol=H2), keeper)
+        connection.route = route
+        return connection, times
 
     async def _connect(self, route: Route, keeper: Keeper) -> tuple[ClientConnection, ConnectTimes]:
         started = _clock()

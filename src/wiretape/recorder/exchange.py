@@ -386,7 +386,7 @@ class Exchange:
     def more(self) -> None:
         """Let more of the request come while it is held; a client that waits to be told so is told."""
         if self.state == ASKED:
-            if not self._log.request_size and getattr(self.request.head, "expect_continue", False):
+            if not self._log.request_size and self.request.head.expect_continue:
                 self._downstream.interim(CONTINUE)
             self._downstream.resume()
 

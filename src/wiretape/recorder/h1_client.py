@@ -48,6 +48,7 @@ class H1ClientConnection(asyncio.Protocol):
 
     Attributes:
         capacity: how many exchanges it can serve at a time.
+        shared: always False: it serves one at a time.
         running: how many it serves.
         route, server: where it leads, and what the log says of it.
         owner: the client connection that alone may use it, because the server has authenticated the connection and not
@@ -61,6 +62,7 @@ class H1ClientConnection(asyncio.Protocol):
     """
 
     capacity: Final = 1
+    shared: Final = False
 
     __slots__ = (
         "_chunked",

@@ -36,6 +36,8 @@ class H2ClientConnection(H2Connection):
 
     Attributes:
         capacity: how many exchanges it can serve at a time: what the server allows, and no more than we ever ask for.
+            The server may change it at any time.
+        shared: always True: it serves several exchanges at a time.
         running: how many it serves.
         route, server: where it leads, and what the log says of it.
         owner: always 0: what authenticates a whole connection (NTLM) does not exist in HTTP/2.
@@ -47,6 +49,7 @@ class H2ClientConnection(H2Connection):
     """
 
     owner: Final = 0
+    shared: Final = True
 
     __slots__ = (
         "_keeper",
@@ -117,9 +120,11 @@ class H2ClientConnection(H2Connection):
         self.capacity = max(1, min(streams, self._limits.streams))
 
     def going_away(self, last: int, code: int, debug: bytes) -> None:  # noqa: ARG002
-        """Begin no more exchanges here; those that the server has not looked at may be sent again elsewhere."""
+        """Begin no more exchanges here; those that the server has not looked at may be sent again elsewhere.
+
+        The pool still tells those that run the time: a server may go away and say nothing more.
+        """
         self.closed = True
-        self._keeper.discard(self)
         for number, stream in list(self.streams.items()):
             if number > last:
                 stream.refused = True
@@ -261,7 +266,8 @@ class H2ClientStream(H2Stream):
             self._end_lease()
             return
         self._end_lease()
-        if self.refused:
+        # Refused without a reset: the library had not sent it when the server said that it goes away.
+        if self.refused or (code == ErrorCode.REFUSED_STREAM and self._reset_code is None):
             listener.server_left(self._not_looked_at("is going away"), True, b"")
         elif self._reset_code is not None:
             listener.server_left(self._reset_by_server(self._reset_code), False, b"")

@@ -65,7 +65,7 @@ class Pool:
             free = self._owned.get((route, owner)) or free
         while free:
             connection = free[-1]
-            if connection.closed or connection.transport.is_closing():
+            if connection.closed or connection.transport.is_closing() or connection.running >= connection.capacity:
                 free.pop()
                 continue
             connection.running += 1
@@ -147,10 +147,17 @@ class Pool:
         Raises:
             NetworkError: it did not work.
         """
-        connection, times = await self._dialer.connect(route, self)
+        try:
+            connection, times = await self._dialer.connect(route, self)
+        except NetworkError:
+            raise
+        except Exception as error:
+            # Whatever it is, those who wait for the connection have to hear of it, or they wait for ever.
+            self._loop.call_exception_handler({"message": "a connection could not be made", "exception": error})
+            raise NetworkError(f"{route.where} cannot be reached: {error}", code="connect-failed") from error
         connection.running = 1
         self._open.add(connection)
-        if connection.capacity > 1:
+        if connection.shared:
             self._free.setdefault(connection.route, []).append(connection)
         if self._timer is None:
             self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
@@ -180,11 +187,12 @@ class Pool:
             free = self._owned.setdefault((connection.route, connection.owner), [])
         else:
             free = self._free.setdefault(connection.route, [])
-        if running + 1 < connection.capacity:
-            return  # it had room before, too, and is in its list
+        # A server of HTTP/2 may change the capacity meanwhile, so that says nothing of whether it is in its list.
+        if connection.shared and (running >= connection.capacity or connection in free):
+            return
         if len(free) < IDLE_PER_ROUTE:
             free.append(connection)
-        else:
+        elif not running:
             connection.abort()
 
     def discard(self, connection: ClientConnection) -> None:
@@ -224,7 +232,7 @@ class Pool:
         for connection in list(self._open):
             if connection.running:
                 connection.tick(now, self._timeouts)
-            elif connection.idle_since < oldest:
+            elif connection.closed or connection.idle_since < oldest:
                 connection.abort()
                 self.discard(connection)
         self._free = {key: free for key, free in self._free.items() if free}

@@ -42,6 +42,10 @@ class Protocols:
         """Return what a server spoke last, ``h2`` or ``http/1.1``; empty where nobody knows."""
         return self._known.get(route[1:4], "")
 
+    def forget(self, route: Route) -> None:
+        """Have a server asked again."""
+        self._known.pop(route[1:4], None)
+
     def note(self, route: Route, protocol: str) -> None:
         """Remember what a server speaks; ``http/1.1`` where it has not chosen."""
         key = route[1:4]

@@ -100,6 +100,11 @@ class H2RequestHead:
         return f"<H2RequestHead {self.method} {self.target!r}>"
 
     @property
+    def expect_continue(self) -> bool:
+        """Whether the client waits for 100 (Continue) before it sends the body."""
+        return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.fields)
+
+    @property
     def authenticates_connection(self) -> bool:
         """Whether the server will hold the connection, not this request alone, for its user's (NTLM, Negotiate)."""
         return authenticates_connection(self.raw)
