@@ -25,6 +25,7 @@ from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
 from wiretape.settings import (
+    WAIT_SECONDS,
     ArrivalSettings,
     RecorderSettings,
     RecordTarget,
@@ -55,11 +56,11 @@ class RecorderProcess:
         record_options: dict[str, Any] | None = None,
         arrivals: ArrivalSettings = ArrivalSettings(),  # noqa: B008  it is frozen
         host: str = "127.0.0.1",
-        timeouts: dict[str, float] | None = None,
+        first_byte_timeout: float = WAIT_SECONDS,
     ) -> None:
         self.root = root
         self._upstream = UpstreamSettings(
-            insecure=insecure, ca=upstream_ca, strict_http=strict_http, **(timeouts or {})
+            insecure=insecure, ca=upstream_ca, strict_http=strict_http, first_byte_timeout=first_byte_timeout
         )
         self._loop = loop
         self._limits = limits

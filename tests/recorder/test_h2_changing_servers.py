@@ -32,7 +32,7 @@ def test_a_server_that_goes_away_and_says_nothing_more_is_not_waited_for_longer_
 
     root.mkdir()
     with (
-        RecorderProcess(root, upstream_ca=origin_ca.pem, loop=loop, timeouts={"first_byte_timeout": 0.5}) as process,
+        RecorderProcess(root, upstream_ca=origin_ca.pem, loop=loop, first_byte_timeout=0.5) as process,
         H2Origin(origin_ca.issue().server_context(alpn=("h2",))) as server,
     ):
         process.record()
