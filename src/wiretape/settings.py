@@ -231,6 +231,7 @@ class ServeOptions(Setting, frozen=True):
         session: the session to open at once; None passes traffic on unrecorded until a session is started.
         upstream: how servers are trusted.
         arrivals: how clients may come to the proxy's port.
+        rules: a file of rules in TOML, followed while it is edited.
         maintenance: what is done in the background.
         mcp: what clients of the API's address are offered; each bridge of ``wiretape mcp`` brings its own.
         json: print the one line of JSON when connections are accepted, and nothing else, on stdout.
@@ -244,6 +245,7 @@ class ServeOptions(Setting, frozen=True):
     session: SessionSettings | None = SessionSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     arrivals: ArrivalSettings = ArrivalSettings()
+    rules: Path | None = None
     maintenance: MaintenanceSettings = MaintenanceSettings()
     mcp: McpSettings = McpSettings()
     json: bool = False

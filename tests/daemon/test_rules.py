@@ -15,6 +15,7 @@ import pytest
 from harness.clients import RawClient
 from harness.logs import Recording, new_session
 from harness.origin import Origin
+from wiretape.daemon import rules_file
 from wiretape.daemon.rules import FILE, Rules
 from wiretape.daemon.service import Service
 from wiretape.errors import NotFoundError, UsageError
@@ -135,6 +136,45 @@ def test_a_made_up_request_is_tried_rule_by_rule(root: Path) -> None:
         ):
             with pytest.raises(UsageError, match="the request's"):
                 await rules.tested(wrong, include_disabled=True, limit=None)
+
+    with_rules(root, do)
+
+
+def test_p16_a_file_of_rules_is_followed_when_it_is_saved_and_a_wrong_one_changes_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules_file, "LOOK_EVERY", 0.01)
+    path = tmp_path / "rules.toml"
+    mock = '[[rule]]\nhandler = { type = "mock", status = %d }\n'
+
+    async def do(rules: Rules) -> None:
+        await rules.add(MOCK)
+        file = rules_file.RulesFile(path, rules)
+        with pytest.raises(UsageError, match=r"rules\.toml: it cannot be read"):
+            await file.load()
+        path.write_text(mock % 500)
+        await file.load()
+        assert [one["id"] for one in await rules.listed()] == ["file_1", "rule_1"]
+        watching = asyncio.create_task(file.watch())
+
+        async def until(what: Callable[[], bool]) -> None:
+            async with asyncio.timeout(20):
+                while not what():
+                    await asyncio.sleep(0.01)
+
+        path.write_text(mock % 501 + mock % 502)
+        await until(lambda: rules.count == 3)
+        for wrong in ("no toml", mock % 9999, "other = 1", '[[rule]]\nhandler = { type = "drop" }\npersist = true\n'):
+            rules.note = None
+            path.write_text(wrong)
+            await until(lambda: rules.note is not None)
+            assert str(path) in str(rules.note)
+            assert rules.count == 3
+        with pytest.raises(UsageError, match="file_1 is a rule of the file"):
+            await rules.remove("file_1")
+        path.write_text("")
+        await until(lambda: rules.count == 1)
+        watching.cancel()
 
     with_rules(root, do)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,11 @@ EXAMPLES = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_is_a_rule(example: str) -> None:
     assert compiled(rule_from(json.loads(example))).stages
+
+
+def test_the_file_has_rules() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert [bool(compiled(rule_from(one)).stages) for one in tomllib.loads(example)["rule"]] == [True, True]
 
 
 @pytest.mark.parametrize("part", [Matcher, Handler, Changes, RequestChanges, ResponseChanges, Rule])

@@ -18,6 +18,7 @@ from wiretape.daemon.listen import bind, exposed
 from wiretape.daemon.lock import RootLock
 from wiretape.daemon.messages import OneLine
 from wiretape.daemon.paths import info_path
+from wiretape.daemon.rules_file import RulesFile
 from wiretape.daemon.service import Service
 from wiretape.daemon.token import load_or_create
 from wiretape.daemon.traffic import Traffic, Watcher
@@ -92,6 +93,9 @@ async def _run(
 ) -> None:
     """Bring everything up, say so, and wait for the end."""
     # The recorders start while this process still imports the face: both take longest of all.
+    rules = RulesFile(options.rules, service.rules) if options.rules is not None else None
+    if rules is not None:
+        await rules.load()
     proxy = asyncio.create_task(_start_proxy(options, service))
     try:
         face = await asyncio.to_thread(make_face, service) if make_face is not None else None
@@ -102,6 +106,7 @@ async def _run(
     http = asyncio.create_task(_serve_http(face, listener))
     memory = asyncio.create_task(_give_back_memory())
     shown = asyncio.create_task(_show_traffic(service, watcher))
+    watching = asyncio.create_task(_watch(rules))
     try:
         await service.maintenance.start()
         service.follow()
@@ -111,10 +116,16 @@ async def _run(
         http.cancel()
         memory.cancel()
         shown.cancel()
-        await asyncio.gather(http, memory, shown, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(http, memory, shown, watching, return_exceptions=True)
         # The socket goes last: `wiretape stop` waits for it, and is then to find a session that is sealed.
         await service.close()
         await control.stop()
+
+
+async def _watch(rules: RulesFile | None) -> None:
+    if rules is not None:
+        await rules.watch()
 
 
 async def _show_traffic(service: Service, watcher: Watcher | None) -> None:

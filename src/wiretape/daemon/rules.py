@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from wiretape.model import Filter
 from wiretape.private_files import read_private, replace_file
 from wiretape.rules.explain import Explained, explain, simulated
 from wiretape.rules.ruleset import CompiledRule, checked, compiled
-from wiretape.rules.values import MAX_SET_BYTES, Rule, rule_from, to_json, wrong
+from wiretape.rules.values import MAX_RULES, MAX_SET_BYTES, Rule, rule_from, to_json, wrong
 from wiretape.secrets.veil import Veil
 from wiretape.session.answers.rule_preview import Preview, explained, preview
 from wiretape.session.session import Session
@@ -26,6 +26,7 @@ from wiretape.session.session import Session
 log = logging.getLogger(__name__)
 
 FILE: Final = "rules.json"
+_OF_A_FILE: Final = "file_"
 _CHANGEABLE: Final = frozenset({"description", "priority", "matcher", "handler", "times", "persist"})
 
 
@@ -96,7 +97,7 @@ class Rules:
                 revision=self._revision,
                 created_at=time.time_ns() // 1_000_000,
             )
-            await self._follow({**self._rules, rule.id: rule}, rule, "added")
+            await self._follow({**self._rules, rule.id: rule}, to_json(rule), "added")
             self._made = number
         return self._shown(rule)
 
@@ -110,13 +111,13 @@ class Rules:
             raise UsageError("nothing is to be changed", hint=f"give one of {', '.join(sorted(_CHANGEABLE))}")
         self._refuse_unknown(fields, _CHANGEABLE)
         async with self._lock:
-            before = self.find(rule_id)
+            before = self._own(rule_id)
             self._revision += 1
             merged = {**to_json(before), **fields}
             rule = msgspec.structs.replace(
                 rule_from(merged), number=before.number, revision=self._revision, created_at=before.created_at
             )
-            await self._follow({**self._rules, rule_id: rule}, rule, "updated")
+            await self._follow({**self._rules, rule_id: rule}, to_json(rule), "updated")
         return self._shown(rule)
 
     async def remove(self, rule_id: str) -> None:
@@ -126,9 +127,9 @@ class Rules:
             NotFoundError: no such rule.
         """
         async with self._lock:
-            rule = self.find(rule_id)
+            rule = self._own(rule_id)
             rest = {other: one for other, one in self._rules.items() if other != rule_id}
-            await self._follow(rest, rule, "removed")
+            await self._follow(rest, to_json(rule), "removed")
             self._hits.pop(rule_id, None)
 
     async def enable(self, rule_id: str, enabled: bool) -> None:
@@ -143,13 +144,51 @@ class Rules:
                 return
             self._revision += 1
             rule = msgspec.structs.replace(before, enabled=enabled, revision=self._revision)
-            await self._follow({**self._rules, rule_id: rule}, rule, "enabled" if enabled else "disabled")
+            await self._follow({**self._rules, rule_id: rule}, to_json(rule), "enabled" if enabled else "disabled")
 
-    async def _follow(self, rules: dict[str, Rule], rule: Rule, change: str) -> None:
-        """Check a whole set, have the recorders follow it, and keep it."""
+    async def follow_file(self, path: Path, made: Sequence[Mapping[str, Any]]) -> None:
+        """Put the rules of a file in the place of those that it had before; at equal priority they are tried first.
+
+        Raises:
+            UsageError: one means nothing, which is named; nothing was changed.
+        """
+        async with self._lock:
+            found = {name: rule for name, rule in self._rules.items() if not name.startswith(_OF_A_FILE)}
+            for number, fields in enumerate(made, 1):
+                rule = self._of_a_file(number, fields)
+                found[rule.id] = rule
+            await self._follow(found, {"file": str(path), "rules": len(made)}, "loaded")
+
+    def _of_a_file(self, number: int, fields: Mapping[str, Any]) -> Rule:
+        """Make a rule of a file; one that is as it was goes on counting."""
+        name = f"{_OF_A_FILE}{number}"
+        try:
+            self._refuse_unknown(fields, {*_CHANGEABLE, "enabled"} - {"persist"})
+            rule = msgspec.structs.replace(rule_from(dict(fields)), id=name, number=number - MAX_RULES)
+        except UsageError as error:
+            raise UsageError(f"rule {number}: {error.message}", hint=error.hint) from None
+        before = self._rules.get(name)
+        if before is not None and msgspec.structs.replace(before, revision=0, created_at=0) == rule:
+            return before
+        self._revision += 1
+        return msgspec.structs.replace(rule, revision=self._revision, created_at=time.time_ns() // 1_000_000)
+
+    def _own(self, rule_id: str) -> Rule:
+        """Return a rule that is no file's.
+
+        Raises:
+            NotFoundError: there is none. UsageError: it is one of a file's.
+        """
+        rule = self.find(rule_id)
+        if rule_id.startswith(_OF_A_FILE):
+            raise UsageError(f"{rule_id} is a rule of the file that `serve --rules` named", hint="change it there")
+        return rule
+
+    async def _follow(self, rules: dict[str, Rule], rule: Mapping[str, Any], change: str) -> None:
+        """Check a whole set, have the recorders follow it, and keep it; ``rule`` is what the log says of the change."""
         await asyncio.to_thread(checked, rules.values())
         if self._capture is not None:
-            event = {"rule": to_json(rule), "change": change, "enabled": sum(one.enabled for one in rules.values())}
+            event = {"rule": rule, "change": change, "enabled": sum(one.enabled for one in rules.values())}
             await self._capture.follow_rules(_wire(rules), event)
         before, self._rules = self._rules, rules
         if any(one.persist for one in [*before.values(), *rules.values()]):

@@ -148,6 +148,7 @@ class Service:
             warnings=[
                 *exposed(capture.address if capture else None, self.api),
                 *self._notes,
+                *([self.rules.note] if self.rules.note is not None else []),
                 *([self.token.note] if self.token is not None and self.token.note else []),
                 *([_WITHOUT_HTTP2] if counts["withoutHttp2"] or find_spec("ngh2") is None else []),
                 *warnings(

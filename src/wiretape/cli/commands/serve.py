@@ -134,6 +134,12 @@ def _timeout(name: str, seconds: float, gives_up: str) -> Callable[[F], F]:
 @_timeout("first-byte", WAIT_SECONDS, "Give up a server that has the whole request and says nothing.")
 @_timeout("idle", WAIT_SECONDS, "Give up a body of which nothing more comes.")
 @arrival_options
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rules in TOML, followed while the file is edited (docs/rules.md).",
+)
 @click.option("--quiet", is_flag=True, help="Print no line an exchange.")
 @mcp_options
 @click.option("--idle-exit", type=float, hidden=True, help="End after so many seconds without bridge and proxy.")
@@ -160,6 +166,7 @@ def command(
     first_byte_timeout: float,
     idle_timeout: float,
     idle_exit: float | None,
+    rules: Path | None,
     quiet: bool,
     root: Path,
     as_json: bool,
@@ -183,6 +190,7 @@ def command(
         root=root,
         proxy=proxy,
         api=api,
+        rules=None if rules is None else rules.absolute(),
         session=None
         if no_record
         else SessionSettings(name=session, profile=profile, durability=durability, max_disk=max_disk, on_full=on_full),
