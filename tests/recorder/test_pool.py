@@ -54,6 +54,9 @@ class Connection:
         self.closed = True
         self.told.append("abort")
 
+    def close(self) -> None:
+        self.told.append("close")
+
     def break_off(self) -> None:
         self.told.append("break off")
 
@@ -281,3 +284,64 @@ def test_p1_a_search_that_was_given_up_too_late_is_not_heard_of_and_its_connecti
     assert gone.heard == []
     assert (take(pool, BOB) is None) is (error is not None)
     pool.close()
+
+
+class Waiting:
+    """A seeker that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def connected(self, upstream: object, times: ConnectTimes) -> None:
+        self.heard.append(upstream)
+
+    def unreachable(self, error: NetworkError) -> None:
+        self.heard.append(error)
+
+
+H2_ROUTE = Route("https", "example.com", 443, "", "h2")
+
+
+def test_all_who_look_for_a_server_of_http2_meanwhile_share_the_connection_that_is_made(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    dialer = Dialer()
+    dialer.next = connection = Connection(H2_ROUTE, capacity=10)
+    pool = Pool(loop, cast(Any, dialer), Timeouts())
+    seekers = [Waiting() for _ in range(4)]
+    searches = [pool.seek(H2_ROUTE, ALICE, cast(Any, seeker)) for seeker in seekers]
+    searches[1].cancel()
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert [seeker.heard for seeker in seekers] == [[connection], [], [connection], [connection]]
+    assert connection.running == 3
+    pool.close()
+
+
+def test_all_who_look_for_a_server_of_http2_that_speaks_http1_get_a_connection_each(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    made: list[Connection] = []
+
+    class OneByOne(Dialer):
+        async def connect(self, route: Route, keeper: Any) -> tuple[Connection, ConnectTimes]:
+            made.append(Connection(route._replace(protocol="")))
+            return made[-1], ConnectTimes(0, 0, -1)
+
+    pool = Pool(loop, cast(Any, OneByOne()), Timeouts())
+    seekers = [Waiting() for _ in range(3)]
+    for seeker in seekers:
+        pool.seek(H2_ROUTE, ALICE, cast(Any, seeker))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert [seeker.heard for seeker in seekers] == [[connection] for connection in made]
+    pool.close()
+
+
+def test_a_connection_that_takes_no_more_is_closed_after_its_last_exchange(pool: Pool) -> None:
+    leaving = Connection(capacity=3)
+    leaving.running = 2
+    leaving.closed = True
+    put(pool, leaving)
+    assert leaving.told == []
+    put(pool, leaving)
+    assert leaving.told == ["close"]
+    assert take(pool, ALICE) is None

@@ -125,9 +125,11 @@ class H2ClientConnection(H2Connection):
         The pool still tells those that run the time: a server may go away and say nothing more.
         """
         self.closed = True
-        for number, stream in list(self.streams.items()):
+        for number, stream in self.streams.items():
             if number > last:
                 stream.refused = True
+        if not self.streams:
+            self.close()
 
     def broken(self, code: int, reason: str) -> None:
         """Use it no more."""

@@ -53,6 +53,7 @@ class Pool:
         self._free: dict[Route, list[ClientConnection]] = {}
         self._owned: dict[tuple[Route, int], list[ClientConnection]] = {}
         self._waiting: dict[Route, list[_Waiter]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._asking: dict[Route, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -82,7 +83,10 @@ class Pool:
         waiting = self._waiting.get(route)
         if waiting is None:
             waiting = self._waiting[route] = []
-            self._loop.create_task(self._connect_for_all(route)).add_done_callback(_ask_result)
+            task = self._loop.create_task(self._connect_for_all(route))
+            self._tasks.add(task)  # the loop itself holds tasks weakly
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(_ask_result)
         waiter = _Waiter(owner, seeker)
         waiting.append(waiter)
         return waiter
