@@ -252,3 +252,19 @@ def test_only_an_upgrade_to_websocket_is_read_as_one(asked: str) -> None:
     upstream.raw.response_data([frame(b"hello", mask=False)], False, b"")
     setting.stream.flush()
     assert seen(setting) == [(1, b"hello")]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_p8_a_side_that_sends_very_many_messages_at_once_is_read_again_once_they_are_written(full: bool) -> None:
+    setting, upstream = upgraded()
+    client, server = setting.client.listener, upstream.raw
+    assert client is not None
+    assert server is not None
+    server.response_data([frame(b"a", mask=False) * 1_001], False, b"")
+    client.request_data([frame(b"b") * 1_001], False, b"")
+    assert (upstream.paused, setting.client.paused) == (True, True)
+    if full:
+        client.client_full(True)
+        server.server_full(True)
+    setting.stream.flush()
+    assert (upstream.paused, setting.client.paused) == (full, full)

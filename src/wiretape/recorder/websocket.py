@@ -42,16 +42,19 @@ class WebSocketMessages:
         client, server = self._readers
         return client.closed and server.closed
 
-    def take(self, pieces: Pieces, from_server: bool) -> None:
-        """Record what messages the pieces are of."""
+    def take(self, pieces: Pieces, from_server: bool) -> int:
+        """Record what messages the pieces are of; return how many frames they made."""
         reader, log, left_out = self._readers[from_server], self._log, self._left_out
-        now = _clock()
+        now, frames = _clock(), 0
         for piece in pieces:
-            for part in reader.feed(piece):
+            parts = reader.feed(piece)
+            frames += len(parts)
+            for part in parts:
                 if part.last:
                     log.messages += 1
                 if part.number != left_out[from_server] and not log.message(part, now, from_server=from_server):
                     left_out[from_server] = part.number
+        return frames
 
     def end(self, from_server: bool) -> None:
         """Record a message that a side was cut in."""
