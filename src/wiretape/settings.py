@@ -128,12 +128,14 @@ class ArrivalSettings(Setting, frozen=True):
         pass_hosts: patterns of hosts whose TLS is not intercepted.
         pass_refused: nor that of hosts for which a client has refused our certificate.
         credentials: ``USER:PASSWORD`` that the proxy asks for; empty asks nobody.
+        unix: a Unix socket at which the proxy listens, too.
     """
 
     reverse: tuple[Server, ...] = ()
     pass_hosts: tuple[str, ...] = ()
     pass_refused: bool = False
     credentials: str = ""
+    unix: Path | None = None
 
 
 class MaintenanceSettings(Setting, frozen=True):

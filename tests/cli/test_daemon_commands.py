@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,26 @@ def test_reverse_makes_the_port_a_servers(root: Path, http_origin: Origin) -> No
         assert wiretape_json("status", "--root", str(root))["reverse"] == [f"http://{http_origin.authority}"]
         (row,) = wiretape_json("query", "last", "~source reverse", "--root", str(root))["items"]
         assert row["url"] == http_origin.url("/bytes/1")
+
+
+def test_a_unix_socket_is_a_way_in_and_goes_with_the_daemon(
+    root: Path, https_origin: Origin, origin_ca: OriginCA, tmp_path: Path
+) -> None:
+    path = tmp_path / "proxy.sock"
+    with Daemon(root, "--unix", str(path), "--upstream-ca", str(origin_ca.pem)):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(30)
+        sock.connect(str(path))
+        with RawClient(sock) as client:
+            authority = f"localhost:{https_origin.port}"
+            client.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+            assert client.read_response("CONNECT").status == 200
+            trust = ssl.create_default_context(cafile=str(root / "ca" / "ca.pem"))
+            client.sock = trust.wrap_socket(client.sock, server_hostname="localhost")
+            assert client.get("/bytes/5", host=authority).status == 200
+        (row,) = wiretape_json("query", "last", "--root", str(root))["items"]
+        assert row["url"] == https_origin.url("/bytes/5")
+    assert not path.exists()
 
 
 def test_how_long_a_server_is_waited_for_can_be_set(root: Path, http_origin: Origin) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from wiretape.daemon.listen import bind, exposed
+from wiretape.daemon.listen import bind, bind_unix, exposed
 from wiretape.errors import BusyError, UsageError
 from wiretape.settings import Address
 
@@ -65,3 +66,21 @@ def test_p14_an_address_that_other_machines_can_reach_is_said_loudly() -> None:
     assert "asks nobody" in proxy
     assert "token" in api
     assert len(exposed(Address(host="fe80::1%eth0", port=1), here)) == 1
+
+
+def test_a_unix_socket_is_this_users_alone_and_a_left_one_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    bind_unix(path).close()  # as a kill leaves it
+    with bind_unix(path) as listener:
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(BusyError, match="somebody listens"):
+            bind_unix(path)
+        assert listener.getsockname() == str(path)
+
+
+def test_what_is_no_place_for_a_unix_socket_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "nowhere" / "x", tmp_path / ("x" * 200)):
+        with pytest.raises(UsageError, match="cannot listen at"):
+            bind_unix(path)
+    assert (tmp_path / "file").read_text() == "mine"

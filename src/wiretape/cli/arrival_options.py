@@ -54,6 +54,12 @@ def arrival_options(function: F) -> F:
                 help="Answer requests without a proxy too, as this server; several: the host asked for picks.",
             ),
             click.option(
+                "--unix",
+                type=click.Path(path_type=Path),
+                metavar="PATH",
+                help="Listen at a Unix socket, too, which only this user reaches.",
+            ),
+            click.option(
                 "--pass",
                 "pass_hosts",
                 multiple=True,
@@ -86,4 +92,5 @@ def arrivals_from(options: dict[str, Any]) -> ArrivalSettings:
         pass_hosts=options.pop("pass_hosts"),
         pass_refused=options.pop("pass_refused"),
         credentials=options.pop("proxy_auth"),
+        unix=None if (unix := options.pop("unix")) is None else unix.absolute(),
     )

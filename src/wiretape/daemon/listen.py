@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from wiretape.errors import BusyError, NetworkError, UsageError
@@ -53,6 +55,41 @@ def bind(address: Address, *, patience: float = 0.0) -> socket.socket:
         raise _refusal(address, error) from error
     listener.setblocking(False)
     return listener
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Bind and listen on a Unix socket that only this user reaches; one that a killed daemon has left is replaced.
+
+    Raises:
+        BusyError: somebody listens there. UsageError: something else lies there, or no socket can be made there.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    raise BusyError(f"somebody listens at {path}", hint="give another path", code="port-in-use")
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o600)  # before it listens: until then nobody can connect
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot listen at {path}: {reason}", hint="give a short path that is free") from error
+    except BusyError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close a listening socket; the file of a Unix socket goes, too."""
+    if listener.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            Path(listener.getsockname()).unlink()
+    listener.close()
 
 
 def exposed(proxy: Address | None, api: Address | None) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from wiretape.daemon.listen import close_listener
 from wiretape.daemon.recorder_process import RecorderProcess
 from wiretape.errors import DaemonError, WiretapeError
 from wiretape.settings import (
@@ -289,7 +290,7 @@ class Capture:
         await asyncio.gather(*self._keepers, *self._closings, *self._replacing, return_exceptions=True)
         self._listener.close()
         for further in self._further.values():
-            further.close()
+            close_listener(further)
         recorders = [worker.recorder for worker in self._workers if worker.recorder is not None]
         for worker in self._workers:
             worker.recorder = None

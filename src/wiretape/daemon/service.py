@@ -16,7 +16,7 @@ import msgspec
 from wiretape import __version__
 from wiretape.daemon.confirmations import Confirmations
 from wiretape.daemon.jobs import Jobs
-from wiretape.daemon.listen import bind, exposed
+from wiretape.daemon.listen import bind, bind_unix, exposed
 from wiretape.daemon.maintenance_process import Maintenance
 from wiretape.daemon.paths import info_path, socket_path
 from wiretape.daemon.proxy import COUNTS, Capture
@@ -237,6 +237,8 @@ class Service:
                 if settings is not None and (prepared is None or settings.name is not None):
                     self._target = await self._create(settings)
                 await capture.start(self._target)
+                if capture.arrivals.unix is not None:
+                    await capture.listen({"unix": await asyncio.to_thread(bind_unix, capture.arrivals.unix)})
             except BaseException:
                 await self.rules.detach()
                 await capture.stop()

@@ -233,9 +233,9 @@ class Worker:
         if kind == "udp":
             self._further[kind] = BlockedUdp(context, sock)
             return
-        host, port = sock.getsockname()[:2]
-        context.ourselves.add(host, port)
-        self._further[kind] = listener = Listener(context, sock, transparent=True)
+        if kind == "transparent":
+            context.ourselves.add(*sock.getsockname()[:2])
+        self._further[kind] = listener = Listener(context, sock, transparent=kind == "transparent")
         listener.start()
 
     def _record(self, target: RecordTarget, request: Request) -> None:
