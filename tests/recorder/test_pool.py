@@ -345,3 +345,16 @@ def test_a_connection_that_takes_no_more_is_closed_after_its_last_exchange(pool:
     put(pool, leaving)
     assert leaving.told == ["close"]
     assert take(pool, ALICE) is None
+
+
+def test_who_asks_what_a_server_speaks_waits_for_a_while_only(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "ASK_SECONDS", 0.01)
+    pool = Pool(loop, cast(Any, Deaf(None)), Timeouts())
+    loop.run_until_complete(asyncio.wait_for(pool.ask(ROUTE), 10))
+    (asking,) = asyncio.all_tasks(loop)  # it goes on, and what comes of it is kept
+    asking.cancel()
+    loop.run_until_complete(asking)
+    assert take(pool, ALICE) is not None
+    pool.close()

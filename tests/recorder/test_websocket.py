@@ -129,6 +129,22 @@ def test_a_full_disk_leaves_messages_out_and_recording_goes_on_with_the_next_who
     assert setting.client.body == frame(b"one", mask=False) + long + frame(b"two", mask=False)
 
 
+def test_p8_fragments_that_come_together_are_one_frame_of_the_log() -> None:
+    setting, upstream = upgraded()
+    client = setting.client.listener
+    assert client is not None
+    ping = frame(b"?", 9)
+    begun = frame(b"a", 1, fin=False) + frame(b"b", 0, fin=False) * 1000
+    ended = frame(b"c", 0, fin=False) + frame(b"", 0, fin=False, mask=False) + frame(b"d", 0) + frame(b"next", 1)
+    client.request_data([begun + ping + ended], False, b"")
+    setting.stream.flush()
+    assert upstream.body == begun + ping + ended
+    assert seen(setting) == [(1, b"a" + b"b" * 1000), (2, b"?"), (1, b"cd"), (3, b"next")]
+    records = [record for _, record, _ in setting.stream.written if isinstance(record, MessageSeen)]
+    assert [(record.position, record.size) for record in records] == [(0, -1), (0, 1), (1001, 1003), (0, 4)]
+    assert [record.fault for record in records] == ["", "", websocket.NOT_MASKED, ""]
+
+
 # -- real programs ---------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,8 @@ from wiretape.recorder.route import Route
 IDLE_SECONDS: Final = 60.0
 IDLE_PER_ROUTE: Final = 128
 TICK_SECONDS: Final = 1.0
+ASK_SECONDS: Final = 5.0
+"""How long a client's handshake waits to hear what its server speaks; Go's clients wait 10 s for all of it."""
 
 
 class _Waiter:
@@ -129,12 +131,15 @@ class Pool:
                 waiter.follow(again)
 
     async def ask(self, route: Route) -> None:
-        """Connect to a server to learn what it speaks; the connection is kept for the first exchange."""
+        """Connect to a server to learn what it speaks; the connection is kept for the first exchange.
+
+        Returns without an answer after ``ASK_SECONDS``: who asks for something there is told what is wrong, in time.
+        """
         asking = self._asking.get(route)
         if asking is None:
             asking = self._asking[route] = self._loop.create_task(self._ask(route))
             asking.add_done_callback(_ask_result)
-        await asyncio.shield(asking)
+        await asyncio.wait((asking,), timeout=ASK_SECONDS)
 
     async def _ask(self, route: Route) -> None:
         try:

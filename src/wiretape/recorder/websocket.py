@@ -14,7 +14,7 @@ from wiretape.recorder.exchange_log import ExchangeLog
 from wiretape.recorder.ports import AnyResponseHead, Pieces
 from wiretape.recorder.tunnel import CountedBytes, Passing
 from wiretape.wire.permessage_deflate import agreed_compression
-from wiretape.wire.websocket import MessageReader
+from wiretape.wire.websocket import MessageReader, Part
 
 _SIDES: Final = ("client", "server")
 _clock = time.perf_counter_ns
@@ -43,11 +43,13 @@ class WebSocketMessages:
         return client.closed and server.closed
 
     def take(self, pieces: Pieces, from_server: bool) -> int:
-        """Record what messages the pieces are of; return how many frames they made."""
+        """Record what messages the pieces are of; return how many frames of the log they made."""
         reader, log, left_out = self._readers[from_server], self._log, self._left_out
         now, frames = _clock(), 0
         for piece in pieces:
             parts = reader.feed(piece)
+            if len(parts) > 1:
+                parts = _joined(parts)
             frames += len(parts)
             for part in parts:
                 if part.last:
@@ -79,6 +81,28 @@ class WebSocketMessages:
                 return EndState.FAILED, "server-closed", "; ".join([sentence, *faults])
             return EndState.ABORTED, "client-left", "; ".join([sentence, *faults])
         return EndState.COMPLETE, "websocket-fault" if faults else "", "; ".join(faults)
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Return the parts, those of one message that follow each other as one.
+
+    A message may be cut into fragments of one byte, and a frame of the log for each would be ten times as long.
+    """
+    joined: list[Part] = []
+    at, count = 0, len(parts)
+    while at < count:
+        first, start = parts[at], at
+        at += 1
+        while at < count and parts[at].number == first.number:
+            at += 1
+        if at - start > 1:
+            run = parts[start:at]
+            end = run[-1]
+            data = b"".join([part.data for part in run])
+            faults = dict.fromkeys(part.fault for part in run if part.fault)
+            first = first._replace(size=end.size, data=data, last=end.last, fault="; ".join(faults))
+        joined.append(first)
+    return joined
 
 
 def passing_after(head: AnyResponseHead, log: ExchangeLog) -> Passing:
