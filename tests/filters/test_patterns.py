@@ -79,6 +79,7 @@ def test_an_expression_too_large_is_refused() -> None:
         (r"\x41bc", ""),
         ("to{2}ken", "ken"),
         ("ab{0}", "a"),
+        ("(" * 5_000 + "a" + ")" * 5_000, ""),
     ],
 )
 def test_the_needle_of_a_pattern_is_plain_text(regex: str, needle: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from wiretape.rules.body import NotAppliedError, body_edits
-from wiretape.rules.headers import header_edits
+from wiretape.rules.body import body_edits
+from wiretape.rules.headers import edited, header_edits
+from wiretape.rules.regexes import LONGEST, NotAppliedError
 from wiretape.rules.url import forwarding, host_of, path_of, plain_url, rewriting
 from wiretape.rules.values import Changes, UrlRewrite
 
@@ -142,3 +143,68 @@ def test_urls_are_taken_apart() -> None:
     assert plain_url("https://h:80/") == "https://h:80/"
     assert (path_of("http://h"), path_of("http://h?a=1"), path_of("http://h/p?a")) == ("/", "/?a=1", "/p?a")
     assert (host_of("http://[::1]:80/x"), host_of("https://H:1/")) == ("::1", "h")
+
+
+def test_p14_what_a_patch_copied_from_one_body_never_gets_into_the_next() -> None:
+    patch = [{"op": "add", "path": "/seen", "value": []}, {"op": "copy", "from": "/user", "path": "/seen/-"}]
+    (edit,) = body_edits("handler.transformResponse", msgspec.convert({"jsonPatch": patch}, Changes))
+    assert json.loads(edit('{"user":"alice"}'))["seen"] == ["alice"]
+    assert json.loads(edit('{"user":"bob"}'))["seen"] == ["bob"]
+
+
+def test_p14_what_is_set_in_two_places_is_not_one_value() -> None:
+    patch = [{"op": "add", "path": "/a", "value": {}}, {"op": "copy", "from": "/a", "path": "/b"}]
+    assert body_after("{}", jsonPatch=[*patch, {"op": "add", "path": "/a/x", "value": 1}]) == '{"a":{"x":1},"b":{}}'
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"replaceBody": [{"find": "a", "replaceWith": "b" * 1000, "all": True}]},
+        {"replaceBody": [{"find": "(a{100})", "replaceWith": "$1" * 500, "all": True, "regex": True}]},
+        {"replaceBody": [{"find": "(a+)", "replaceWith": "$1" * 1000, "regex": True}]},
+    ],
+)
+def test_p8_a_body_does_not_grow_without_bound(changes: dict[str, Any]) -> None:
+    with pytest.raises(NotAppliedError, match="longer than"):
+        body_after("a" * 20_000, **changes)
+
+
+def test_p8_more_matches_than_others_can_wait_for_stay_as_they_are() -> None:
+    with pytest.raises(NotAppliedError, match="10,000 matches"):
+        body_after("1" * 10_001, replaceBody=[{"find": "[0-9]", "replaceWith": "x", "regex": True, "all": True}])
+
+
+def test_p8_a_document_copied_into_itself_again_and_again_stays_as_it_was() -> None:
+    document = json.dumps({"a": ["x" * 1000]})
+    copies = [{"op": "copy", "from": "", "path": f"/b{number}"} for number in range(40)]
+    with pytest.raises(NotAppliedError, match="longer than"):
+        body_after(document, jsonPatch=copies)
+
+
+def test_p8_a_field_that_would_grow_without_bound_stays_and_it_is_said() -> None:
+    changes = {"replaceInHeaders": [{"name": "X", "find": "a", "replaceWith": "b" * 16_000, "all": True}]}
+    edits = header_edits("handler.transformRequest", msgspec.convert(changes, Changes))
+    before = [("X", "a" * 60_000)]
+    after, note = edited(before, edits)
+    assert (after, f"{LONGEST:,}" in note) == (before, True)
+    assert "longer than" in note
+
+
+@pytest.mark.parametrize(
+    ("body", "after"),
+    [('{"x":"\\ud800"}', '{"x":"\\ud800","a":1}'), ('{"x":"é"}', '{"x":"é","a":1}')],
+)
+def test_a_changed_document_can_be_encoded_whatever_it_says(body: str, after: str) -> None:
+    assert body_after(body, jsonSet={"/a": 1}).encode() == after.encode()
+
+
+@pytest.mark.parametrize("body", ['{"x":1e400}', '{"x":-1e999}', "[" * 100_000])
+def test_a_document_that_cannot_be_written_again_stays_as_it_came(body: str) -> None:
+    with pytest.raises(NotAppliedError):
+        body_after(body, jsonSet={"/a": 1})
+
+
+def test_p12_a_value_of_other_bytes_than_utf_8_that_has_nothing_to_replace_stays() -> None:
+    fields = [("X", "caf\xe9")]
+    assert headers_after(fields, replaceInHeaders=[{"name": "X", "find": "zzz", "replaceWith": ""}]) == fields

@@ -11,6 +11,9 @@ from wiretape.rules.ruleset import checked, compiled
 from wiretape.rules.values import MAX_RULES, rule_from, to_json
 
 MOCK = {"type": "mock"}
+NESTED: Any = 1
+for _ in range(5_000):
+    NESTED = [NESTED]
 
 
 def through(request: dict[str, Any] | None = None, response: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -56,6 +59,11 @@ WRONG: list[tuple[Any, str]] = [
         r"rewriteUrl\.replaceWith",
     ),
     ({"handler": MOCK, "matcher": {"urlPattern": "("}}, r"matcher\.urlPattern"),
+    ({"handler": {**MOCK, "body": "\ud800"}}, "half a character"),
+    ({"handler": MOCK, "matcher": {"urlPattern": "\udfff"}}, "half a character"),
+    ({"handler": {**MOCK, "headers": {f"X-{n}": "x" * 16_000 for n in range(20)}}}, r"handler\.headers"),
+    (through(response={"jsonSet": {"/a": NESTED}}), "nested"),
+    (through(request={"jsonPatch": [{"op": "add", "path": "", "value": NESTED}]}), "nested"),
     ({"handler": MOCK, "matcher": {"urlPattern": "(a)\\1"}}, "back-references"),
     ({"handler": MOCK, "matcher": {"pathPattern": "[z-a]"}}, r"matcher\.pathPattern"),
     ({"handler": MOCK, "matcher": {"hostname": "http://h/"}}, r"matcher\.hostname"),

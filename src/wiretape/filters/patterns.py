@@ -13,6 +13,8 @@ Kind = Literal["regex", "contains", "equals"]
 _MAX_MEMORY: Final = 8 * 1024 * 1024
 """Bytes that one compiled expression may take; RE2 refuses one that needs more."""
 _META: Final = frozenset("\\^$.|?*+()[]{}")
+_DEPTH: Final = 100
+"""Brackets in brackets up to which a needle is looked for."""
 _CLASS_ESCAPES: Final = frozenset("dDwWsSbBAz")
 _LITERAL_ESCAPES: Final = frozenset("\\^$.|?*+()[]{}-/:=&%#@!,;<>\"'_~` ")
 _UNJOINABLE: Final = re.compile(r"\\[AzCQ]|\(\?[^:P]")
@@ -185,7 +187,7 @@ def _needle(regex: str) -> str:
     return max(runs, key=len)
 
 
-def _closing(regex: str, at: int) -> int:
+def _closing(regex: str, at: int, depth: int = 0) -> int:
     """Return where the bracket at ``at`` is closed, -1 where that is not plain to see."""
     if regex[at] == "{":
         return regex.find("}", at)
@@ -205,7 +207,7 @@ def _closing(regex: str, at: int) -> int:
         if char == ")":
             return here
         if char in "([":
-            here = _closing(regex, here)
+            here = _closing(regex, here, depth + 1) if depth < _DEPTH else -1
             if here < 0:
                 return -1
         here += 2 if char == "\\" else 1

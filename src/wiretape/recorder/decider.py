@@ -18,7 +18,8 @@ from wiretape.log.format import EndState
 from wiretape.recorder.exchange_log import Act
 from wiretape.recorder.ports import AnyRequestHead, AnyResponseHead, Change, Held, Pieces, Request
 from wiretape.recorder.route import Route
-from wiretape.rules.body import NotAppliedError
+from wiretape.rules.headers import edited
+from wiretape.rules.regexes import NotAppliedError
 from wiretape.rules.ruleset import CompiledRule, Edits, Ruleset, first, reason
 from wiretape.rules.seen import NO_BODY, Seen, SeenBody
 from wiretape.rules.url import is_url
@@ -243,11 +244,10 @@ class RuleCase:
         method, pieces = head.method, None
         if request is not None:
             edits = request.request or Edits()
-            for edit in edits.headers:
-                lines = edit(lines)
+            lines, kept = edited(lines, edits.headers)
             method, note = _method(head.method, edits.method)
             pieces, said = self._edited("request", edits, lines)
-            acts.append(_act(request, "request", "; ".join(part for part in (note, said) if part)))
+            acts.append(_act(request, "request", "; ".join(part for part in (kept, note, said) if part)))
             if pieces is not None:
                 lines = _framed(lines, head.framing == LENGTH, sum(map(len, pieces)))
         if (url, method, pieces) == (absolute, head.method, None) and lines == came:
@@ -298,10 +298,9 @@ class RuleCase:
         assert head is not None
         forwarded = head.forward(upgrade=head.status == 426)
         before = _pairs(forwarded)
-        lines = list(before)
-        for edit in edits.headers:
-            lines = edit(lines)
+        lines, kept = edited(before, edits.headers)
         pieces, note = self._edited("response", edits, lines)
+        note = "; ".join(part for part in (kept, note) if part)
         status = edits.status or head.status
         if pieces is not None:
             lines = _framed(lines, head.framing == LENGTH, sum(map(len, pieces)))

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from wiretape.rules.headers import replacing
+from wiretape.rules.regexes import LONGEST, NotAppliedError, too_long
 from wiretape.rules.values import Changes, wrong
 
 BodyEdit = Callable[[str], str]
 _OPERATIONS: Final = frozenset({"add", "remove", "replace", "move", "copy", "test"})
-
-
-class NotAppliedError(Exception):
-    """A body stays as it is; the text says why."""
 
 
 def body_edits(field: str, changes: Changes) -> list[BodyEdit]:
@@ -63,29 +60,62 @@ def _patched(operations: list[dict[str, Any]]) -> BodyEdit:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise NotAppliedError("the body is no JSON") from None
-        for operation in operations:
-            document = _apply(document, operation)
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        copy = _Copies()
+        try:
+            for operation in operations:
+                document = _apply(document, operation, copy)
+            return _json(document)
+        except RecursionError:
+            raise NotAppliedError("the body is nested too deeply") from None
+        except ValueError:
+            raise NotAppliedError("the body has a number that is too large") from None
 
     return edit
+
+
+class _Copies:
+    """Copies values into a document. Two places never share one: what is put into it next would be in both.
+
+    A value of the rule would carry it to the next exchange; a copy of the whole into itself doubles what there is.
+    """
+
+    def __init__(self) -> None:
+        self._left = LONGEST
+
+    def __call__(self, value: Any) -> Any:
+        text = json.dumps(value)
+        self._left -= len(text)
+        if self._left < 0:
+            raise too_long()
+        return json.loads(text)
+
+
+def _json(document: Any) -> str:
+    """Return a document as JSON; with a lone surrogate, which no charset has, in ASCII."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    return text
 
 
 def _refuse(name: str) -> None:
     raise ValueError(name)
 
 
-def _apply(document: Any, operation: dict[str, Any]) -> Any:
+def _apply(document: Any, operation: dict[str, Any], copy: _Copies) -> Any:
     """Apply one operation of RFC 6902, or ``set``: replace what is there, or add it to what is around."""
     kind, path = operation["op"], operation["path"]
     steps = _steps(path)
     if kind in {"move", "copy"}:
         source = _steps(operation["from"])
-        value = json.loads(json.dumps(_get(document, source, operation["from"])))
+        value = _get(document, source, operation["from"])
         if kind == "move":
             if steps[: len(source)] == source and steps != source:
                 raise NotAppliedError(f"{operation['from']} cannot be moved into itself")
             document = _remove(document, source, operation["from"])
-        return _put(document, steps, value, path, insert=True)
+        return _put(document, steps, value if kind == "move" else copy(value), path, insert=True)
     if kind == "remove":
         return _remove(document, steps, path)
     if kind == "test":
@@ -94,7 +124,7 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
         return document
     if kind == "replace":
         _get(document, steps, path)
-    return _put(document, steps, operation["value"], path, insert=kind == "add")
+    return _put(document, steps, copy(operation["value"]), path, insert=kind == "add")
 
 
 def _steps(pointer: str) -> list[str]:

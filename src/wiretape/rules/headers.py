@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
-from wiretape.rules.regexes import expression, template
+from wiretape.rules.regexes import LONGEST, MOST_MATCHES, NotAppliedError, expression, template, too_long
 from wiretape.rules.values import Changes, HeaderValue, Replacement, wrong
 
 Fields = list[tuple[str, str]]
@@ -89,7 +89,7 @@ def _added(field: str, changes: Changes) -> Iterable[tuple[str, str, str]]:
 
 
 def replacing(field: str, replacement: Replacement) -> Callable[[str], str]:
-    """Compile a replacement in a text.
+    """Compile a replacement in a text; what is returned raises NotAppliedError where the text would be too long.
 
     Raises:
         UsageError: as ``header_edits``.
@@ -98,10 +98,46 @@ def replacing(field: str, replacement: Replacement) -> Callable[[str], str]:
     if not find:
         raise wrong(f"{field}.find", "it is empty")
     if not replacement.regex:
-        return lambda text: text.replace(find, put, count or -1)
+        return lambda text: _replaced(text, find, put, count or -1)
     compiled = expression(f"{field}.find", find)
     made = template(f"{field}.replaceWith", put, compiled)
-    return lambda text: str(compiled.sub(made, text, count))
+
+    def change(text: str) -> str:
+        size, matches = len(text), 0
+
+        def counted(match: Any) -> str:
+            nonlocal size, matches
+            matches += 1
+            if matches > MOST_MATCHES:
+                raise NotAppliedError(f"it has more than {MOST_MATCHES:,} matches: it stays as it was")
+            found = made(match)
+            size += len(found)
+            if size > LONGEST:
+                raise too_long()
+            return found
+
+        return str(compiled.sub(counted, text, count))
+
+    return change
+
+
+def _replaced(text: str, find: str, put: str, count: int) -> str:
+    """Replace a literal text, unless the result would be too long."""
+    more = len(put) - len(find)
+    if more > 0 and len(text) + more * (1 if count == 1 else text.count(find)) > LONGEST:
+        raise too_long()
+    return text.replace(find, put, count)
+
+
+def edited(lines: Fields, edits: Iterable[Edit]) -> tuple[Fields, str]:
+    """Return fields after their edits, and what could not be done, in words."""
+    notes: list[str] = []
+    for edit in edits:
+        try:
+            lines = edit(lines)
+        except NotAppliedError as error:
+            notes.append(str(error))
+    return lines, "; ".join(notes)
 
 
 def _set(name: str, value: str) -> Edit:
@@ -135,9 +171,15 @@ def _replace(name: str, change: Callable[[str], str]) -> Edit:
     wanted = name.lower()
 
     def edit(fields: Fields) -> Fields:
-        return [(have, _wire(change(_text(old))) if have.lower() == wanted else old) for have, old in fields]
+        return [(have, _changed(old, change) if have.lower() == wanted else old) for have, old in fields]
 
     return edit
+
+
+def _changed(value: str, change: Callable[[str], str]) -> str:
+    text = _text(value)
+    after = change(text)
+    return value if after == text else _wire(after)
 
 
 def _text(value: str) -> str:

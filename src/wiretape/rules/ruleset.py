@@ -44,6 +44,8 @@ from wiretape.rules.values import (
 NO_BODY: Final = frozenset({204, 205, 304})
 """Statuses whose responses have no body (RFC 9110 section 15)."""
 _FIELD_NAMES: Final = re.compile(rb"\n([^:\r\n]+):").findall
+MAX_ANSWER_FIELDS: Final = 60_000
+"""Bytes of a mock's fields: the head has room for its own, and clients take no longer ones either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,8 @@ def _answer(rule: Rule) -> Answer | None:
         if name.lower() == "content-length":
             continue  # it follows from the body
         fields.append((check_name(where, name), check_value(where, value)))
+    if sum(len(name) + len(value) + 4 for name, value in fields) > MAX_ANSWER_FIELDS:
+        raise wrong("handler.headers", f"together they are longer than {MAX_ANSWER_FIELDS:,} bytes")
     return Answer(status, tuple(fields), body)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from wiretape.rules.regexes import expression, template
+from wiretape.rules.regexes import NotAppliedError, expression, template
 from wiretape.rules.values import UrlRewrite, wrong
 
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[-A-Za-z0-9._]{1,255})"
@@ -52,7 +52,10 @@ def rewriting(field: str, rewrite: UrlRewrite) -> Rewrite:
     made = template(f"{field}.replaceWith", rewrite.replace_with, compiled)
 
     def change(url: str) -> str | None:
-        changed, count = compiled.subn(made, url, 1)
+        try:
+            changed, count = compiled.subn(made, url, 1)
+        except NotAppliedError:
+            return None
         return str(changed) if count and changed != url else None
 
     return change

@@ -17,6 +17,8 @@ MAX_RULES: Final = 10_000
 MAX_RULE_BYTES: Final = 4 * 1024 * 1024
 MAX_SET_BYTES: Final = 12 * 1024 * 1024
 """Bytes of one rule, and of all of them, as JSON: they go to each recorder in one line of its channel."""
+MAX_DEPTH: Final = 100
+"""Levels of the values that jsonSet and jsonPatch put into a body."""
 MAX_DELAY_MS: Final = 600_000
 MAX_TEXT: Final = 1_000
 """Characters of a description."""
@@ -199,13 +201,44 @@ def rule_from(fields: object) -> Rule:
         raise UsageError(f"the rule cannot be read: {_where(str(error))}", hint=HINT) from None
     if len(rule.description) > MAX_TEXT:
         raise wrong("description", f"it has more than {MAX_TEXT} characters")
-    size = len(msgspec.json.encode(rule))
+    size = _size(rule)
     if size > MAX_RULE_BYTES:
         raise UsageError(
             f"the rule takes {size:,} bytes as JSON; {MAX_RULE_BYTES:,} are allowed",
             hint="serve a large body by a server of its own, and use the handler forward",
         )
     return rule
+
+
+def _size(rule: Rule) -> int:
+    """Return how long a rule is as JSON.
+
+    Raises:
+        UsageError: no JSON can be made of it, so it could be neither kept nor sent on.
+    """
+    changes = (rule.handler.transform_request, rule.handler.transform_response)
+    deep = [one.json_set for one in changes if one is not None] + [one.json_patch for one in changes if one is not None]
+    if any(not _is_flat(value) for value in deep):
+        raise UsageError(f"the rule has values nested in more than {MAX_DEPTH} others", hint=HINT, code="rule")
+    try:
+        return len(msgspec.json.encode(rule))
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the rule has half a character: a lone surrogate, such as \\ud800", hint=HINT, code="rule"
+        ) from None
+
+
+def _is_flat(value: Any) -> bool:
+    """Return whether values stand in at most ``MAX_DEPTH`` others."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return not level
 
 
 HINT: Final = (

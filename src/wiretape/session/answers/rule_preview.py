@@ -13,9 +13,10 @@ from wiretape.filters.exchange import Side
 from wiretape.heads import fields, full_url, start_line
 from wiretape.log.assembly import ExchangeTape
 from wiretape.model import Filter
-from wiretape.rules.body import NotAppliedError
 from wiretape.rules.explain import Explained, explain
+from wiretape.rules.headers import edited
 from wiretape.rules.matcher import Check
+from wiretape.rules.regexes import NotAppliedError
 from wiretape.rules.ruleset import CompiledRule, Edits
 from wiretape.rules.seen import NO_BODY, Seen, SeenBody
 from wiretape.rules.url import plain_url
@@ -269,9 +270,7 @@ def _of_response(seen: Seen, edits: Edits, veil: Veil) -> Difference:
 
 def _headers(before: list[tuple[str, str]], edits: Edits, veil: Veil) -> list[tuple[str, str | None, str | None]]:
     lines = [(name, value.encode("utf-8", "surrogateescape").decode("latin-1")) for name, value in before]
-    after = list(lines)
-    for edit in edits.headers:
-        after = edit(after)
+    after, _ = edited(lines, edits.headers)
     gone = [one for one in lines if one not in after]
     new = [one for one in after if one not in lines]
     found: list[tuple[str, str | None, str | None]] = []
