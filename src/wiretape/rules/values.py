@@ -219,13 +219,11 @@ def _size(rule: Rule) -> int:
     changes = (rule.handler.transform_request, rule.handler.transform_response)
     deep = [one.json_set for one in changes if one is not None] + [one.json_patch for one in changes if one is not None]
     if any(not _is_flat(value) for value in deep):
-        raise UsageError(f"the rule has values nested in more than {MAX_DEPTH} others", hint=HINT, code="rule")
+        raise UsageError(f"the rule has values nested in more than {MAX_DEPTH} others", hint=HINT)
     try:
         return len(msgspec.json.encode(rule))
     except UnicodeEncodeError:
-        raise UsageError(
-            "the rule has half a character: a lone surrogate, such as \\ud800", hint=HINT, code="rule"
-        ) from None
+        raise UsageError("the rule has half a character: a lone surrogate, such as \\ud800", hint=HINT) from None
 
 
 def _is_flat(value: Any) -> bool:
