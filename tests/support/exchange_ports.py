@@ -384,6 +384,10 @@ class FakeDecider:
         """Note it."""
         self.asked.append("more of the response")
 
+    def ended(self) -> None:
+        """Note it."""
+        self.asked.append("ended")
+
 
 class CheckedExchange(Exchange):
     """An exchange whose every move is held against the table."""

@@ -34,6 +34,8 @@ from wiretape.wire.http1 import (
 
 MAX_HELD: Final = 1024 * 1024
 """Bytes of a body, on the wire and decoded, that are held to be looked at or changed."""
+MAX_HELD_TOGETHER: Final = 64 * 1024 * 1024
+"""Bytes of bodies that all exchanges hold at the same time (P8)."""
 HOLD_SECONDS: Final = 30.0
 """How long a body may take to come whole while it is held."""
 _STREAMS: Final = ("text/event-stream", "application/grpc", "multipart/x-mixed-replace")
@@ -79,13 +81,25 @@ class Spent:
         return told
 
 
+class Room:
+    """What is left for the bodies that are held, of all exchanges together.
+
+    Attributes:
+        left: bytes; less than none where the pieces that have just come were too many.
+    """
+
+    def __init__(self, left: int = MAX_HELD_TOGETHER) -> None:
+        self.left = left
+
+
 class RuleDecider:
     """Decides by a set of rules. An exchange that has begun goes on with the set that it began with (P16)."""
 
-    def __init__(self, rules: Ruleset, spent: Spent, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, rules: Ruleset, spent: Spent, loop: asyncio.AbstractEventLoop, room: Room | None = None) -> None:
         self._rules = rules
         self._spent = spent
         self._loop = loop
+        self._room = room or Room()
 
     def request_seen(self, exchange: Held) -> RuleCase | None:
         """Return a case where a rule may be for the exchange."""
@@ -97,7 +111,7 @@ class RuleDecider:
         found = self._rules.candidates(url, host, raw)
         if not found:
             return None
-        return RuleCase(exchange, url, found, self._spent, self._loop)
+        return RuleCase(exchange, url, found, self._spent, self._room, self._loop)
 
 
 class RuleCase:
@@ -109,13 +123,17 @@ class RuleCase:
         url: str,
         rules: Sequence[CompiledRule],
         spent: Spent,
+        room: Room,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._exchange = exchange
         self._request = exchange.request
         self._rules = rules
         self._spent = spent
+        self._room = room
+        self._held = 0
         self._loop = loop
+        self._decided = False
         self._answer_rule: CompiledRule | None = None
         self._answer_known = False
         self._hit: set[str] = set()
@@ -151,6 +169,8 @@ class RuleCase:
                 self._hold()
                 return
             self._answer_known = True
+            if self._answer_rule is not None and self._answer_rule.rule.times is not None:
+                self._count(self._answer_rule)  # others are not to be answered by it while this body comes
         answer = self._answer_rule
         request: CompiledRule | None = None
         if answer is not None and answer.answer is not None:
@@ -163,12 +183,14 @@ class RuleCase:
                 self._hold()
                 return
         self._stop_waiting()
+        self._decided = True
         for one in (answer, request):
             if one is not None:
                 self._count(one)
         delay = max((one.delay for one in (answer, request) if one is not None), default=0.0)
         if delay:
-            self._loop.call_later(delay, self._act, answer, request)
+            self._exchange.no_more()
+            self._timer = self._loop.call_later(delay, self._act, answer, request)
         else:
             self._act(answer, request)
 
@@ -189,12 +211,12 @@ class RuleCase:
 
     def request_more(self) -> None:
         """Look whether it is enough."""
-        pieces, whole = self._exchange.body
-        if whole or sum(map(len, pieces)) > MAX_HELD:
+        if not self._decided and self._is_enough():
             self.begin()
 
     def _act(self, answer: CompiledRule | None, request: CompiledRule | None) -> None:
         """Do what was decided."""
+        self._timer = None
         exchange = self._exchange
         if answer is not None and answer.drops:
             exchange.drop((_act(answer, "answer"),))
@@ -273,13 +295,13 @@ class RuleCase:
 
     def response_more(self) -> None:
         """Look whether it is enough."""
-        pieces, whole = self._exchange.body
-        if whole or sum(map(len, pieces)) > MAX_HELD:
+        if self._is_enough():
             self._judge()
 
     def _judge(self) -> bool:
         """Decide, or return that more has to come."""
-        one, verdict = first(self._for_response, "response", self._seen)
+        rules = [one for one in self._for_response if one.rule.id in self._hit or self._spent.left(one)]
+        one, verdict = first(rules, "response", self._seen)
         waits = one is not None and verdict is None
         edits = one.response if one is not None and verdict else None
         if waits or (edits is not None and edits.body and self._body("response").coming):
@@ -353,7 +375,24 @@ class RuleCase:
         if self._timer is None:
             self._timer = self._loop.call_later(HOLD_SECONDS, self._late)
 
+    def _is_enough(self) -> bool:
+        """Return whether what has come of a body is all of it, or all that may be held."""
+        pieces, whole = self._exchange.body
+        size = sum(map(len, pieces))
+        self._room.left += self._held - size
+        self._held = size
+        if self._room.left < 0 and not whole and not self._given_up:
+            self._given_up = "too much is held of other bodies at the moment"
+        return whole or size > MAX_HELD or bool(self._given_up)
+
+    def ended(self) -> None:
+        """Wait for nothing any more, and leave the room to others."""
+        self._decided = True
+        self._stop_waiting()
+
     def _stop_waiting(self) -> None:
+        self._room.left += self._held
+        self._held = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

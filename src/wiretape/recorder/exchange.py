@@ -18,6 +18,7 @@ from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import DoneFlag, EndState, Opened
 from wiretape.recorder.exchange_log import Act, ConnectTimes, ExchangeLog
 from wiretape.recorder.pages import CONTINUE
+from wiretape.recorder.pieces import join, with_more
 from wiretape.recorder.ports import (
     AnyResponseHead,
     BytesFromServer,
@@ -141,7 +142,7 @@ class Exchange:
             "",
             client.accepted_at,
         )
-        log.opened(record, raw, _join(pieces) if pieces else b"", end)
+        log.opened(record, raw, join(pieces) if pieces else b"", end)
         self._unsent = pieces
         if end:
             self._progress = _RELEASED
@@ -243,7 +244,7 @@ class Exchange:
             if end and self.state >= ENDING:
                 self._end_lease()
         elif self.state < ENDING:
-            self._unsent = [*self._unsent, *pieces]
+            self._unsent = with_more(self._unsent, pieces)
             if end:
                 self._unsent_trailers = trailers
                 self._progress = _RELEASED
@@ -390,6 +391,11 @@ class Exchange:
                 self._downstream.interim(CONTINUE)
             self._downstream.resume()
 
+    def no_more(self) -> None:
+        """Let the client wait."""
+        if self.state == ASKED and self._progress != _RELEASED:
+            self._downstream.pause()
+
     def forget_body(self) -> None:
         """Let go of what has come of the request's body."""
         self._unsent = _NOTHING
@@ -405,7 +411,7 @@ class Exchange:
             self._upstream.pause()
 
     def _keep(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
-        self._pieces = [*self._pieces, *pieces]
+        self._pieces = with_more(self._pieces, pieces)
         if end:
             self._trailers = trailers
             self._end_lease()
@@ -413,8 +419,7 @@ class Exchange:
     def proceed(self, change: Change | None = None) -> None:
         """Go on with an exchange that was held, changed or as it came."""
         if self.state == ASKED:
-            if self._progress != _RELEASED:
-                self._downstream.pause()  # until there is a server to send the rest to
+            self.no_more()  # until there is a server to send the rest to
             if self._case is not None and not self._case.watches_response:
                 self._case = None
             if change is None:
@@ -443,7 +448,7 @@ class Exchange:
             if pieces is not None:
                 self._unsent = pieces
         raw = b"" if request is None else request.head.raw
-        self._log.acts(change.acts, raw, None if pieces is None else _join(pieces))
+        self._log.acts(change.acts, raw, None if pieces is None else join(pieces))
         self._log.stream.release(Exchange._settled, self)
 
     def _settled(self) -> None:
@@ -459,7 +464,7 @@ class Exchange:
             if pieces is not None:
                 self._pieces = pieces
         raw = b"" if head is None else head.raw
-        log.acts(change.acts, raw, None if pieces is None else _join(pieces), response=True)
+        log.acts(change.acts, raw, None if pieces is None else join(pieces), response=True)
 
     def answer(self, head: AnyResponseHead, pieces: Pieces, acts: tuple[Act, ...], state: EndState) -> None:
         """Answer the client with this response without asking a server."""
@@ -467,7 +472,7 @@ class Exchange:
             self.state = ENDING
             self._head, self._pieces = head, pieces
             self._log.acts(acts)
-            self._log.whole_response(head.raw, _join(pieces), head.status, state)
+            self._log.whole_response(head.raw, join(pieces), head.status, state)
             self._log.stream.release_last(Exchange._release_last, self)
 
     def drop(self, acts: tuple[Act, ...]) -> None:
@@ -575,6 +580,9 @@ class Exchange:
 
     def _end(self, state: EndState, code: str, message: str, then: int) -> None:
         self.state = then
+        case, self._case = self._case, None
+        if case is not None:
+            case.ended()
         self._leave_server()
         self._log.done(state, code=code, error=message)
 
@@ -585,8 +593,3 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.reset()
-
-
-def _join(pieces: Pieces) -> bytes:
-    """Return the pieces as one; one piece is not copied."""
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -341,6 +341,9 @@ class Held(Protocol):
     def more(self) -> None:
         """Let more of the request come; ``Case.request_more`` hears of it."""
 
+    def no_more(self) -> None:
+        """Let no more of the request come until it goes on."""
+
     def forget_body(self) -> None:
         """Let go of what has come of the request's body: it is in the log, and nobody is sent it."""
 
@@ -376,6 +379,9 @@ class Case(Protocol):
 
     def response_more(self) -> None:
         """Take note that more of the response's body has come."""
+
+    def ended(self) -> None:
+        """Take note that the exchange ended otherwise than by a decision; nothing is waited for any more."""
 
 
 class Decider(Protocol):
