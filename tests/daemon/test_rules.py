@@ -18,7 +18,8 @@ from harness.origin import Origin
 from wiretape.daemon import rules_file
 from wiretape.daemon.rules import FILE, Rules
 from wiretape.daemon.service import Service
-from wiretape.errors import NotFoundError, UsageError
+from wiretape.errors import NotFoundError, StorageError, UsageError
+from wiretape.mcpserver.hints import hint_for_tools
 from wiretape.model import Filter
 from wiretape.secrets.veil import UNVEILED
 from wiretape.settings import Address, SessionSettings, UpstreamSettings
@@ -249,3 +250,69 @@ def test_p16_rules_reach_a_recorder_that_runs_and_one_that_takes_its_place(root:
             await service.close()
 
     asyncio.run(run())
+
+
+HOSTILE = {
+    "a number that is too large": b'{"made": 1e999, "rules": []}',
+    "lists in lists": b'{"made": 1, "rules": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "an id that is a path": b'{"made": 1, "rules": [{"id": "../../x", "handler": {"type": "mock"}}]}',
+    "no id": b'{"made": 1, "rules": [{"handler": {"type": "mock"}}]}',
+    "one id twice": b'{"made": 1, "rules": ['
+    + b", ".join([b'{"id": "rule_1", "handler": {"type": "mock"}}'] * 2)
+    + b"]}",
+    "a rule that means nothing": b'{"made": 1, "rules": [{"id": "rule_1", "handler": {"type": "forward"}}]}',
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_p16_a_hostile_file_of_rules_is_named_does_no_harm_and_is_kept(root: Path, data: bytes) -> None:
+    root.mkdir(mode=0o700)
+    (root / FILE).write_bytes(data)
+
+    async def do(rules: Rules) -> None:
+        assert (rules.count, str(root / FILE) in (rules.note or "")) == (0, True)
+        await rules.add({**MOCK, "persist": True})
+
+    with_rules(root, do)
+    assert (root / f"{FILE}.unread").read_bytes() == data
+    assert Rules(root).count == 1
+
+
+def test_p16_a_folder_in_the_place_of_the_rules_is_named(root: Path) -> None:
+    (root / FILE).mkdir(mode=0o700, parents=True)
+    assert str(root / FILE) in (Rules(root).note or "")
+
+
+def test_the_numbers_of_rules_go_on_after_those_in_the_file(root: Path) -> None:
+    root.mkdir(mode=0o700)
+    (root / FILE).write_bytes(b'{"made": 0, "rules": [{"id": "rule_1", "handler": {"type": "mock"}}]}')
+
+    async def do(rules: Rules) -> None:
+        assert (await rules.add(MOCK))["id"] == "rule_2"
+
+    with_rules(root, do)
+
+
+def test_p16_a_rule_that_cannot_be_kept_is_not_followed_either(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def do(rules: Rules) -> None:
+        await rules.add({**MOCK, "persist": True})
+
+        def full(*_: Any) -> None:
+            raise StorageError("no space left on device")
+
+        monkeypatch.setattr("wiretape.daemon.rules.replace_file", full)
+        with pytest.raises(StorageError):
+            await rules.add({**EDIT, "persist": True})
+        assert [one["id"] for one in await rules.listed()] == ["rule_1"]
+        await rules.add(EDIT)
+        assert rules.count == 2
+
+    with_rules(root, do)
+
+
+def test_a_command_is_named_to_who_has_commands_and_a_tool_to_who_has_tools(root: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        Rules(root).find("rule_9")
+    assert "`wiretape rules list`" in caught.value.hint
+    assert hint_for_tools(caught.value) == "proxy_list_rules lists them: there are none"

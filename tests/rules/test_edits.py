@@ -208,3 +208,8 @@ def test_a_document_that_cannot_be_written_again_stays_as_it_came(body: str) -> 
 def test_p12_a_value_of_other_bytes_than_utf_8_that_has_nothing_to_replace_stays() -> None:
     fields = [("X", "caf\xe9")]
     assert headers_after(fields, replaceInHeaders=[{"name": "X", "find": "zzz", "replaceWith": ""}]) == fields
+
+
+def test_p14_a_fragment_that_a_rewrite_makes_is_not_sent() -> None:
+    change = rewriting("f", UrlRewrite(match="^http://a/(.*)$", replace_with="http://b/$1#top"))
+    assert change("http://a/x?y=1") == "http://b/x?y=1"

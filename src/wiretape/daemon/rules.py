@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +29,7 @@ from wiretape.session.session import Session
 log = logging.getLogger(__name__)
 
 FILE: Final = "rules.json"
+_ID: Final = re.compile(r"rule_([1-9][0-9]{0,8})").fullmatch
 _OF_A_FILE: Final = "file_"
 _CHANGEABLE: Final = frozenset({"description", "priority", "matcher", "handler", "times", "persist"})
 
@@ -45,6 +49,7 @@ class Rules:
         self._revision = 0
         self._capture: Capture | None = None
         self._lock = asyncio.Lock()
+        self._unread = False
         self.note: str | None = None
         self._load()
 
@@ -73,7 +78,7 @@ class Rules:
         rule = self._rules.get(rule_id)
         if rule is None:
             known = ", ".join(list(self._rules)[:8]) or "there are none"
-            raise NotFoundError(f"there is no rule {rule_id[:80]!r}", hint=f"proxy_list_rules lists them: {known}")
+            raise NotFoundError(f"there is no rule {rule_id[:80]!r}", hint=f"`wiretape rules list` lists them: {known}")
         return rule
 
     # -- changing ----------------------------------------------------------------------------------------------------
@@ -187,12 +192,32 @@ class Rules:
     async def _follow(self, rules: dict[str, Rule], rule: Mapping[str, Any], change: str) -> None:
         """Check a whole set, have the recorders follow it, and keep it; ``rule`` is what the log says of the change."""
         await asyncio.to_thread(checked, rules.values())
+        await self._keep(rules)
+        try:
+            await self._tell(rules, rule, change)
+        except WiretapeError:
+            with contextlib.suppress(WiretapeError):
+                await self._keep(self._rules)
+            raise
+        self._rules = rules
+
+    async def _tell(self, rules: dict[str, Rule], rule: Mapping[str, Any], change: str) -> None:
+        """Have the recorders follow a set that was checked."""
         if self._capture is not None:
             event = {"rule": rule, "change": change, "enabled": sum(one.enabled for one in rules.values())}
             await self._capture.follow_rules(_wire(rules), event)
-        before, self._rules = self._rules, rules
-        if any(one.persist for one in [*before.values(), *rules.values()]):
-            await asyncio.to_thread(self._save)
+
+    async def _keep(self, rules: dict[str, Rule]) -> None:
+        """Write what is to be there after a restart, before it is followed: on a full disk nothing is changed."""
+        before = [one for one in self._rules.values() if one.persist]
+        after = [one for one in rules.values() if one.persist]
+        if not before and not after:
+            return
+        try:
+            await asyncio.to_thread(self._save, after)
+        except WiretapeError:
+            if before != after:
+                raise  # else it is only about how many rules were made
 
     @staticmethod
     def _refuse_unknown(fields: Mapping[str, Any], known: frozenset[str] | set[str]) -> None:
@@ -279,25 +304,53 @@ class Rules:
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
-    def _save(self) -> None:
-        kept = [msgspec.to_builtins(rule) for rule in self._rules.values() if rule.persist]
-        replace_file(self._path, msgspec.json.encode({"made": self._made, "rules": kept}))
+    def _save(self, rules: Sequence[Rule]) -> None:
+        if self._unread:
+            # Somebody may mend it by hand: it is not overwritten.
+            with contextlib.suppress(OSError):
+                os.replace(self._path, self._path.with_name(f"{FILE}.unread"))
+            self._unread = False
+        kept = [msgspec.to_builtins(rule) for rule in rules]
+        made = max([self._made, *(rule.number for rule in rules)])
+        replace_file(self._path, msgspec.json.encode({"made": made, "rules": kept}))
 
     def _load(self) -> None:
         """Read the rules that are to be there again; a file that cannot be read is left, and said."""
         try:
             data = read_private(self._path, 2 * MAX_SET_BYTES)
             if data is None:
+                if os.path.lexists(self._path):
+                    raise ValueError("it is not a file that can be read")
                 return
             found = msgspec.json.decode(data)
             rules = [rule_from(one) for one in found["rules"]]
             checked(rules)
-            self._made = max([int(found["made"]), *(rule.number for rule in rules)])
+            numbers = [_number_of(rule) for rule in rules]
+            if len(set(numbers)) < len(numbers):
+                raise ValueError("two rules have the same id")
+            self._made = max([int(found["made"]), *numbers, *(rule.number for rule in rules), 0])
             self._revision = max((rule.revision for rule in rules), default=0)
             self._rules = {rule.id: rule for rule in rules}
-        except (WiretapeError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        except (
+            WiretapeError,
+            msgspec.MsgspecError,
+            KeyError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            self._unread = True
             self.note = f"the rules in {self._path} cannot be read, and none of them is followed: {error}"
             log.warning("%s", self.note)
+
+
+def _number_of(rule: Rule) -> int:
+    """Return the number in the id of a rule that was kept."""
+    match = _ID(rule.id)
+    if match is None:
+        raise ValueError(f"{rule.id[:80]!r} is not the id of a rule, such as rule_1")
+    return int(match[1])
 
 
 def _wire(rules: Mapping[str, Rule]) -> list[dict[str, Any]]:

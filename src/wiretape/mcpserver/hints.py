@@ -32,6 +32,7 @@ TOOLS: Final = {
     "verify": "proxy_session_recover",
     "recover": "proxy_session_recover",
     "delete": "proxy_delete_session",
+    "rules": "proxy_list_rules",
 }
 """The tool that does what a command does."""
 

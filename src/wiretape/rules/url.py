@@ -56,6 +56,8 @@ def rewriting(field: str, rewrite: UrlRewrite) -> Rewrite:
             changed, count = compiled.subn(made, url, 1)
         except NotAppliedError:
             return None
+        if "#" not in url:
+            changed = changed.partition("#")[0]  # a fragment is never sent (RFC 9110 section 7.1)
         return str(changed) if count and changed != url else None
 
     return change
