@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from wiretape.config import parse_age, parse_size
+from wiretape.config import parse_age, parse_server, parse_size
 from wiretape.errors import UsageError
 
 Profile = Literal["full", "preview"]
@@ -118,6 +118,16 @@ class Server(Setting, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
+
+
+def server_of(url: str) -> Server:
+    """Read ``https://api.example.com``.
+
+    Raises:
+        UsageError: it is no http or https URL, or it has more in it than a server.
+    """
+    scheme, host, port = parse_server(url)
+    return Server(scheme="https" if scheme == "https" else "http", host=host, port=port)
 
 
 class ArrivalSettings(Setting, frozen=True):

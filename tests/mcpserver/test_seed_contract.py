@@ -162,7 +162,11 @@ def test_the_transparent_port_is_opened_counted_and_closed(in_process: InProcess
             return json.loads((await client.call_tool(name, arguments)).content[0].text)  # type: ignore[union-attr]
 
         assert (await done("proxy_start_transparent", port=0))["code"] == "proxy-not-running"
-        await done("proxy_start", port=0)
+        wrong = await done("proxy_start", port=0, reverse=["api.example.com"])
+        assert "is not a server" in wrong["message"]
+        proxy = await done("proxy_start", port=0, reverse=[http_origin.url("")])
+        with RawClient.plain(("127.0.0.1", proxy["port"])) as straight:
+            assert (await asyncio.to_thread(straight.get, "/bytes/3", host="elsewhere")).status == 200
         assert await done("proxy_transparent_status") == {
             "status": "success", "running": False, "port": None, "trafficCount": 0, "notes": []
         }  # fmt: skip

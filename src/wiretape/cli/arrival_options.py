@@ -10,8 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from wiretape.config import parse_server
-from wiretape.settings import PROXY_AUTH, ArrivalSettings, Server, from_wire
+from wiretape.settings import PROXY_AUTH, ArrivalSettings, Server, server_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,9 +18,7 @@ _PATTERN: Final = re.compile(r"[-A-Za-z0-9._*:]{1,253}").fullmatch
 
 
 def _servers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[Server]:
-    return [
-        from_wire(Server, dict(zip(("scheme", "host", "port"), parse_server(value), strict=True))) for value in values
-    ]
+    return [server_of(value) for value in values]
 
 
 def _hosts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

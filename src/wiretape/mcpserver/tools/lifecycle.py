@@ -14,13 +14,14 @@ from wiretape.mcpserver.arguments import (
     SessionName,
     StorageDir,
     existing_file,
+    hidden,
     max_bytes,
     refuse_storage_dir,
 )
 from wiretape.mcpserver.results import PREVIEW, Certificate, FullStatus, ShortStatus
 from wiretape.mcpserver.status import full_status, short_status
 from wiretape.mcpserver.tool import Call, Hints, tool
-from wiretape.settings import Address, SessionSettings, UpstreamSettings
+from wiretape.settings import Address, Server, SessionSettings, UpstreamSettings, server_of
 
 
 @tool("Start the proxy", Hints())
@@ -36,6 +37,7 @@ async def proxy_start(
     max_disk_mb: MaxDisk = 1024,
     insecure_upstream: Annotated[bool, Field(description="true: do not verify the servers' certificates")] = False,
     upstream_ca: Annotated[str | None, Field(description="A PEM file of further roots to trust for servers")] = None,
+    reverse: Annotated[list[str] | None, hidden()] = None,
 ) -> ProxyStarted:
     """Start the recording proxy: point clients at url (http_proxy and https_proxy) and let them trust the file caCert.
     Everything is recorded to a new session, sessionId, on disk before it is answered. Fails when it already runs.
@@ -45,7 +47,10 @@ async def proxy_start(
         name=session_name, profile=capture_profile, max_disk=max_bytes(max_disk_mb), keep=persistence_enabled
     )
     started = await call.service.proxy_start(
-        Address(host="127.0.0.1", port=port), settings, _upstream(call, insecure_upstream, upstream_ca)
+        Address(host="127.0.0.1", port=port),
+        settings,
+        _upstream(call, insecure_upstream, upstream_ca),
+        msgspec.structs.replace(call.service.arrivals, reverse=_servers(reverse)) if reverse else None,
     )
     notes = [] if persistence_enabled else [f"Session {started.session_id} is deleted at proxy_stop."]
     if capture_profile == "preview":
@@ -104,3 +109,12 @@ def _upstream(call: Call, insecure: bool, ca: str | None) -> UpstreamSettings:
     given = call.service.upstream
     path = existing_file("upstream_ca", ca) or given.ca
     return msgspec.structs.replace(given, insecure=insecure or given.insecure, ca=path)
+
+
+def _servers(urls: list[str]) -> tuple[Server, ...]:
+    """Return the servers that stand behind the port.
+
+    Raises:
+        UsageError: a URL is none of a server.
+    """
+    return tuple(server_of(url) for url in urls)
