@@ -112,6 +112,7 @@ def calls(session: str, spare: str, har: Path) -> dict[str, list[dict[str, Any]]
     ]
     return {
         "proxy_start": [{"session_name": "live"}],
+        **_calls_about_tls(one, each),  # the transparent port needs the proxy
         "proxy_session_start": [{"session_name": "next"}],
         "proxy_mark": [{"label": "here"}],
         "proxy_status": [{}, {"verbose": True}],
@@ -175,8 +176,62 @@ def calls(session: str, spare: str, har: Path) -> dict[str, list[dict[str, Any]]
         "proxy_send": [*each, each[0] | {"headers": {"Authorization": None, "X-Note": "{{note}}"}},
                        each[4] | {"set": {"/password": "another", "/email": "b@example.com"}}],
         "proxy_job": [{"job_id": "job-1"}],
+        **_calls_about_rules(session, each),
         "proxy_run": [{"command": [sys.executable, "-c", PRINTS, *printed]}],
     }  # fmt: skip
+
+
+def _calls_about_rules(session: str, each: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    edits = {
+        "updateHeaders": {"Authorization": None, "Cookie": f"sid={SECRETS[2][1]}"},
+        "matchReplaceBody": [[SECRETS[4][1], "another"], ["e", "E"]],
+        "replaceBody": [{"find": "[A-Za-z0-9]{9,}", "replaceWith": "<$0>", "regex": True, "all": True}],
+        "jsonSet": {"/error/message": SECRETS[7][1]},
+    }
+    answers = {"updateHeaders": {"Set-Cookie": None}, **{key: edits[key] for key in ("replaceBody", "jsonSet")}}
+    handler = {"type": "passthrough", "transformRequest": edits, "transformResponse": answers}
+    rule = {"matcher": {"hostname": "rules.example"}, "handler": handler}
+    previewed: list[dict[str, Any]] = [
+        {"rule": {"matcher": {}, "handler": handler}},
+        {"rule": {"matcher": {}, "handler": {"type": "mock", "status": 404}}},
+        {"rule": {"matcher": {}, "handler": {"type": "passthrough", "rewriteUrl": {"match": "=", "replaceWith": "-"}}}},
+    ]
+    matchers = [
+        {"headers": {"Authorization": f"Bearer {SECRETS[0][1]}"}}, {"bodyIncludes": SECRETS[4][1]},
+        {"urlPattern": "api_key=[A-Za-z0-9]+"}, {"filter": "~bq session"},
+    ]  # fmt: skip
+    return {
+        "proxy_add_rule": [
+            {"description": SECRETS[1][1], **rule},
+            *({"description": "asks", "matcher": one, "handler": {"type": "block"}} for one in matchers),
+        ],
+        "proxy_update_rule": [{"rule_id": "rule_1", "description": SECRETS[3][1], **rule}],
+        "proxy_disable_rule": [{"rule_id": "rule_2"}],
+        "proxy_enable_rule": [{"rule_id": "rule_2"}],
+        "proxy_inject_headers": [{"headers": {"X-Key": SECRETS[5][1]}, "hostname": "rules.example"}],
+        "proxy_mock_response": [{"status": 418, "body": SECRETS[6][1], "hostname": "rules.example"}],
+        "proxy_rewrite_url": [{"match_pattern": "^https://rules", "replace_with": f"https://x/{SECRETS[8][1]}"}],
+        "proxy_list_rules": [{}],
+        "proxy_test_rule_match": [
+            *({"mode": "exchange", "exchange_id": one["exchange"]} for one in each),
+            {"request": {"url": f"{_URL}/?api_key={SECRETS[9][1]}", "method": "POST", "body": SECRETS[4][1],
+                         "headers": {"Authorization": f"Bearer {SECRETS[0][1]}"}}},
+        ],
+        "proxy_preview_rule": [one | {"session_id": session, "limit": 200} for one in (*previewed, {})],
+        "proxy_remove_rule": [{"rule_id": "rule_1"}],
+    }  # fmt: skip
+
+
+def _calls_about_tls(one: dict[str, Any], each: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "proxy_start_transparent": [{"port": 0}],
+        "proxy_transparent_status": [{}],
+        "proxy_stop_transparent": [{}],
+        "proxy_get_tls_config": [{}],
+        "proxy_enable_server_tls_capture": [{"enabled": True}],
+        "proxy_get_tls_fingerprints": [{"exchange_id": given["exchange"]} for given in each],
+        "proxy_list_tls_fingerprints": [one],
+    }
 
 
 async def everything_said(client: Client, wanted: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
@@ -231,7 +286,7 @@ def test_p18_none_of_200_planted_secrets_is_in_any_output_of_any_tool_resource_p
 
     said = InProcess(root).run(ask, files=(tmp_path,))
     found = {call: leaks(text)[:3] for call, text in said.items()}
-    assert {call: what for call, what in found.items() if what} == {}
+    assert [f"{call[:150]} {what}" for call, what in found.items() if what] == []
     shown = "".join(text for call, text in said.items() if call.startswith("proxy_get_session_exchange"))
     assert "{{jwt:" in shown
     assert "{{password:" in shown
@@ -245,6 +300,8 @@ def test_p18_what_is_not_known_yet_is_hidden_where_an_answer_shows_it(root: Path
         said = {}
         for name, arguments in calls(session, session, root).items():
             for given in arguments if name in ANSWERS else ():
+                if "request" in given or "rewriteUrl" in str(given):
+                    continue  # what a caller made up, and what a rule makes of a value, only the net can know
                 said[f"{name} {given}"] = (await client.call_tool(name, given)).model_dump_json()
         return said
 
@@ -254,12 +311,13 @@ def test_p18_what_is_not_known_yet_is_hidden_where_an_answer_shows_it(root: Path
         patch.setattr(Known, "hide", lambda _, text: text)
         said = InProcess(root).run(ask)
     found = {call: leaks(text)[:2] for call, text in said.items()}
-    assert {call: what for call, what in found.items() if what} == {}
+    assert [f"{call[:150]} {what}" for call, what in found.items() if what] == []
 
 
 ANSWERS = (
     "proxy_session_overview", "proxy_list_traffic", "proxy_get_session_exchange", "proxy_explain_exchange",
-    "proxy_compare", "proxy_read_body", "proxy_trace_value", "proxy_send", "proxy_sql",
+    "proxy_compare", "proxy_read_body", "proxy_trace_value", "proxy_send", "proxy_sql", "proxy_test_rule_match",
+    "proxy_preview_rule",
 )  # fmt: skip
 """What is shown of exchanges in which a secret stands by its name or looks."""
 
