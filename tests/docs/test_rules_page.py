@@ -29,7 +29,7 @@ def test_the_file_has_rules() -> None:
 
 @pytest.mark.parametrize("part", [Matcher, Handler, Changes, RequestChanges, ResponseChanges, Rule])
 def test_every_field_is_explained(part: type) -> None:
-    ours = {"id", "createdAt", "number", "revision", "enabled", "type", "description", "matcher", "handler"}
+    ours = {"id", "targets", "createdAt", "number", "revision", "enabled", "type", "description", "matcher", "handler"}
     names = {field.encode_name for field in msgspec.structs.fields(part)} - ours
     assert {name for name in names if f"`{name}`" not in PAGE and f"`{name}: true`" not in PAGE} == set()
 

@@ -68,6 +68,17 @@ def test_p16_a_rule_that_means_nothing_is_refused_and_the_field_is_named(in_proc
     in_process.run(talk)
 
 
+def test_p18_a_model_sends_requests_only_where_the_server_was_told_that_it_may(in_process: InProcess) -> None:
+    async def talk(client: Client) -> None:
+        forward = {"type": "forward", "forwardTo": "https://elsewhere.example"}
+        said = await refused(client, "proxy_add_rule", description="", matcher={}, handler=forward)
+        assert "--allow-target" in said
+        for target in ("127.0.0.1:3000", "http://localhost", "https://friend.example:8443"):
+            await ask(client, "proxy_add_rule", description="", matcher={}, handler={**forward, "forwardTo": target})
+
+    in_process.run(talk, allow_targets=("friend.example",))
+
+
 def test_the_shortcuts_make_ordinary_rules(in_process: InProcess) -> None:
     async def talk(client: Client) -> None:
         await ask(client, "proxy_inject_headers", headers={"X-A": "1", "X-B": None}, direction="both", hostname="h")

@@ -11,7 +11,7 @@ import pytest
 from wiretape.rules.body import body_edits
 from wiretape.rules.headers import edited, header_edits
 from wiretape.rules.regexes import LONGEST, NotAppliedError
-from wiretape.rules.url import forwarding, host_of, path_of, plain_url, rewriting
+from wiretape.rules.url import forwarding, host_of, leads_away, path_of, plain_url, rewriting
 from wiretape.rules.values import Changes, UrlRewrite
 
 
@@ -136,6 +136,13 @@ def test_a_url_is_rewritten_by_its_groups(url: str, expected: str | None) -> Non
 )
 def test_forward_keeps_path_and_query_and_the_scheme_unless_told(target: str, expected: str) -> None:
     assert forwarding("forwardTo", target)("https://old:8443/p?q=1") == expected
+
+
+def test_where_a_rule_may_send_to() -> None:
+    assert not leads_away("http://a/", "http://b/", None)
+    assert leads_away("http://a/", "http://b/", [])
+    for url in ("https://A:8443/x", "http://localhost:3000/", "http://[::1]/", "http://friend/"):
+        assert not leads_away("http://a/", url, ["friend"])
 
 
 def test_urls_are_taken_apart() -> None:

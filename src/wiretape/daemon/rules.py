@@ -83,8 +83,12 @@ class Rules:
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
-    async def add(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def add(self, fields: Mapping[str, Any], targets: Sequence[str] | None = None) -> dict[str, Any]:
         """Add a rule, and follow it from the next request on.
+
+        Args:
+            fields: its JSON.
+            targets: hosts that it may send to, see ``Rule.targets``.
 
         Raises:
             UsageError: it means nothing, which is named; nothing was changed.
@@ -98,6 +102,7 @@ class Rules:
             rule = msgspec.structs.replace(
                 made,
                 id=f"rule_{number}",
+                targets=None if targets is None else list(targets),
                 number=number,
                 revision=self._revision,
                 created_at=time.time_ns() // 1_000_000,
@@ -106,7 +111,9 @@ class Rules:
             self._made = number
         return self._shown(rule)
 
-    async def update(self, rule_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def update(
+        self, rule_id: str, fields: Mapping[str, Any], targets: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """Replace parts of a rule whole: matcher and handler are not merged.
 
         Raises:
@@ -120,7 +127,11 @@ class Rules:
             self._revision += 1
             merged = {**to_json(before), **fields}
             rule = msgspec.structs.replace(
-                rule_from(merged), number=before.number, revision=self._revision, created_at=before.created_at
+                rule_from(merged),
+                targets=before.targets if targets is None else list(targets),
+                number=before.number,
+                revision=self._revision,
+                created_at=before.created_at,
             )
             await self._follow({**self._rules, rule_id: rule}, to_json(rule), "updated")
         return self._shown(rule)

@@ -22,7 +22,7 @@ from wiretape.rules.headers import edited
 from wiretape.rules.regexes import NotAppliedError
 from wiretape.rules.ruleset import CompiledRule, Edits, Ruleset, first, reason
 from wiretape.rules.seen import NO_BODY, Seen, SeenBody
-from wiretape.rules.url import is_url
+from wiretape.rules.url import host_of, is_url, leads_away
 from wiretape.rules.values import Stage
 from wiretape.session.content import ContentError, as_text, content_codings, declared_charset, decode, encode
 from wiretape.wire.http1 import (
@@ -250,14 +250,7 @@ class RuleCase:
         absolute = self._seen.url
         url = absolute
         if answer is not None:
-            changed = answer.rewrite(absolute) if answer.rewrite is not None else None
-            note = ""
-            if changed is not None and not is_url(changed):
-                note = f"it made {changed[:200]!r} of the URL, which is no URL of HTTP: it stays as it was"
-            elif changed is not None:
-                url = changed
-            elif answer.rewrite is not None:
-                note = "the URL stays as it was"
+            url, note = _rewritten(answer, absolute)
             acts.append(_act(answer, "answer", note))
         forwarded = head.forward(b"/", upgrade=head.upgrade is not None, host=before.authority)
         came = lines = _pairs(forwarded)
@@ -469,6 +462,20 @@ class RuleCase:
 
 def _act(one: CompiledRule, stage: Stage, note: str = "") -> Act:
     return Act(one.rule.id, stage, one.rule.description, note)
+
+
+def _rewritten(one: CompiledRule, absolute: str) -> tuple[str, str]:
+    """Return the URL that a request goes to, and why it stays where it does."""
+    if one.rewrite is None:
+        return absolute, ""
+    changed = one.rewrite(absolute)
+    if changed is None:
+        return absolute, "the URL stays as it was"
+    if not is_url(changed):
+        return absolute, f"it made {changed[:200]!r} of the URL, which is no URL of HTTP: it stays as it was"
+    if leads_away(absolute, changed, one.rule.targets):
+        return absolute, f"it may not send to {host_of(changed)[:200]} (--allow-target): the URL stays as it was"
+    return changed, ""
 
 
 def _decoded(pieces: Pieces, headers: list[tuple[str, str]]) -> SeenBody:

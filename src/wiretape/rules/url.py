@@ -86,6 +86,15 @@ def forwarding(field: str, target: str) -> Rewrite:
     return change
 
 
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def leads_away(url: str, changed: str, targets: list[str] | None) -> bool:
+    """Return whether a request would go to a host that it may not be sent to (see ``values.Rule.targets``)."""
+    host = host_of(changed)
+    return targets is not None and host != host_of(url) and host not in _HERE and host not in targets
+
+
 def is_url(url: str) -> bool:
     """Return whether a request can be sent there."""
     return _URL.fullmatch(url) is not None

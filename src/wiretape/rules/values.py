@@ -169,6 +169,8 @@ class Rule(Part, frozen=True):
         matcher, handler: which requests, and what is done.
         times: so many exchanges, then the next rule that matches; None for ever.
         persist: it is there again after a restart.
+        targets: hosts that a request may be sent to besides its own and this machine; None for any. Who makes a rule
+            over MCP is bound to those that the server was started with (``--allow-target``).
         created_at: milliseconds since the epoch.
         number: how many rules were made before it, for the order of equal priorities.
         revision: another one after each change; with it the count of ``times`` begins anew.
@@ -181,6 +183,7 @@ class Rule(Part, frozen=True):
     enabled: bool = True
     times: int | None = None
     persist: bool = False
+    targets: list[str] | None = None
     id: str = ""
     created_at: int = 0
     number: int = 0
@@ -262,6 +265,7 @@ def to_json(rule: Rule) -> dict[str, Any]:
     """Return a rule as JSON has it, without what is as it always is; priority and enabled are always there."""
     found = msgspec.to_builtins(rule)
     assert isinstance(found, dict)
+    found.pop("targets", None)
     found.pop("number", None)
     found.pop("revision", None)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,6 +12,7 @@ from wiretape.errors import UsageError
 from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter, Lean
+from wiretape.rules.url import leads_away
 from wiretape.session.answers.rule_preview import Preview
 
 RuleId = Annotated[str, Field(min_length=1, description="rule_N, from proxy_list_rules")]
@@ -90,7 +92,9 @@ async def proxy_add_rule(
     """
     fields: dict[str, Any] = {"description": description, "matcher": matcher, "handler": handler}
     fields |= {"priority": priority, "persist": persist, "enabled": enabled}
-    return OneRule(await call.service.rules.add(fields if times is None else {**fields, "times": times}))
+    return OneRule(
+        await call.service.rules.add(fields if times is None else {**fields, "times": times}, _targets(call, handler))
+    )
 
 
 @tool("Update a rule", Hints(repeats=True))
@@ -114,7 +118,8 @@ async def proxy_update_rule(
         "persist": persist,
     }
     fields = {name: value for name, value in given.items() if value is not None}
-    return OneRule(await call.service.rules.update(rule_id, fields))
+    targets = None if handler is None else _targets(call, handler)
+    return OneRule(await call.service.rules.update(rule_id, fields, targets))
 
 
 @tool("Remove a rule", Hints(destroys=True))
@@ -260,6 +265,30 @@ async def proxy_rewrite_url(
     return await _made(call, said, matcher, {"type": "passthrough", "rewriteUrl": rewrite}, priority, persist)
 
 
+def _targets(call: Call, handler: dict[str, Any]) -> list[str]:
+    """Return the hosts that a rule made over MCP may send to besides a request's own and this machine (P18).
+
+    Raises:
+        UsageError: it forwards to another, or has a recorded secret in what it would send.
+    """
+    allowed = [host.lower() for host in call.settings.allow_targets]
+    forward = handler.get("forwardTo")
+    if isinstance(forward, str):
+        url = forward if "://" in forward else f"http://{forward}"
+        if leads_away("", url, allowed):
+            raise UsageError(
+                f"handler.forwardTo: requests may not be sent to {forward[:200]}: clients' secrets would go there",
+                hint="start `wiretape mcp` with --allow-target HOST, or make the rule with `wiretape rules add`",
+            )
+    sent = json.dumps([handler.get("transformRequest"), handler.get("rewriteUrl")], ensure_ascii=False)
+    if call.service.secrecy.veil.known.spans_in(sent.encode("utf-8", "replace")):
+        raise UsageError(
+            "handler: a recorded secret would be sent to whatever the rule matches",
+            hint="make such a rule with `wiretape rules add`",
+        )
+    return allowed
+
+
 async def _made(
     call: Call,
     description: str,
@@ -276,5 +305,7 @@ async def _made(
         "priority": priority,
         "persist": persist,
     }
-    rule = await call.service.rules.add(fields if times is None else {**fields, "times": times})
+    rule = await call.service.rules.add(
+        fields if times is None else {**fields, "times": times}, _targets(call, handler)
+    )
     return MadeRule(rule_id=rule["id"], description=rule["description"])
