@@ -11,6 +11,7 @@ import pytest
 from hyperframe.frame import GoAwayFrame
 
 from harness.h2_peers import h2_connection
+from wiretape.recorder.dial import SERVER_LIMITS
 from wiretape.recorder.exchange_log import Server
 from wiretape.recorder.h2_client import H2ClientConnection, H2ClientStream
 from wiretape.recorder.ports import AnyResponseHead, NotLookedAtError, Pieces, Request
@@ -70,21 +71,22 @@ class Heard:
     def server_left(self, error: Exception | None, untouched: bool, unparsed: bytes) -> None:
         self.errors.append(error)
 
+    def response_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
+        pass
+
     def response_broken(self, error: Exception, head: object, unparsed: bytes) -> None:
         self.errors.append(error)
 
 
 class Pair:
-    """Our connection and its server, which lets one request run at a time."""
+    """Our connection and its server, which lets so many requests run at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits = SERVER_LIMITS, streams: int = 1) -> None:
         self.transport = Transport()
-        self.connection = H2ClientConnection(
-            loop, ROUTE, Server(1, "", ""), Keeper(), Ngh2Engine, Protocols(), Limits()
-        )
+        self.connection = H2ClientConnection(loop, ROUTE, Server(1, "", ""), Keeper(), Ngh2Engine, Protocols(), limits)
         self.server = h2_connection(client=False)
         self.server.local_settings = h2.settings.Settings(
-            client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+            client=False, initial_values={h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: streams}
         )
         self.connection.connection_made(cast(Any, self.transport))
         self.server.initiate_connection()
@@ -100,12 +102,14 @@ class Pair:
             if data:
                 self.connection.data_received(data)
 
-    def ask(self) -> Heard:
-        """Send a request."""
+    def ask(self, *, paused: bool = False) -> Heard:
+        """Send a request; ``paused``: nobody reads the response."""
         heard = Heard()
         self.connection.running += 1
         stream: H2ClientStream = self.connection.lease(1)
         request = Request(h2_request_head(FIELDS, True), ROUTE, b"/", None)
+        if paused:
+            stream.pause()
         stream.send_request(request, [], True, b"", cast(Any, heard))
         return heard
 
@@ -134,3 +138,27 @@ def test_what_a_server_that_goes_away_was_not_sent_may_be_sent_again(
     assert isinstance(error, NotLookedAtError)
     assert pair.connection.closed
     assert pair.connection.running == 0
+
+
+def test_p8_streams_that_nobody_reads_are_bounded_and_leave_room_for_the_others(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    window, count = SERVER_LIMITS.stream_window, 8
+    together = SERVER_LIMITS.connection_window // SERVER_LIMITS.streams * count
+    pair = Pair(loop, SERVER_LIMITS._replace(streams=count, connection_window=together), count)
+    server = pair.server
+    *unread, last = range(1, 2 * count, 2)
+    for _ in unread:
+        pair.ask(paused=True)
+    pair.ask()
+    pair.pump()
+    for stream in unread:
+        server.send_headers(stream, [(b":status", b"200")])
+        for _ in range(window // 16384):
+            server.send_data(stream, bytes(16384))
+        pair.pump()
+    server.send_headers(last, [(b":status", b"200")])
+    for _ in range(2 * together // 16384):  # as much as it likes
+        server.send_data(last, bytes(16384))
+        pair.pump()
+    assert [server.local_flow_control_window(stream) for stream in unread] == [0] * len(unread)

@@ -25,6 +25,10 @@ ClientConnection = H1ClientConnection | H2ClientConnection
 
 _H1_ALPN: Final = (HTTP1,)
 _H2_ALPN: Final = (H2, HTTP1)
+SERVER_LIMITS: Final = Limits(stream_window=512 * 1024, connection_window=2 * Limits().streams * 512 * 1024)
+"""A server's connection serves several clients: what one of them does not read must leave room for the others' streams.
+Twice as much as can be held, because libnghttp2 gives window back only when half of it has been used up.
+"""
 _clock: Final = time.perf_counter_ns
 
 
@@ -144,7 +148,7 @@ class Dialer:
     ) -> ClientConnection:
         engine = self._protocols.engine if protocol == H2 else None
         if engine is not None:
-            return H2ClientConnection(self._loop, route, server, keeper, engine, self._protocols, Limits())
+            return H2ClientConnection(self._loop, route, server, keeper, engine, self._protocols, SERVER_LIMITS)
         return H1ClientConnection(route._replace(protocol=""), server, keeper, sock, strict_http=self._strict_http)
 
     async def _resolve(self, route: Route) -> list[tuple[int, tuple[str, int]]]:
