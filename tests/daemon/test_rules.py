@@ -316,3 +316,51 @@ def test_a_command_is_named_to_who_has_commands_and_a_tool_to_who_has_tools(root
         Rules(root).find("rule_9")
     assert "`wiretape rules list`" in caught.value.hint
     assert hint_for_tools(caught.value) == "proxy_list_rules lists them: there are none"
+
+
+class _Hiding:
+    """Hides one value wherever it stands whole, as a model's veil does."""
+
+    def header(self, name: str, value: str) -> str:
+        return self.text(value)
+
+    def field(self, name: str, value: str) -> str:
+        return self.text(value)
+
+    def text(self, text: str) -> str:
+        return text.replace("hunter2", "{{password:1}}")
+
+
+def test_p18_a_preview_does_not_show_a_secret_that_its_rule_takes_apart(root: Path) -> None:
+    apart = {"find": "([a-z0-9])", "replaceWith": "$1 ", "regex": True, "all": True}
+    edits = {"replaceBody": [apart], "replaceInHeaders": [{"name": "X-Mine", **apart}]}
+    inside = {"replaceBody": [{"find": "hunter2", "replaceWith": "other"}]}
+    recording = Recording(new_session(root, "past"))
+    seq = recording.open("http://a.test/?p=hunter2")
+    recording.done(seq, b"is hunter2 here", headers="Content-Type: text/plain\r\nX-Mine: hunter2\r\n")
+    recording.close()
+
+    async def run() -> None:
+        service = Service(root, UpstreamSettings())
+        try:
+            session = await service.library.resolve("past")
+
+            async def shown(**handler: Any) -> Any:
+                rule = {"handler": {"type": "passthrough", **handler}}
+                found = await service.rules.previewed(
+                    service.library, session, Filter(), rule_id=None, rule=rule, limit=1, veil=_Hiding()
+                )
+                return found.exchanges[0]
+
+            rewrite = {"match": "p=(.)(.*)", "replaceWith": "p=$1-$2"}
+            one = await shown(rewriteUrl=rewrite, transformResponse=edits)
+            assert one.would == "changed"
+            assert one.request.url == ("http://a.test/?p={{password:1}}", "http://a.test/?p={-{password:1}}")
+            assert one.response.body[1].startswith("i s  {{p a s s")
+            assert one.response.headers[0][2].startswith("{{p a s s")
+            other = await shown(transformResponse=inside)
+            assert other.response.body == ("is {{password:1}} here", "(the change is in what is hidden)")
+        finally:
+            await service.close()
+
+    asyncio.run(run())

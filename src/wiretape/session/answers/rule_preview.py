@@ -32,6 +32,7 @@ MOST_BODY: Final = 1024 * 1024
 _SHOWN: Final = 200
 """Characters of a body that are shown around the first difference."""
 _HEADERS: Final = 20
+_HIDDEN: Final = "(the change is in what is hidden)"
 
 
 class Difference(msgspec.Struct, frozen=True, rename="camel"):
@@ -252,7 +253,7 @@ def _of_request(seen: Seen, answer: CompiledRule | None, one: CompiledRule | Non
     edits = (one.request if one is not None else None) or Edits()
     method = edits.method if edits.method not in (None, seen.method) else None
     return Difference(
-        url=(veil.text(seen.url), veil.text(changed)) if changed is not None else UNSET,
+        url=(veil.text(seen.url), _url(seen.url, changed, answer, veil)) if changed is not None else UNSET,
         method=(seen.method, method) if method is not None else UNSET,
         headers=_headers(seen.request_fields, edits, veil) or UNSET,
         **_body_difference(seen, "request", edits, veil),
@@ -270,6 +271,17 @@ def _of_response(seen: Seen, edits: Edits, veil: Veil) -> Difference:
 
 def _headers(before: list[tuple[str, str]], edits: Edits, veil: Veil) -> list[tuple[str, str | None, str | None]]:
     lines = [(name, value.encode("utf-8", "surrogateescape").decode("latin-1")) for name, value in before]
+    shown = [(name, veil.header(name, _text(value)).encode().decode("latin-1")) for name, value in lines]
+    found = _line_differences(lines, edits, veil)
+    if not found or all(_text(one[1]) == _text(two[1]) for one, two in zip(lines, shown, strict=True)):
+        return found
+    # What was hidden stays hidden, whatever a rule makes of it.
+    return _line_differences(shown, edits, veil) or [(found[0][0], _HIDDEN, _HIDDEN)]
+
+
+def _line_differences(
+    lines: list[tuple[str, str]], edits: Edits, veil: Veil
+) -> list[tuple[str, str | None, str | None]]:
     after, _ = edited(lines, edits.headers)
     gone = [one for one in lines if one not in after]
     new = [one for one in after if one not in lines]
@@ -283,8 +295,24 @@ def _headers(before: list[tuple[str, str]], edits: Edits, veil: Veil) -> list[tu
     return found[:_HEADERS]
 
 
+def _url(before: str, changed: str, answer: CompiledRule | None, veil: Veil) -> str:
+    """Return the new URL as it may be shown: one with a secret is made again of what is shown of the old one.
+
+    A rule can take a secret apart, and nobody knows its parts for one (P18). So it is with headers and bodies.
+    """
+    shown = veil.text(before)
+    if shown == before:
+        return veil.text(changed)
+    again = answer.rewrite(shown) if answer is not None and answer.rewrite is not None else None
+    return _HIDDEN if again is None else veil.text(again)
+
+
 def _value(name: str, value: str, veil: Veil) -> str:
-    return veil.header(name, value.encode("latin-1").decode("utf-8", "replace"))[:_SHOWN]
+    return veil.header(name, _text(value))[:_SHOWN]
+
+
+def _text(value: str) -> str:
+    return value.encode("latin-1").decode("utf-8", "replace")
 
 
 def _body_difference(seen: Seen, side: Side, edits: Edits, veil: Veil) -> dict[str, Any]:
@@ -299,17 +327,28 @@ def _body_difference(seen: Seen, side: Side, edits: Edits, veil: Veil) -> dict[s
         text = body.data.decode()
     except UnicodeDecodeError:
         return {"note": "the body is no text: it would go on unchanged"} if body.data else {}
-    after, notes = text, []
-    for edit in edits.body:
-        try:
-            after = edit(after)
-        except NotAppliedError as error:
-            notes.append(str(error))
+    after, notes = _after(text, edits)
     found: dict[str, Any] = {"note": "; ".join(notes)} if notes else {}
     if after != text:
         at = next((at for at, pair in enumerate(zip(text, after, strict=False)) if pair[0] != pair[1]), len(text))
         start = max(0, at - _SHOWN // 4)
-        whole_before, whole_after = veil.text(text), veil.text(after)
-        shift = min(start, len(whole_before), len(whole_after))
-        found["body"] = (whole_before[shift : shift + _SHOWN], whole_after[shift : shift + _SHOWN])
+        whole_before = veil.text(text)
+        # What was hidden stays hidden, whatever a rule makes of it.
+        again = after if whole_before == text else _after(whole_before, edits)[0]
+        whole_after = veil.text(again) if again != whole_before else _HIDDEN
+        shown = whole_after if whole_after != _HIDDEN else whole_before
+        shift = min(start, len(whole_before), len(shown))
+        ends = whole_after if whole_after == _HIDDEN else whole_after[shift : shift + _SHOWN]
+        found["body"] = (whole_before[shift : shift + _SHOWN], ends)
     return found
+
+
+def _after(text: str, edits: Edits) -> tuple[str, list[str]]:
+    """Return a body after its edits, and what could not be done."""
+    notes: list[str] = []
+    for edit in edits.body:
+        try:
+            text = edit(text)
+        except NotAppliedError as error:
+            notes.append(str(error))
+    return text, notes
