@@ -146,3 +146,14 @@ def test_a_rule_for_one_exchange_changes_one_of_two_responses_that_come_at_once(
         message.body = ([], True)
         case.response_seen(response)
     assert [message.changes[-1] is not None for message in messages] == [True, False]
+
+
+@pytest.mark.parametrize("given", ["ads.example", "ADS.example.", "ads.example:80"])
+def test_a_host_with_the_dot_of_its_end_is_that_host(loop: asyncio.AbstractEventLoop, given: str) -> None:
+    head = parse_request_head(b"GET http://ads.example./ HTTP/1.1\r\nHost: ads.example.\r\n\r\n")
+    assert head is not None
+    message = Message()
+    message.request = Request(head, Route("http", "ads.example.", 80), b"/", None)
+    message.body = ([], True)
+    case_of(decider(loop, {"matcher": {"hostname": given}, "handler": {"type": "block"}}), message)
+    assert message.said == ["answer"]

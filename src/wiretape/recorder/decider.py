@@ -108,7 +108,7 @@ class RuleDecider:
         target = request.target.decode("latin-1")
         url = _origin(scheme, host, port) + ("" if target == "*" else target)
         raw = request.head.raw
-        found = self._rules.candidates(url, host, raw)
+        found = self._rules.candidates(url, host.rstrip("."), raw)
         if not found:
             return None
         return RuleCase(exchange, url, found, self._spent, self._room, self._loop)

@@ -240,6 +240,7 @@ def _host(text: str) -> str:
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
+    host = host.rstrip(".")
     if not host:
         raise wrong("matcher.hostname", "it is empty", "leave it out to match every host")
     return host

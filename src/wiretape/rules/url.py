@@ -37,9 +37,9 @@ def path_of(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host of an absolute URL, in lower case, without brackets and port."""
+    """Return the host of an absolute URL, in lower case, without brackets and port, and without the dot of its end."""
     match = _ANY.match(url)
-    return match[2].lower().strip("[]") if match is not None else ""
+    return match[2].lower().strip("[]").rstrip(".") if match is not None else ""
 
 
 def rewriting(field: str, rewrite: UrlRewrite) -> Rewrite:
