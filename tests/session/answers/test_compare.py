@@ -267,9 +267,9 @@ def test_thousands_of_exchanges_are_aligned_in_no_time() -> None:
     def items(ops: str) -> list[Item]:
         return [Item(at, f"GET /{op}", "a.example", "", 200, "complete", 1.0) for at, op in enumerate(ops, 1)]
 
-    began = time.perf_counter()
+    began = time.process_time()
     pairs = aligned(items("ab" * 2_500), items("ba" * 2_400 + "c"))
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3, "of CPU; comparing each with each takes minutes"
     both = [(one.op, other.op) for one, other in pairs if one is not None and other is not None]
     assert len(both) == 4_800
     assert all(one == other for one, other in both)
