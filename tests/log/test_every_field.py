@@ -14,10 +14,12 @@ import msgspec
 import pytest
 
 from harness.clients import RawClient, chunked_bytes
+from harness.h2_peers import H2Origin
 from harness.origin import Origin
 from harness.recorder import RecorderProcess
 from harness.web_sockets import RawPeer, raw_socket
 from tests.log.test_format import document
+from tests.recorder.test_h2 import connect
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.log import open_session
 from wiretape.log.format import (
@@ -255,6 +257,7 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
     with (
         Origin() as http,
         Origin(tls=origin_ca.issue().server_context()) as https,
+        H2Origin(origin_ca.issue().server_context(alpn=("h2",))) as h2,
         RecorderProcess(root, upstream_ca=origin_ca.pem) as recorder,
     ):
         recorder.record()
@@ -274,8 +277,13 @@ def test_each_field_that_is_not_reserved_is_written_by_a_recorder(root: Path, or
         authority = ssl.create_default_context(cafile=str(root / "ca" / "ca.pem"))
         with RawClient.tunnel(recorder.address, "localhost", https.port, tls=authority) as client:
             client.get("/text/20")
+        with connect(recorder, h2.port) as streams:
+            streams.get("/text/20")
         with RawPeer(read_to_end) as peer, raw_socket(recorder.address, peer.authority) as client:
             client.send(b"\x41\x82abcd\x01\x02\x80\x82abcd\x03\x04")  # compressed, unasked, in two frames
+            client.send(
+                b"\x82\xff" + (300_000).to_bytes(8, "big") + bytes(4 + 300_000)
+            )  # more than one frame of the log
         stranger = ssl.create_default_context()
         with contextlib.suppress(ssl.SSLError, ConnectionError):
             RawClient.tunnel(recorder.address, "localhost", https.port, tls=stranger)

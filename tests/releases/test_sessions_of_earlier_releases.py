@@ -24,7 +24,10 @@ NAMES: Final = sorted(
 )
 MORE_IS_TOLD: Final[dict[str, dict[int, str]]] = {
     "0.1.0/interim": dict.fromkeys(range(1, 10), "interim responses are shown"),
-    "0.1.0/damaged": dict.fromkeys(range(1, 10), "what damage took is noted"),
+    "0.1.0/damaged": dict.fromkeys(range(1, 10), "what damage took is noted")
+    | dict.fromkeys(range(11, 14), "TLS has the client's fingerprints"),
+    "0.1.0/complete": dict.fromkeys(range(11, 14), "TLS has the client's fingerprints"),
+    "0.1.0/refused": {1: "TLS has the client's fingerprints"},
 }
 """By session and seq: why a line of ``cat`` has keys today that the release did not print. None it printed is gone."""
 
