@@ -56,10 +56,11 @@ def test_help_lists_every_command_and_each_has_a_module_with_help_and_examples()
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_be_asked_for_json(name: str) -> None:
     command = import_module(f"wiretape.cli.commands.{MODULES.get(name, name)}").command
-    options = {option for parameter in command.params for option in parameter.opts}
-    # What `mcp` writes is JSON anyhow: a protocol.
-    assert ("--json" in options) == (name != "mcp")
-    assert "--root" in options or name in {"demo", "completion"}
+    for one in command.commands.values() if isinstance(command, click.Group) else [command]:
+        options = {option for parameter in one.params for option in parameter.opts}
+        # What `mcp` writes is JSON anyhow: a protocol.
+        assert ("--json" in options) == (name != "mcp")
+        assert "--root" in options or name in {"demo", "completion"}
 
 
 def test_every_module_in_the_folder_of_commands_is_listed() -> None:

@@ -55,9 +55,9 @@ def test_rules_are_added_tried_followed_shown_and_removed(daemon: Daemon, http_o
         (("--url", "(", "--drop"), "matcher.urlPattern"),
         (("--drop", "--block"), "one rule does one thing"),
         (("--host", "h"), "no handler"),
-        (("{",), "no JSON"),
+        (("{",), "not JSON"),
         (('{"handler": {"type": "forward"}}',), "handler.forwardTo"),
-        (("--header", "no colon"), "no header"),
+        (("--header", "no colon"), "not a header"),
         (("--mock", "200", "--body", "@/nowhere"), "/nowhere"),
     ],
 )

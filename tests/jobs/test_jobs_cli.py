@@ -118,7 +118,7 @@ def test_6_what_a_kill_cut_is_named(shown: dict[str, str], recordings: Path) -> 
 
 def test_7_an_unfamiliar_session_fits_the_terminal_with_its_messages(recordings: Path) -> None:
     seen = on_80_columns(recordings, "overview")
-    assert "200+errors" in seen
+    assert "200!" in seen
     assert "Version conflict" in seen
     assert max(map(len, seen.splitlines())) <= 80
 

@@ -116,10 +116,10 @@ def test_who_started_the_server_may_allow_a_target(shop: Shop) -> None:
     ("arguments", "said"),
     [
         ({"exchange": "walk:5", "set": {"/no/where": 1}}, "no 'no' at /"),
-        ({"exchange": "walk:5", "set": {"productId": 1}}, "no JSON pointer"),
-        ({"exchange": "walk:2", "set": {"/a": 1}}, "no JSON"),
+        ({"exchange": "walk:5", "set": {"productId": 1}}, "is not a JSON pointer"),
+        ({"exchange": "walk:2", "set": {"/a": 1}}, "is not JSON"),
         ({"exchange": "walk:2", "headers": {"X-A": "b\r\nInjected: c"}}, "end of a line"),
-        ({"exchange": "walk:2", "headers": {"a b": "c"}}, "no name of a header"),
+        ({"exchange": "walk:2", "headers": {"a b": "c"}}, "is not a header's name"),
         ({"exchange": "walk:2", "target": "ftp://x"}, "names no HTTP server"),
         ({"exchange": "walk:99"}, "Exchange 99"),
     ],

@@ -183,10 +183,10 @@ def calls(session: str, spare: str, har: Path) -> dict[str, list[dict[str, Any]]
 
 def _calls_about_rules(session: str, each: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     edits = {
-        "updateHeaders": {"Authorization": None, "Cookie": f"sid={SECRETS[2][1]}"},
-        "matchReplaceBody": [[SECRETS[4][1], "another"], ["e", "E"]],
+        "updateHeaders": {"Authorization": None, "Cookie": "sid=another"},
+        "matchReplaceBody": [["session", "another"], ["e", "E"]],
         "replaceBody": [{"find": "[A-Za-z0-9]{9,}", "replaceWith": "<$0>", "regex": True, "all": True}],
-        "jsonSet": {"/error/message": SECRETS[7][1]},
+        "jsonSet": {"/error/message": "another"},
     }
     answers = {"updateHeaders": {"Set-Cookie": None}, **{key: edits[key] for key in ("replaceBody", "jsonSet")}}
     handler = {"type": "passthrough", "transformRequest": edits, "transformResponse": answers}
@@ -208,9 +208,9 @@ def _calls_about_rules(session: str, each: list[dict[str, Any]]) -> dict[str, li
         "proxy_update_rule": [{"rule_id": "rule_1", "description": SECRETS[3][1], **rule}],
         "proxy_disable_rule": [{"rule_id": "rule_2"}],
         "proxy_enable_rule": [{"rule_id": "rule_2"}],
-        "proxy_inject_headers": [{"headers": {"X-Key": SECRETS[5][1]}, "hostname": "rules.example"}],
-        "proxy_mock_response": [{"status": 418, "body": SECRETS[6][1], "hostname": "rules.example"}],
-        "proxy_rewrite_url": [{"match_pattern": "^https://rules", "replace_with": f"https://x/{SECRETS[8][1]}"}],
+        "proxy_inject_headers": [{"headers": {"X-Key": "another"}, "hostname": "rules.example"}],
+        "proxy_mock_response": [{"status": 418, "body": "another", "hostname": "rules.example"}],
+        "proxy_rewrite_url": [{"match_pattern": "^https://rules", "replace_with": "https://rules.example/other"}],
         "proxy_list_rules": [{}],
         "proxy_test_rule_match": [
             *({"mode": "exchange", "exchange_id": one["exchange"]} for one in each),

@@ -172,30 +172,37 @@ def preview_rule(
 @command.command("enable")
 @click.argument("rule_id", metavar="ID")
 @root_option
-def enable_rule(*, rule_id: str, root: Path) -> None:
+@json_option
+def enable_rule(*, rule_id: str, root: Path, as_json: bool) -> None:
     """Switch a rule on."""
-    _do(root, "enable", rule_id)
+    _do(root, "enable", rule_id, as_json=as_json)
 
 
 @command.command("disable")
 @click.argument("rule_id", metavar="ID")
 @root_option
-def disable_rule(*, rule_id: str, root: Path) -> None:
+@json_option
+def disable_rule(*, rule_id: str, root: Path, as_json: bool) -> None:
     """Switch a rule off; it is kept."""
-    _do(root, "disable", rule_id)
+    _do(root, "disable", rule_id, as_json=as_json)
 
 
 @command.command("remove")
 @click.argument("rule_id", metavar="ID")
 @root_option
-def remove_rule(*, rule_id: str, root: Path) -> None:
+@json_option
+def remove_rule(*, rule_id: str, root: Path, as_json: bool) -> None:
     """Remove a rule; what it did stays recorded."""
-    _do(root, "remove", rule_id)
+    _do(root, "remove", rule_id, as_json=as_json)
 
 
-def _do(root: Path, what: str, rule_id: str) -> None:
+def _do(root: Path, what: str, rule_id: str, *, as_json: bool) -> None:
     request(root, {"cmd": "rules", "do": what, "rule": rule_id})
-    write_line(visible(f"{rule_id} is {what.removesuffix('e')}ed"))
+    now = f"{what.removesuffix('e')}ed"
+    if as_json:
+        print_json({"ruleId": rule_id, "now": now})
+        return
+    write_line(visible(f"{rule_id} is {now}"))
 
 
 def _names(rules: dict[str, str]) -> str:
@@ -216,7 +223,7 @@ def _pairs(headers: tuple[str, ...]) -> dict[str, str]:
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon:
-            raise UsageError(f"{header!r} is no header", hint="write it as 'Name: value'")
+            raise UsageError(f"{header!r} is not a header", hint="write it as 'Name: value'")
         found[name.strip()] = value.strip()
     return found
 
@@ -244,9 +251,9 @@ def _rule_of(
         try:
             found = json.loads(rule)
         except ValueError as error:
-            raise UsageError(f"the rule is no JSON: {error}", hint="or leave it out, and use options") from None
+            raise UsageError(f"the rule is not JSON: {error}", hint="or leave it out, and use options") from None
         if not isinstance(found, dict):
-            raise UsageError("the rule is no JSON object", hint='{"matcher": {...}, "handler": {...}}')
+            raise UsageError("the rule is not a JSON object", hint='{"matcher": {...}, "handler": {...}}')
     matcher = {"hostname": host, "urlPattern": url, "method": method, "filter": expression}
     wanted = {name: value for name, value in matcher.items() if value is not None}
     if wanted:

@@ -278,13 +278,13 @@ def _targets(call: Call, handler: dict[str, Any]) -> list[str]:
         if leads_away("", url, allowed):
             raise UsageError(
                 f"handler.forwardTo: requests may not be sent to {forward[:200]}: clients' secrets would go there",
-                hint="start `wiretape mcp` with --allow-target HOST, or make the rule with `wiretape rules add`",
+                hint="start the server with --allow-target HOST, or have a person make the rule on the command line",
             )
     sent = json.dumps([handler.get("transformRequest"), handler.get("rewriteUrl")], ensure_ascii=False)
     if call.service.secrecy.veil.known.spans_in(sent.encode("utf-8", "replace")):
         raise UsageError(
             "handler: a recorded secret would be sent to whatever the rule matches",
-            hint="make such a rule with `wiretape rules add`",
+            hint="leave the secret out; a person can make such a rule on the command line",
         )
     return allowed
 
