@@ -155,7 +155,7 @@ class StreamSequence(msgspec.Struct, array_like=True):
     def of(cls, stream: int, step: int, room: Room | None = None) -> StreamSequence:
         """Return the sequence of a stream of which nothing was read yet."""
         room = room if room is not None else Room()
-        return cls(room, stream + 1, step, MissingRanges(room))
+        return cls(room, min(stream + 1, IMPOSSIBLE_FROM), step, MissingRanges(room))
 
     def share(self, room: Room) -> None:
         """Take ``room`` for the one that is shared, after decoding."""

@@ -185,18 +185,18 @@ class EndpointSink:
 
     def take(self, segment: Segment, items: Sequence[Item]) -> None:
         """Take frames of one segment, in their order."""
-        stream = self._stream = segment.placed.stream
+        stream = self._stream = segment.stream
         self._top = self._tops.get(stream, 0)
         item: Any  # a record's type says which kind of frame it stands in
         record: Any
         for item, record in items:
+            if item.__class__ is Damage or not 0 < item.seq < IMPOSSIBLE_FROM:
+                continue
             made = record.__class__
             if made is Opened:
                 self._opened(item, record)
             elif made is Done:
                 self._done(item, record)
-            elif item.__class__ is Damage:
-                continue
             elif made is ResponseBegun:
                 self._head(item, record)
             elif made is BodyChunk:
@@ -204,7 +204,7 @@ class EndpointSink:
             elif item.kind == FrameType.TRAILERS:
                 if self._is_running(item.seq) and item.flags & Flag.RESPONSE:
                     self._keep(item.seq).trailers = item.payload[item.head_length :][:_HELD]
-            elif item.kind in _OTHERS and 0 < item.seq < IMPOSSIBLE_FROM:
+            elif item.kind in _OTHERS:
                 self._is_running(item.seq)
         self._tops[stream] = self._top
 

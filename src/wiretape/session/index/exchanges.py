@@ -29,7 +29,7 @@ from wiretape.log.items import IMPOSSIBLE_FROM, OF_AN_EXCHANGE, Damage, Frame
 from wiretape.log.report import LogReport
 from wiretape.model import Gap
 from wiretape.session.index import urls
-from wiretape.session.index.projection import Item, Memory, Segment
+from wiretape.session.index.projection import Item, Memory, Segment, storable
 
 PARTS_MISSING: Final = 1
 """In ``damaged``: the log was given more of it than is there. Other bits: a frame of that kind was damaged."""
@@ -146,7 +146,6 @@ _UNWRITTEN: Final = (
 )
 _HAS_RESPONSE: Final = int(Flag.HAS_RESPONSE)
 _NS_PER_MS: Final = 1_000_000
-_MAX_INTEGER: Final = 2**63 - 1
 _MAX_WORD: Final = 1_000
 """Characters of a method, host or media type that are kept; a forged head may be one word of 2 MiB."""
 _MAX_RULES: Final = 20
@@ -234,14 +233,14 @@ class ExchangeSink:
 
     def begin(self, segment: Segment, missing: Sequence[Gap], step: int) -> None:  # noqa: ARG002
         """Begin a segment."""
-        head, stream = segment.placed.head, segment.placed.stream
+        head, stream = segment.placed.head, segment.stream
         begun = head.wall_ns // _NS_PER_MS if head is not None else 0
         self._clocks[stream] = max(self._clocks.get(stream, 0), begun)
 
     def take(self, segment: Segment, items: Sequence[Item]) -> None:
         """Take frames and damaged ranges of one segment, in their order."""
         takers = self._takers
-        self._clock = self._clocks[segment.placed.stream]
+        self._clock = self._clocks[segment.stream]
         item: Any  # a record's type says which kind of frame it stands in
         for item, record in items:
             take = takers.get(record.__class__)
@@ -251,7 +250,7 @@ class ExchangeSink:
                 self._damage(item)
             elif record.__class__ is DamagedError and item.kind in OF_AN_EXCHANGE:
                 self._nonsense(segment, item)
-        self._clocks[segment.placed.stream] = self._clock
+        self._clocks[segment.stream] = self._clock
 
     def reached(self, segment: Segment, position: int) -> None:
         """Keep nothing of it."""
@@ -433,4 +432,4 @@ class ExchangeSink:
 
 
 def _clamped(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(max(-_MAX_INTEGER, min(_MAX_INTEGER, value)) if isinstance(value, int) else value for value in row)
+    return tuple(storable(value) if isinstance(value, int) else value for value in row)

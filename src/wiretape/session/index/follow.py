@@ -24,7 +24,7 @@ from wiretape.log.scan import SegmentScan, scan_segment
 from wiretape.log.store import fingerprint, list_segments, stream_locks
 from wiretape.log.verify import settled, written_streams
 from wiretape.session.index.audits import read_audit
-from wiretape.session.index.projection import Memory, Projection, Segment, Sink
+from wiretape.session.index.projection import Memory, Projection, Segment, Sink, storable
 from wiretape.session.index.schema import start_again
 
 BATCH_FRAMES: Final = 16_384
@@ -359,33 +359,35 @@ def _fits(known: dict[str, _Known], inventory: Inventory, step: int | None) -> b
         return False
     begun: dict[int, int] = {}
     for one in known.values():
-        begun[one.stream] = max(begun.get(one.stream, 0), one.number)
+        begun[one.stream] = max(begun.get(one.stream, one.number), one.number)
     left = dict(known)
     for placed in inventory.segments:
+        stream, number = storable(placed.stream), storable(placed.number)
         if placed.ref.name not in left:
-            if placed.number < begun.get(placed.stream, 0):
+            if stream in begun and number < begun[stream]:
                 return False
             continue
         one = left.pop(placed.ref.name)
-        here = (placed.stream, placed.number, placed.head, placed.ref.healed)
+        here = (stream, number, placed.head, placed.ref.healed)
         if (one.stream, one.number, one.head, one.healed) != here or one.read > placed.ref.size:
             return False
     return not left
 
 
 def _new_segment(db: sqlite3.Connection, placed: Placed, step: int) -> Segment:
+    stream, number = storable(placed.stream), storable(placed.number)
     new = db.execute("SELECT ifnull(max(id), 0) + 1 FROM segments").fetchone()[0]
     run = new
     before = db.execute(
         "SELECT run, head FROM segments WHERE stream = ? AND number < ? ORDER BY number DESC LIMIT 1",
-        (placed.stream, placed.number),
+        (stream, number),
     ).fetchone()
     if before is not None and (placed.head is None or (before[1] and _HEAD.decode(before[1]).run == placed.head.run)):
         run = before[0]  # until its head says otherwise, a segment belongs to the run of the one before
     head = msgspec.msgpack.encode(placed.head) if placed.head is not None else None
     db.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (new, placed.ref.name, placed.stream, placed.number, placed.ref.healed, run, head),
+        (new, placed.ref.name, stream, number, placed.ref.healed, run, head),
     )
     db.execute("INSERT OR IGNORE INTO meta VALUES ('step', ?)", (str(step),))
     return Segment(new, run, placed)

@@ -52,4 +52,4 @@ def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
         ):
             head = segment.placed.head
             streams = head.streams if head is not None and 0 < head.streams <= _MAX_STREAMS else 1
-            yield (record.label[:_MAX_LABEL], record.wall_ns, segment.placed.stream, streams, frame.seq)
+            yield (record.label[:_MAX_LABEL], record.wall_ns, segment.stream, streams, frame.seq)

@@ -30,6 +30,16 @@ class Segment(msgspec.Struct, frozen=True):
     run: int
     placed: Placed
 
+    @property
+    def stream(self) -> int:
+        """The stream's number, as the index can keep it."""
+        return storable(self.placed.stream)
+
+
+def storable(number: int) -> int:
+    """Return a number as SQLite can keep it: a forged head may give one that has no place in 64 bits with a sign."""
+    return max(-(2**63), min(2**63 - 1, number))
+
 
 Memory = dict[str, object]
 """What projections keep from one transaction to the next, by their names.

@@ -46,7 +46,7 @@ def _rows_of(segment: Segment, items: Sequence[Item]) -> Iterator[Row]:
             detail = record.detail
             texts = (_text(detail.get("client")), _text(detail.get("code")), _text(detail.get("error")))
             at = max(0, min(_MAX_INTEGER, record.wall_ns))
-            yield (at, segment.placed.stream, *texts, _first_line(detail.get("head")))
+            yield (at, segment.stream, *texts, _first_line(detail.get("head")))
 
 
 def _text(value: object) -> str:
