@@ -210,13 +210,14 @@ class Audit(msgspec.Struct, array_like=True):
                 if kind in of_an_exchange:
                     sequence.see(seq)
                 else:
+                    # Before a seal, whose time may be none: else it would depend on what is read at once.
+                    _note_time(timed, reading)
                     self._take_other(item, stream, reading)
         for kind, met in ((opened, begun), (done, ended)):
             if met:
                 counts[kind] = counts.get(kind, 0) + met
         self.waiting += len(sequence.unfinished) - before
-        if timed is not None and reading.seal is None:
-            reading.ended_ns = min(_LATEST, int.from_bytes(timed.payload[2:10], "big"))
+        _note_time(timed, reading)
 
     def reached(self, stream: int, end: int) -> None:
         """Say how far ``stream`` was read in its segment."""
@@ -424,3 +425,9 @@ class _Summing:
         if self._audit.facts is None:
             return None
         return msgspec.msgpack.decode(self._audit.facts[0], type=Event).detail
+
+
+def _note_time(opened: Frame | None, reading: Reading) -> None:
+    """Take the time of the last exchange that began for the segment's end, until its seal says better."""
+    if opened is not None and reading.seal is None:
+        reading.ended_ns = min(_LATEST, int.from_bytes(opened.payload[2:10], "big"))
