@@ -119,6 +119,29 @@ def test_everything_a_client_has_sent_through_a_tunnel_arrives_after_it_has_left
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_server_that_has_ended_its_side_and_is_gone_since_does_not_keep_a_tunnel_open(
+    recorder: RecorderProcess, way: str
+) -> None:
+    """asyncio does not look at a connection again whose server has ended its side, so it learns of the loss last."""
+    seen = threading.Event()
+
+    def act(connection: socket.socket) -> None:
+        read_exactly(connection, 2)
+        connection.shutdown(socket.SHUT_WR)
+        seen.wait(TIMEOUT)
+        reset(connection)
+
+    with Peer(way, act) as peer, tunnel(recorder, way, peer) as client:
+        assert client.read_to_end() == b""
+        seen.set()
+        peer.wait()
+        client.sock.shutdown(socket.SHUT_WR)
+        exchange = only(recorder)
+    assert exchange.done is not None
+    assert exchange.done.request_size == 2
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_client_that_ends_its_side_of_a_tunnel_still_gets_the_answer(recorder: RecorderProcess, way: str) -> None:
     got = []
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 
 from wiretape.recorder.exchange_log import Server, Stream
 from wiretape.recorder.h1_response import ResponseReader
+from wiretape.recorder.half_close import end_writing
 from wiretape.recorder.handshake_log import Handshake, after_handshake_error, note_handshake
 from wiretape.recorder.ports import BytesFromServer, FromServer, Pieces, Request, Timeouts
 from wiretape.recorder.route import Route
@@ -305,7 +306,7 @@ class H1ClientConnection(asyncio.Protocol):
             if self._secure:  # TLS as the loops do it cannot end one direction alone
                 self.transport.close()
             else:
-                self.transport.write_eof()
+                end_writing(self.transport)
 
     def _send(self, parts: list[bytes], pieces: Pieces, end: bool, trailers: bytes) -> None:
         if not self._chunked:

@@ -13,6 +13,7 @@ from wiretape.errors import ProtocolError
 from wiretape.recorder.context import Context
 from wiretape.recorder.exchange import Exchange
 from wiretape.recorder.exchange_log import ExchangeLog, Stream
+from wiretape.recorder.half_close import end_writing
 from wiretape.recorder.handshake_log import Handshake, note_handshake
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.pages import asks_for_head, error_page
@@ -248,7 +249,7 @@ class H1ServerConnection(asyncio.Protocol):
         if self._secure:
             self.transport.close()
         else:
-            self.transport.write_eof()
+            end_writing(self.transport)
 
     def close(self) -> None:
         """Send what is waiting, then end the connection."""
@@ -407,7 +408,7 @@ class H1ServerConnection(asyncio.Protocol):
         self._linger_until = self._context.loop.call_later(LINGER_SECONDS, self.transport.close)
         self.resume()
         if self.transport.can_write_eof():  # over TLS the answer's Connection: close has to do
-            self.transport.write_eof()
+            end_writing(self.transport)
 
     def _throw_away(self, size: int) -> None:
         self._linger_left -= size
