@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from mcp.client import Client
 
 from harness.logs import Recording, new_session
 from tests.mcpserver.conftest import InProcess
+from wiretape.daemon.rules import Rules
 
 MOCK = {"type": "mock", "status": 503, "body": "{}", "headers": {"content-type": "application/json"}}
 
@@ -79,6 +81,21 @@ def test_p18_a_model_sends_requests_only_where_the_server_was_told_that_it_may(i
     in_process.run(talk, allow_targets=("friend.example",))
 
 
+def test_p18_a_model_does_not_widen_a_rule_of_a_person_that_sends_elsewhere(in_process: InProcess) -> None:
+    narrow = {"hostname": "a.example"}
+    forward = {"type": "forward", "forwardTo": "https://elsewhere.example"}
+    in_process.root.mkdir(mode=0o700)
+    asyncio.run(Rules(in_process.root).add({"matcher": narrow, "handler": forward, "persist": True}))
+
+    async def talk(client: Client) -> None:
+        assert "elsewhere.example" in await refused(client, "proxy_update_rule", rule_id="rule_1", matcher={})
+        changed = await ask(client, "proxy_update_rule", rule_id="rule_1", description="seen", priority=7)
+        assert (changed["rule"]["matcher"], changed["rule"]["priority"]) == (narrow, 7)
+
+    in_process.run(talk)
+    assert Rules(in_process.root).find("rule_1").targets is None
+
+
 def test_the_shortcuts_make_ordinary_rules(in_process: InProcess) -> None:
     async def talk(client: Client) -> None:
         await ask(client, "proxy_inject_headers", headers={"X-A": "1", "X-B": None}, direction="both", hostname="h")
@@ -119,6 +136,8 @@ def test_a_request_made_up_or_recorded_is_tried_rule_by_rule(in_process: InProce
         assert "request" in await refused(client, "proxy_test_rule_match")
         assert "exchange_id" in await refused(client, "proxy_test_rule_match", mode="exchange")
         assert "url" in await refused(client, "proxy_test_rule_match", request={"url": "/one"})
+        unknown = await refused(client, "proxy_test_rule_match", mode="exchange", exchange_id="past:7")
+        assert "Exchange 7" in unknown
         preview = await ask(client, "proxy_preview_rule", session_id="past")
         assert (preview["matched"], preview["exchanges"][0]["would"]) == (1, "dropped")
 

@@ -13,6 +13,7 @@ from wiretape.mcpserver import arguments as arg
 from wiretape.mcpserver.tool import Call, Hints, tool
 from wiretape.model import Filter, Lean
 from wiretape.rules.url import leads_away
+from wiretape.rules.values import to_json
 from wiretape.session.answers.rule_preview import Preview
 
 RuleId = Annotated[str, Field(min_length=1, description="rule_N, from proxy_list_rules")]
@@ -91,10 +92,8 @@ async def proxy_add_rule(
     matches wins. Both sides of what is changed are recorded; find them with filter ~rule ID.
     """
     fields: dict[str, Any] = {"description": description, "matcher": matcher, "handler": handler}
-    fields |= {"priority": priority, "persist": persist, "enabled": enabled}
-    return OneRule(
-        await call.service.rules.add(fields if times is None else {**fields, "times": times}, _targets(call, handler))
-    )
+    fields |= {"priority": priority, "times": times, "persist": persist, "enabled": enabled}
+    return OneRule(await call.service.rules.add(fields, _targets(call, handler)))
 
 
 @tool("Update a rule", Hints(repeats=True))
@@ -118,8 +117,10 @@ async def proxy_update_rule(
         "persist": persist,
     }
     fields = {name: value for name, value in given.items() if value is not None}
-    targets = None if handler is None else _targets(call, handler)
-    return OneRule(await call.service.rules.update(rule_id, fields, targets))
+    rules, targets = call.service.rules, None
+    if handler is not None or matcher is not None:  # whom a person's rule is for decides what it sends, too (P18)
+        targets = _targets(call, handler or to_json(rules.find(rule_id))["handler"])
+    return OneRule(await rules.update(rule_id, fields, targets))
 
 
 @tool("Remove a rule", Hints(destroys=True))
@@ -303,9 +304,8 @@ async def _made(
         "matcher": {name: value for name, value in matcher.items() if value is not None},
         "handler": handler,
         "priority": priority,
+        "times": times,
         "persist": persist,
     }
-    rule = await call.service.rules.add(
-        fields if times is None else {**fields, "times": times}, _targets(call, handler)
-    )
+    rule = await call.service.rules.add(fields, _targets(call, handler))
     return MadeRule(rule_id=rule["id"], description=rule["description"])
