@@ -166,15 +166,41 @@ def test_p16_a_file_of_rules_is_followed_when_it_is_saved_and_a_wrong_one_change
         path.write_text(mock % 501 + mock % 502)
         await until(lambda: rules.count == 3)
         for wrong in ("no toml", mock % 9999, "other = 1", '[[rule]]\nhandler = { type = "drop" }\npersist = true\n'):
-            rules.note = None
+            rules.file_note = None
             path.write_text(wrong)
-            await until(lambda: rules.note is not None)
+            await until(lambda: rules.file_note is not None)
             assert str(path) in str(rules.note)
             assert rules.count == 3
         with pytest.raises(UsageError, match="file_1 is a rule of the file"):
             await rules.remove("file_1")
         path.write_text("")
         await until(lambda: rules.count == 1)
+        await until(lambda: rules.note is None)
+        watching.cancel()
+
+    with_rules(root, do)
+
+
+def test_p11_a_file_of_rules_that_is_mended_takes_back_what_was_said_of_it_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules_file, "LOOK_EVERY", 0.01)
+    root.mkdir(mode=0o700)
+    (root / FILE).write_bytes(b"no json")
+    path = tmp_path / "rules.toml"
+    path.write_text("")
+
+    async def do(rules: Rules) -> None:
+        file = rules_file.RulesFile(path, rules)
+        await file.load()
+        watching = asyncio.create_task(file.watch())
+        for text, said in (("no toml", True), ('[[rule]]\nhandler = { type = "drop" }\n', False)):
+            path.write_text(text)
+            async with asyncio.timeout(20):
+                while (str(path) in (rules.note or "")) is not said:
+                    await asyncio.sleep(0.01)
+            assert str(root / FILE) in (rules.note or "")
+        assert rules.count == 1
         watching.cancel()
 
     with_rules(root, do)

@@ -38,7 +38,7 @@ class Rules:
     """The rules that a daemon follows. A change is checked, then told to the recorders, then kept: all or nothing.
 
     Attributes:
-        note: why rules that were to be there again are not, or None.
+        file_note: why the rules of the file of ``serve --rules`` are not those that it has now, or None.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,7 +50,8 @@ class Rules:
         self._capture: Capture | None = None
         self._lock = asyncio.Lock()
         self._unread = False
-        self.note: str | None = None
+        self._unread_note: str | None = None
+        self.file_note: str | None = None
         self._load()
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -68,6 +69,11 @@ class Rules:
     def count(self) -> int:
         """How many there are."""
         return len(self._rules)
+
+    @property
+    def note(self) -> str | None:
+        """Why rules that are to be followed are not, in words, or None."""
+        return "; ".join(note for note in (self._unread_note, self.file_note) if note is not None) or None
 
     def find(self, rule_id: str) -> Rule:
         """Return a rule.
@@ -352,8 +358,8 @@ class Rules:
             RecursionError,
         ) as error:
             self._unread = True
-            self.note = f"the rules in {self._path} cannot be read, and none of them is followed: {error}"
-            log.warning("%s", self.note)
+            self._unread_note = f"the rules in {self._path} cannot be read, and none of them is followed: {error}"
+            log.warning("%s", self._unread_note)
 
 
 def _number_of(rule: Rule) -> int:

@@ -48,10 +48,10 @@ class RulesFile:
             try:
                 await self.load()
                 log.info("the rules in %s are followed", self._path)
-                self._rules.note = None
+                self._rules.file_note = None
             except UsageError as error:
-                self._rules.note = f"the rules before are still followed: {error.message}"
-                log.warning("%s", self._rules.note)
+                self._rules.file_note = f"the rules before are still followed: {error.message}"
+                log.warning("%s", self._rules.file_note)
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
