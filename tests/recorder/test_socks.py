@@ -135,6 +135,23 @@ def test_a_loop_to_ourselves_is_not_allowed(recorder: RecorderProcess, version: 
     wait_until(lambda: refusals(recorder) == ["loop"], what="the refusal in the log")
 
 
+@pytest.mark.parametrize("opening", ["command", "method", "loop"])
+def test_a_refused_client_that_has_sent_more_and_still_sends_gets_the_reply_and_no_reset(
+    recorder: RecorderProcess, opening: str
+) -> None:
+    methods = b"\x01" if opening == "method" else b"\x00"
+    request = request5(recorder.address[1], 2 if opening == "command" else 1)
+    reply = {"command": b"\x05\x00\x05\x07", "method": b"\x05\xff", "loop": b"\x05\x00\x05\x02"}[opening]
+    with socket.create_connection(recorder.address, TIMEOUT) as sock:
+        sock.sendall(b"\x05\x01" + methods + request + b"x" * 100_000)
+        assert exactly(sock, len(reply)) == reply
+        assert len(exactly(sock, 8)) == (0 if opening == "method" else 8)
+        assert sock.recv(1) == b""
+        for _ in range(3):
+            sock.sendall(b"more")
+    wait_until(lambda: len(refusals(recorder)) == 1, what="the refusal in the log")
+
+
 def test_a_server_that_speaks_first_is_tunnelled_by_socks_too(recorder: RecorderProcess) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, greeted(recorder) as sock:
         sock.recv(2)

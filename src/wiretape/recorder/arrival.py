@@ -41,7 +41,6 @@ from wiretape.wire.sniff import Kind, classify
 FIRST_BYTES_SECONDS: Final = 120.0  # browsers open connections ahead of need
 SILENT_TUNNEL_SECONDS: Final = 1.0  # then it may be the server that speaks first (SSH, SMTP)
 HANDSHAKE_SECONDS: Final = 30.0
-LAST_WORDS_SECONDS: Final = 1.0
 _ALPN: Final = (HTTP1,)
 _H2_ALPN: Final = (H2, HTTP1)
 _REDIRECTED: Final = (
@@ -134,7 +133,7 @@ class Arrival:
         message = "HTTP/2 without TLS is not spoken here: the proxy takes HTTP/1.1, and HTTP/2 inside https"
         self._context.note_refused(self._name, message, Kind.HTTP2.value)
         words = farewell(ErrorCode.HTTP_1_1_REQUIRED, message.encode("ascii"))
-        await self._bare.close_with(words, LAST_WORDS_SECONDS)
+        await self._bare.close_with(words)
 
     # -- a client that does not know of us --------------------------------------------------------------------------
 

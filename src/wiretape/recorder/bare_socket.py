@@ -16,6 +16,8 @@ from wiretape.errors import ProtocolError
 from wiretape.recorder.route import address_host, address_text
 from wiretape.wire.http1 import MAX_HEAD
 
+LAST_WORDS_SECONDS: Final = 1.0
+"""How long what a client still sends is read and thrown away after its answer."""
 _LOOK_EVERY: Final = 0.005
 """Seconds between two looks at a Unix socket of which some bytes were seen, and not enough."""
 
@@ -120,15 +122,16 @@ class BareSocket:
         with contextlib.suppress(OSError):
             self.sock.send(data)
 
-    async def close_with(self, data: bytes, seconds: float) -> None:
-        """Send a few last bytes, and close when the client has ended its side or ``seconds`` have passed.
+    async def close_with(self, data: bytes) -> None:
+        """Send a few last bytes, and close when the client has ended its side or ``LAST_WORDS_SECONDS`` have passed.
 
         Closed with bytes unread, the kernel's RST would take the answer away from the client.
         """
         self.answer(data)
         with contextlib.suppress(OSError, TimeoutError):
             self.sock.shutdown(socket.SHUT_WR)
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._readable()
                 while self.sock.recv(MAX_HEAD):
                     await self._readable()
         self.close()

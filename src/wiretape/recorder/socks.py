@@ -33,8 +33,8 @@ async def ask_socks(bare: BareSocket, context: Context, client: str, *, version:
         if context.ourselves.named(asked.host, asked.port):
             raise SocksError(LOOP, reply=socks.not_allowed(asked.version), code="loop")
     except SocksError as error:
-        bare.answer(error.reply)
         context.note_refused(client, error.message, error.code)
+        await bare.close_with(error.reply)
         return None
     bare.answer(socks.success(asked.version))
     return destination(asked.host, asked.port, "socks")
