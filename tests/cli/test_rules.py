@@ -15,8 +15,11 @@ from wiretape.cli.demo.stage import Daemon
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that records."""
-    with Daemon(tmp_path_factory.mktemp("rules") / "root", "--session", "mine") as made:
+    """A daemon that records, and cannot read the rules that were kept."""
+    root = tmp_path_factory.mktemp("rules") / "root"
+    root.mkdir(mode=0o700)
+    (root / "rules.json").write_text("no json")
+    with Daemon(root, "--session", "mine") as made:
         yield made
 
 
@@ -47,6 +50,12 @@ def test_rules_are_added_tried_followed_shown_and_removed(daemon: Daemon, http_o
     for what in ("disable", "enable", "remove"):
         assert wiretape("rules", what, "rule_1", *root).stdout.decode() == f"rule_1 is {what.removesuffix('e')}ed\n"
     assert "rule_1" not in wiretape("rules", "list", *root).stdout.decode()
+
+
+def test_p11_why_rules_that_were_kept_are_not_there_is_said_in_text_and_in_json(daemon: Daemon) -> None:
+    root = ("--root", str(daemon.root))
+    assert "rules.json cannot be read" in wiretape_json("rules", "list", *root)["note"]
+    assert "rules.json cannot be read" in wiretape("rules", "list", *root).stderr.decode()
 
 
 @pytest.mark.parametrize(

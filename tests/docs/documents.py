@@ -114,6 +114,14 @@ class Check(Value, frozen=True, kw_only=True):
     """What to do about it."""
 
 
+class RuleSwitched(Value, frozen=True, kw_only=True):
+    """What ``rules enable``, ``disable`` and ``remove`` did."""
+
+    rule_id: str
+    now: Literal["enabled", "disabled", "removed"]
+    """How the rule is now."""
+
+
 class Checked(Value, frozen=True, kw_only=True):
     """What ``doctor`` found; ``failed`` where any check failed."""
 

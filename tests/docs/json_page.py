@@ -8,12 +8,12 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from tests.docs import documents
-from tests.docs.reference_pages import MADE
+from tests.docs.reference_pages import MADE, every_command
 from tests.docs.values import Key, below, keys, prose, structs_in, unknown_keys, written
 from tests.docs.words import WORDS
-from wiretape.cli.main import COMMANDS
 from wiretape.daemon.values import DaemonStatus
 from wiretape.mcpserver.tools import TOOLSETS
+from wiretape.mcpserver.tools.rules import OneRule, RuleList
 from wiretape.model import (
     ExchangeDetail,
     ExchangeSummary,
@@ -23,6 +23,7 @@ from wiretape.model import (
     RecoverReport,
     VerifyReport,
 )
+from wiretape.rules.explain import Explained
 from wiretape.session.answers.compare import Comparison
 from wiretape.session.answers.endpoints import Drift, Endpoints
 from wiretape.session.answers.explain import Explanation
@@ -33,6 +34,7 @@ from wiretape.session.answers.messages import Messages
 from wiretape.session.answers.overview import Overview
 from wiretape.session.answers.read_body import BodyPart
 from wiretape.session.answers.resend import Planned
+from wiretape.session.answers.rule_preview import Preview
 from wiretape.session.answers.search import SearchPage
 from wiretape.session.answers.secrets import SecretsFound
 from wiretape.session.answers.sql import SqlAnswer
@@ -57,6 +59,13 @@ PRINTED: Final[dict[str, tuple[tuple[Struct, str], ...]]] = {
     ),
     "grep": ((SearchPage, ""),),
     "sql": ((SqlAnswer, ""),),
+    "rules list": ((RuleList, ""),),
+    "rules add": ((OneRule, ""),),
+    "rules test": ((Explained, ""),),
+    "rules preview": ((Preview, ""),),
+    "rules enable": ((documents.RuleSwitched, ""),),
+    "rules disable": ((documents.RuleSwitched, ""),),
+    "rules remove": ((documents.RuleSwitched, ""),),
     "mark": ((MarkSet, ""),),
     "exchange": ((ExchangeDetail, ""),),
     "diff": ((Comparison, ""),),
@@ -100,7 +109,7 @@ Tools of MCP answer with the same values, `status` first, and leave out there wh
 def json_page() -> str:
     """Return the page."""
     parts = [HEAD, "## Commands\n\n| command | prints |\n|---|---|"]
-    parts += [f"| `{name}` | {_printed(name)} |" for name in COMMANDS if name in PRINTED]
+    parts += [f"| `{name}` | {_printed(name)} |" for name, _ in every_command() if name in PRINTED]
     parts.append("\n## Tools\n\n| tool | answers with |\n|---|---|")
     by_tool: dict[str, list[Struct]] = {}
     for name, struct in answered():

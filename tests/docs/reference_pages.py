@@ -51,14 +51,21 @@ def command_of(name: str) -> click.Command:
     return found
 
 
-def help_of(name: str) -> str:
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """Yield each command with the words that name it, a command of commands before those."""
+    for name in COMMANDS:
+        found = command_of(name)
+        yield name, found
+        if isinstance(found, click.Group):
+            yield from ((f"{name} {word}", below) for word, below in found.commands.items())
+
+
+def help_of(name: str, command: click.Command) -> str:
     """Return what ``wiretape NAME --help`` prints, as wide as the page."""
     # With the names of the help option that the program has: click keeps those that a command is first asked with.
     with click.Context(wiretape, info_name="wiretape", **wiretape.context_settings) as parent:
-        context = click.Context(
-            command_of(name), info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH
-        )
-        return command_of(name).get_help(context)
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
+        return command.get_help(context)
 
 
 def commands_page() -> str:
@@ -67,7 +74,10 @@ def commands_page() -> str:
         COMMANDS_HEAD,
         "\n".join(f"- [{name}](#{name}): {line}" for name, line in COMMANDS.items()) + "\n",
     ]
-    parts += [f"## {name}\n\n```text\n{help_of(name).rstrip()}\n```\n" for name in COMMANDS]
+    parts += [
+        f"{'###' if ' ' in name else '##'} {name}\n\n```text\n{help_of(name, command).rstrip()}\n```\n"
+        for name, command in every_command()
+    ]
     return "\n".join(parts)
 
 

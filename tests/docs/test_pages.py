@@ -15,7 +15,7 @@ from tests.cli.support import wiretape, wiretape_json
 from tests.docs.cookbook import Kitchen, filled
 from tests.docs.json_page import PRINTED, check, unexplained, unused
 from tests.docs.pages import COOKBOOK, PAGES, ROOT, skill
-from tests.docs.reference_pages import command_of
+from tests.docs.reference_pages import command_of, every_command
 from tests.jobs.live import Shop
 from tests.mcpserver.test_tools import SNAPSHOTS
 from wiretape.cli.demo.certificates import OriginCA
@@ -53,7 +53,7 @@ def test_every_word_is_said_of_some_key() -> None:
 
 
 def test_every_command_with_json_is_on_the_page() -> None:
-    with_json = {name for name in COMMANDS if any(parameter.name == "as_json" for parameter in command_of(name).params)}
+    with_json = {name for name, command in every_command() if any(one.name == "as_json" for one in command.params)}
     assert set(PRINTED) == with_json
 
 
@@ -129,6 +129,14 @@ def test_the_documents_of_a_running_daemon_have_the_keys_of_the_page(
         check("serve", daemon.ready)
         check("status", wiretape_json("status", "--root", root))
         check("mark", wiretape_json("mark", "here", "--root", root))
+        for words in (
+            ("rules add", "--mock", "503", "--host", "a.example"),
+            ("rules list",),
+            ("rules test", "http://b.example/"),
+            ("rules preview", "last"),
+            ("rules disable", "rule_1"),
+        ):
+            check(words[0], wiretape_json(*words[0].split(), *words[1:], "--root", root))
         check("stop", wiretape_json("stop", "--root", root))
 
 

@@ -15,13 +15,15 @@ from wiretape.rules.url import is_url, path_of, plain_url
 from wiretape.rules.values import STAGES
 
 
-class Outcome(msgspec.Struct, frozen=True, rename="camel"):
-    """How one rule came out.
+class RuleOutcome(msgspec.Struct, frozen=True, rename="camel"):
+    """How a rule came out: ``enabled``, ``priority`` and ``description`` are the rule's.
 
     Attributes:
+        rule_id, enabled, priority, description: of the rule.
         matched: the matcher takes the exchange.
         eligible: and the rule is enabled.
         stages: those in which it takes part.
+        checks: how each field of the matcher came out.
     """
 
     rule_id: str
@@ -35,7 +37,7 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Winner(msgspec.Struct, frozen=True, rename="camel"):
-    """The rule that decides."""
+    """The rule that decides: ``rule_id``, ``priority`` and ``description``; ``handler_type`` is what it does."""
 
     rule_id: str
     priority: float
@@ -47,7 +49,13 @@ class Explained(msgspec.Struct, frozen=True, rename="camel"):
     """What all rules say.
 
     Attributes:
+        request: as it was matched.
+        include_disabled: whether those were looked at, too, that are not enabled; they never win.
         evaluated_count: rules that were looked at, of ``total_rules``.
+        total_rules: how many there are.
+        results: one of each rule, in the order in which they are tried.
+        matched_count: rules that match; ``effective_match_count`` of them are enabled.
+        effective_match_count: those that match and are enabled.
         effective_winner: the first that matched and is enabled.
         winners: for each stage the rule that wins it.
     """
@@ -56,7 +64,7 @@ class Explained(msgspec.Struct, frozen=True, rename="camel"):
     include_disabled: bool
     evaluated_count: int
     total_rules: int
-    results: list[Outcome]
+    results: list[RuleOutcome]
     matched_count: int
     effective_match_count: int
     effective_winner: Winner | None
@@ -75,7 +83,7 @@ def explain(
         limit: look at the first so many only.
     """
     tried = [one for one in rules if include_disabled or one.rule.enabled][:limit]
-    results: list[Outcome] = []
+    results: list[RuleOutcome] = []
     winners: dict[str, CompiledRule] = {}
     for one in tried:
         checks = one.matcher.explain(seen)
@@ -83,7 +91,7 @@ def explain(
         eligible = matched and one.rule.enabled
         stages = [stage for stage in STAGES if stage in one.stages]
         results.append(
-            Outcome(
+            RuleOutcome(
                 rule_id=one.rule.id,
                 enabled=one.rule.enabled,
                 priority=one.rule.priority,

@@ -34,7 +34,7 @@ _OF_THE_RESPONSE: Final = (
 
 
 class Mismatch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A header that is not as it should be; ``actual`` None where there is none."""
+    """A ``header`` that is not as it is ``expected``; ``actual`` is null where there is none."""
 
     header: str
     expected: str
@@ -42,12 +42,11 @@ class Mismatch(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """How one field of a matcher came out.
+    """How one field of a matcher came out: ``expected`` is what it asks for, ``actual`` what is there.
 
     Attributes:
         applies: the rule has this field.
         passed: it holds; a field that does not apply holds.
-        expected, actual: what it asks for, and what is there.
         reason: why it could not be decided.
         mismatch: the headers that differ.
     """

@@ -43,7 +43,7 @@ def _made_of(function: Any) -> Any:
         click.argument("rule", required=False, metavar="[JSON]"),
         click.option("--host", metavar="NAME", help="This host alone."),
         click.option("--url", metavar="REGEX", help="URLs that have this."),
-        click.option("--method", metavar="M"),
+        click.option("--method", metavar="M", help="This method alone."),
         click.option("--filter", "expression", metavar="FILTER", help="Requests that a filter takes."),
         click.option("--mock", type=int, metavar="STATUS", help="Answer with this status; --body is the body."),
         click.option("--body", metavar="TEXT", help="@FILE reads it from a file."),
@@ -52,7 +52,9 @@ def _made_of(function: Any) -> Any:
         click.option("--forward", metavar="HOST[:PORT]", help="Send to this server."),
         click.option("--rewrite", nargs=2, metavar="REGEX URL", help="Send to another URL; $1 stands for a group."),
         click.option("--header", "headers", multiple=True, metavar="N:V", help="Set it in requests; `N:` removes it."),
-        click.option("--response-header", "response_headers", multiple=True, metavar="N:V"),
+        click.option(
+            "--response-header", "response_headers", multiple=True, metavar="N:V", help="The same in responses."
+        ),
         click.option("--delay", type=int, metavar="MS", help="Let requests wait."),
     ]
     for option in reversed(options):
@@ -68,7 +70,8 @@ def list_rules(*, root: Path, as_json: bool) -> None:
     answer = request(root, {"cmd": "rules", "do": "list"})
     rules = answer["rules"]
     if as_json:
-        print_json({"count": len(rules), "rules": rules})
+        said = {"note": answer["note"]} if answer.get("note") else {}  # P11: why rules that were kept are not there
+        print_json({"count": len(rules), "rules": rules, **said})
         return
     columns = [("id", "left"), ("prio", "right"), ("on", "left"), ("hits", "right"), ("does", "left"), ("for", "left")]
     rows = (
@@ -89,7 +92,7 @@ def list_rules(*, root: Path, as_json: bool) -> None:
 
 @command.command("add", epilog=EXAMPLES)
 @_made_of
-@click.option("--description", metavar="TEXT")
+@click.option("--description", metavar="TEXT", help="What it is for; lists show it.")
 @click.option("--priority", type=float, metavar="N", help="Lower is tried first; 100 unless given.")
 @click.option("--times", type=int, metavar="N", help="So many exchanges, then the next rule.")
 @click.option("--persist", is_flag=True, help="There again after a restart.")
@@ -119,9 +122,9 @@ def add_rule(
 
 @command.command("test")
 @click.argument("url")
-@click.option("--method", default="GET", metavar="M")
-@click.option("--header", "headers", multiple=True, metavar="N:V")
-@click.option("--body", default="", metavar="TEXT")
+@click.option("--method", default="GET", show_default=True, metavar="M", help="Of the request.")
+@click.option("--header", "headers", multiple=True, metavar="N:V", help="A header of the request.")
+@click.option("--body", default="", metavar="TEXT", help="The body of the request.")
 @root_option
 @json_option
 def test_rules(*, url: str, method: str, headers: tuple[str, ...], body: str, root: Path, as_json: bool) -> None:
