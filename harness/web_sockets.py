@@ -72,9 +72,7 @@ def open_socket(proxy: tuple[str, int], url: str, **options: Any) -> Iterator[Cl
 
 
 @contextlib.contextmanager
-def raw_socket(
-    proxy: tuple[str, int], authority: str, path: str = "/chat", extensions: str = ""
-) -> Iterator[RawClient]:
+def raw_socket(proxy: tuple[str, int], authority: str, extensions: str = "") -> Iterator[RawClient]:
     """Open a WebSocket in which the caller writes frames, by a request in absolute form."""
     fields = [
         ("Connection", "Upgrade"),

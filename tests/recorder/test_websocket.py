@@ -228,6 +228,7 @@ def test_every_byte_goes_on_as_it_came_whatever_is_wrong_with_it(recorder: Recor
         assert client.read_to_end() == answered
     assert got == [sent]
     exchange = only(recorder)
+    assert ("Sec-WebSocket-Extensions", extension) in exchange.request.headers
     assert exchange.done is not None
     assert (exchange.state, exchange.done.error_code) == ("failed", "server-closed")
     assert f"the client's message 1: {websocket.NOT_MASKED}" in exchange.done.error
