@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Collection
@@ -21,6 +22,7 @@ from typing import Any, Self
 from wiretape.channel.blocking import BlockingChannel
 from wiretape.cli.demo.waiting import DEADLINE, wait_until
 from wiretape.log import Exchange, open_session
+from wiretape.log.format import Event, FrameType
 from wiretape.log.items import Frame
 from wiretape.log.scan import scan_segment
 from wiretape.log.store import list_segments
@@ -218,3 +220,14 @@ def done_count(recorder: RecorderProcess, count: int) -> list[Exchange]:
         return found if len(found) >= count else []
 
     return wait_until(ended, what=f"{count} ended exchanges in the log")
+
+
+def refusals(recorder: RecorderProcess) -> list[str]:
+    """Return the codes of the refusals in the log, of clients that were turned away before there was an exchange."""
+    events = [frame.record() for frame in recorder.frames(FrameType.EVENT)]
+    return [event.detail["code"] for event in events if isinstance(event, Event) and event.kind == "refused"]
+
+
+def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
+    """Return the context of a client that trusts the recorder's authority and no other."""
+    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))

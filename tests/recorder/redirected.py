@@ -16,10 +16,9 @@ from typing import Any
 
 from harness.clients import TIMEOUT
 from harness.origin import Origin
-from harness.recorder import RecorderProcess, done_count
+from harness.recorder import RecorderProcess, done_count, refusals
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
-from wiretape.log.format import Event, FrameType
 
 SERVER, PROXY, CLIENT = "192.0.2.10", "192.0.2.1", "192.0.2.99"
 NAME = "shop.test"
@@ -49,11 +48,6 @@ def redirect(port: int, more: str = "") -> None:
 def curl(root: Path, url: str) -> str:
     words = ["curl", "-sS", "--noproxy", "*", "--interface", CLIENT, "--cacert", str(root / "ca" / "ca.pem")]
     return run(*words, "--resolve", f"{NAME}:80:{SERVER}", "--resolve", f"{NAME}:443:{SERVER}", url)
-
-
-def refusals(recorder: RecorderProcess) -> list[str]:
-    events = [frame.record() for frame in recorder.frames(FrameType.EVENT)]
-    return [event.detail["code"] for event in events if isinstance(event, Event) and event.kind == "refused"]
 
 
 def from_client(port: int) -> socket.socket:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.clients import RawClient, request_bytes
 from harness.origin import Origin
-from harness.recorder import RecorderProcess, done_count, only
+from harness.recorder import RecorderProcess, done_count, only, trusting
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.log.format import DoneFlag, Flag, FrameType, TlsSeen
 
@@ -22,10 +22,6 @@ def handshakes(recorder: RecorderProcess, name: str = "one") -> list[tuple[TlsSe
         assert isinstance(record, TlsSeen)
         found.append((record, bytes(frame.data)))
     return found
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 def test_both_handshakes_are_recorded_once_in_every_session_that_uses_the_connections(

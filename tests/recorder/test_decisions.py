@@ -6,37 +6,21 @@ import msgspec
 import pytest
 
 from tests.support.exchange_ports import (
+    OK,
+    POST,
     FakeDecider,
     FakeStream,
-    FakeUpstream,
     Setting,
+    asked,
     request_head,
     response_head,
+    uploading,
 )
 from wiretape.log.format import DoneFlag, EndState, FrameType, SentOn
 from wiretape.recorder.exchange_log import Act
 from wiretape.recorder.ports import Change
 
 ACTS = (Act("rule_1", "answer", "for the test"),)
-OK = response_head(200, "Content-Length: 5")
-POST = request_head("POST", "Content-Length: 6")
-SECOND = 1_000_000_000
-
-
-def asked(setting: Setting, *, reused: bool = False) -> FakeUpstream:
-    """Begin an exchange whose request has no body, and return the server that has it."""
-    upstream = setting.server(reused=reused)
-    setting.exchange.start([], True, b"")
-    setting.stream.flush()
-    return upstream
-
-
-def uploading(setting: Setting) -> FakeUpstream:
-    """Begin an exchange whose request's body is to come, and return the server that has its head."""
-    upstream = setting.server()
-    setting.exchange.start([], False, b"")
-    setting.stream.flush()
-    return upstream
 
 
 def test_a_request_that_is_held_goes_on_when_it_is_let_go() -> None:

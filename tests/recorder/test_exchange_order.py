@@ -7,39 +7,23 @@ import itertools
 import pytest
 
 from tests.support.exchange_ports import (
+    OK,
+    POST,
     TIMES,
     FakeUpstream,
     Setting,
+    asked,
     request_head,
     response_head,
+    uploading,
 )
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import EndState, FrameType
-from wiretape.recorder.exchange_log import Act
 from wiretape.recorder.ports import Timeouts
 from wiretape.recorder.states import ENDED, ENDING, MOVES, SWITCHED
 from wiretape.recorder.tunnel import LINGER_SECONDS
 
-ACTS = (Act("rule_1", "answer", "for the test"),)
-OK = response_head(200, "Content-Length: 5")
-POST = request_head("POST", "Content-Length: 6")
 SECOND = 1_000_000_000
-
-
-def asked(setting: Setting, *, reused: bool = False) -> FakeUpstream:
-    """Begin an exchange whose request has no body, and return the server that has it."""
-    upstream = setting.server(reused=reused)
-    setting.exchange.start([], True, b"")
-    setting.stream.flush()
-    return upstream
-
-
-def uploading(setting: Setting) -> FakeUpstream:
-    """Begin an exchange whose request's body is to come, and return the server that has its head."""
-    upstream = setting.server()
-    setting.exchange.start([], False, b"")
-    setting.stream.flush()
-    return upstream
 
 
 def test_every_state_but_the_last_two_can_be_left_and_each_is_reached() -> None:

@@ -11,28 +11,16 @@ from harness.bodies import body_for
 from harness.clients import RawClient
 from harness.h2_peers import WINDOW, H2Client, H2Origin, OriginWire, ReceivedRequest
 from harness.origin import Origin
-from harness.recorder import RecorderProcess
-from tests.recorder.conftest import LOOPS, Recording
+from harness.recorder import RecorderProcess, trusting
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
 from wiretape.log import Exchange
-
-
-@pytest.fixture(params=LOOPS)
-def recorder(recording: Recording, request: pytest.FixtureRequest) -> Iterator[RecorderProcess]:
-    with recording(request.param) as process:
-        process.record()
-        yield process
 
 
 @pytest.fixture
 def origin(origin_ca: OriginCA) -> Iterator[H2Origin]:
     with H2Origin(origin_ca.issue().server_context(alpn=("h2", "http/1.1"))) as server:
         yield server
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 def connect(recorder: RecorderProcess, port: int, *, window: int = WINDOW) -> H2Client:

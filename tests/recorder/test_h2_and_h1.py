@@ -15,18 +15,10 @@ from harness.bodies import body_for
 from harness.clients import RawClient, needs
 from harness.h2_peers import H2Client, H2Origin
 from harness.origin import Origin
-from harness.recorder import RecorderProcess
-from tests.recorder.conftest import LOOPS, Recording
-from tests.recorder.test_h2 import connect, recorded, the_one, trusting
+from harness.recorder import RecorderProcess, trusting
+from tests.recorder.test_h2 import connect, recorded, the_one
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.cli.demo.waiting import wait_until
-
-
-@pytest.fixture(params=LOOPS)
-def recorder(recording: Recording, request: pytest.FixtureRequest) -> Iterator[RecorderProcess]:
-    with recording(request.param) as process:
-        process.record()
-        yield process
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,10 @@ import pytest
 from harness.clients import RawClient
 from harness.h2_peers import H2Origin, OriginWire, ReceivedRequest
 from harness.origin import Origin
-from harness.recorder import RecorderProcess
-from tests.recorder.conftest import LOOPS, Recording
-from tests.recorder.test_h2 import connect, the_one, trusting
+from harness.recorder import RecorderProcess, trusting
+from tests.recorder.conftest import LOOPS
+from tests.recorder.test_h2 import connect, the_one
 from wiretape.cli.demo.certificates import OriginCA
-
-
-@pytest.fixture(params=LOOPS)
-def recorder(recording: Recording, request: pytest.FixtureRequest) -> Iterator[RecorderProcess]:
-    with recording(request.param) as process:
-        process.record()
-        yield process
 
 
 @pytest.mark.parametrize("loop", LOOPS)

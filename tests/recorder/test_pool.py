@@ -286,19 +286,6 @@ def test_p1_a_search_that_was_given_up_too_late_is_not_heard_of_and_its_connecti
     pool.close()
 
 
-class Waiting:
-    """A seeker that notes what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    def connected(self, upstream: object, times: ConnectTimes) -> None:
-        self.heard.append(upstream)
-
-    def unreachable(self, error: NetworkError) -> None:
-        self.heard.append(error)
-
-
 H2_ROUTE = Route("https", "example.com", 443, "", "h2")
 
 
@@ -308,8 +295,8 @@ def test_all_who_look_for_a_server_of_http2_meanwhile_share_the_connection_that_
     dialer = Dialer()
     dialer.next = connection = Connection(H2_ROUTE, capacity=10)
     pool = Pool(loop, cast(Any, dialer), Timeouts())
-    seekers = [Waiting() for _ in range(4)]
-    searches = [pool.seek(H2_ROUTE, ALICE, cast(Any, seeker)) for seeker in seekers]
+    seekers = [Seeker() for _ in range(4)]
+    searches = [pool.seek(H2_ROUTE, ALICE, seeker) for seeker in seekers]
     searches[1].cancel()
     loop.run_until_complete(asyncio.sleep(0.01))
     assert [seeker.heard for seeker in seekers] == [[connection], [], [connection], [connection]]
@@ -328,9 +315,9 @@ def test_all_who_look_for_a_server_of_http2_that_speaks_http1_get_a_connection_e
             return made[-1], ConnectTimes(0, 0, -1)
 
     pool = Pool(loop, cast(Any, OneByOne()), Timeouts())
-    seekers = [Waiting() for _ in range(3)]
+    seekers = [Seeker() for _ in range(3)]
     for seeker in seekers:
-        pool.seek(H2_ROUTE, ALICE, cast(Any, seeker))
+        pool.seek(H2_ROUTE, ALICE, seeker)
     loop.run_until_complete(asyncio.sleep(0.01))
     assert [seeker.heard for seeker in seekers] == [[connection] for connection in made]
     pool.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from harness.bodies import body_for
 from harness.clients import RawClient
 from harness.h2_peers import H2Origin
 from harness.origin import Origin
-from harness.recorder import RecorderProcess, done_count, only
+from harness.recorder import RecorderProcess, done_count, only, trusting
 from tests.recorder.conftest import LOOPS
 from wiretape.cli.demo.certificates import OriginCA
 from wiretape.recorder.reverse import Servers
@@ -83,10 +82,6 @@ def secure(behind: tuple[RecorderProcess, Origin, Origin]) -> Origin:
 @pytest.fixture
 def plain(behind: tuple[RecorderProcess, Origin, Origin]) -> Origin:
     return behind[2]
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 def test_a_direct_request_goes_to_the_first_server_and_is_recorded_with_its_url(

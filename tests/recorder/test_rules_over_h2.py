@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from harness.bodies import body_for
 from harness.h2_peers import WINDOW, H2Client, H2Origin
-from harness.recorder import RecorderProcess, done_count, only
+from harness.recorder import RecorderProcess, done_count, only, trusting
 from tests.recorder.conftest import Recording
 from wiretape.cli.demo.certificates import OriginCA
 
@@ -32,10 +31,6 @@ def origin(origin_ca: OriginCA) -> Iterator[H2Origin]:
 def put(recorder: RecorderProcess, *rules: dict[str, Any]) -> None:
     """Have the recorder follow these rules."""
     recorder.ask("rules", rules=[{"id": f"rule_{n}", "number": n, **rule} for n, rule in enumerate(rules, 1)])
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 def connect(recorder: RecorderProcess, origin: H2Origin) -> H2Client:

@@ -14,7 +14,7 @@ from harness.bodies import body_for
 from harness.clients import TIMEOUT, RawClient, request_bytes
 from harness.origin import Origin
 from harness.ports import refused_port
-from harness.recorder import RecorderProcess, only
+from harness.recorder import RecorderProcess, only, trusting
 from wiretape.cli.demo.waiting import wait_until
 
 
@@ -41,11 +41,6 @@ def server(act: Callable[[socket.socket], None]) -> Iterator[tuple[int, threadin
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(TIMEOUT)
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    """Return a context that trusts the recorder's authority and no other."""
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 def shake_hands(sock: socket.socket, context: ssl.SSLContext, after: int, wait: Callable[[], None]) -> None:

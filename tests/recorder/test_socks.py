@@ -11,9 +11,8 @@ import pytest
 from harness.bodies import body_for
 from harness.clients import TIMEOUT, RawClient, request_bytes
 from harness.origin import Origin
-from harness.recorder import RecorderProcess, only
+from harness.recorder import RecorderProcess, only, refusals
 from wiretape.cli.demo.waiting import wait_until
-from wiretape.log.format import Event, FrameType
 
 V4 = socket.inet_aton("127.0.0.1")
 
@@ -33,11 +32,6 @@ def exactly(sock: socket.socket, size: int) -> bytes:
     while len(data) < size and (piece := sock.recv(size - len(data))):
         data += piece
     return data
-
-
-def refusals(recorder: RecorderProcess) -> list[str]:
-    events = [frame.record() for frame in recorder.frames(FrameType.EVENT)]
-    return [event.detail["code"] for event in events if isinstance(event, Event) and event.kind == "refused"]
 
 
 @pytest.mark.parametrize("way", ["--socks5", "--socks5-hostname", "--socks4", "--socks4a"])

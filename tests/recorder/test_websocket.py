@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import ssl
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from harness.recorder import RecorderProcess, only
+from harness.recorder import RecorderProcess, only, trusting
 from harness.web_sockets import EchoServer, RawPeer, open_socket, raw_socket
 from tests.support.exchange_ports import FakeUpstream, Setting, response_head
 from wiretape.cli.demo.certificates import OriginCA
@@ -146,10 +145,6 @@ def test_p8_fragments_that_come_together_are_one_frame_of_the_log() -> None:
 
 
 # -- real programs ---------------------------------------------------------------------------------------------------
-
-
-def trusting(recorder: RecorderProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(recorder.root / "ca" / "ca.pem"))
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])

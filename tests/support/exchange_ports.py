@@ -48,6 +48,10 @@ def response_head(status: int = 200, *fields: str, method: str = "GET") -> Respo
     return head
 
 
+OK = response_head(200, "Content-Length: 5")
+POST = request_head("POST", "Content-Length: 6")
+
+
 class FakeStream:
     """A session's stream: frames are gathered, and written by ``flush``, which then releases."""
 
@@ -433,3 +437,19 @@ class Setting:
         """The one end of the exchange."""
         (done,) = self.stream.dones
         return done
+
+
+def asked(setting: Setting, *, reused: bool = False) -> FakeUpstream:
+    """Begin an exchange whose request has no body, and return the server that has it."""
+    upstream = setting.server(reused=reused)
+    setting.exchange.start([], True, b"")
+    setting.stream.flush()
+    return upstream
+
+
+def uploading(setting: Setting) -> FakeUpstream:
+    """Begin an exchange whose request's body is to come, and return the server that has its head."""
+    upstream = setting.server()
+    setting.exchange.start([], False, b"")
+    setting.stream.flush()
+    return upstream
