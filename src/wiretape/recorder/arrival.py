@@ -10,7 +10,7 @@ import contextlib
 import socket
 import ssl
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 from wiretape.errors import NetworkError, ProtocolError
 from wiretape.log.format import EndState, Opened
@@ -27,7 +27,7 @@ from wiretape.recorder.original import AsAsked, Redirected, named_route, origina
 from wiretape.recorder.ourselves import LOOP, LOOP_HINT
 from wiretape.recorder.ports import Client
 from wiretape.recorder.protocols import H2, HTTP1
-from wiretape.recorder.reverse import Picks
+from wiretape.recorder.reverse import Picks, Servers
 from wiretape.recorder.route import Route
 from wiretape.recorder.socks import ask_socks
 from wiretape.recorder.tls_to_proxy import FirstUnderTls
@@ -47,6 +47,22 @@ _REDIRECTED: Final = (
     "the firewall redirects wiretape's own connections to its transparent port: except them by user or mark"
 )
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
+
+
+class _Way(NamedTuple):
+    """Where a client's TLS leads.
+
+    Attributes:
+        leads: the server; None where only the requests inside will say.
+        source: how the client came.
+        servers: those behind us, of which each request picks one; ``leads`` takes the rest.
+        straight: the client came to the proxy's port and began with TLS, so that it may mean the proxy itself.
+    """
+
+    leads: Route | None
+    source: str
+    servers: Servers | None = None
+    straight: bool = False
 
 
 class Arrival:
@@ -250,41 +266,54 @@ class Arrival:
             else:
                 await self._serve_tunnel(asked)
             return
-        direct = self._context.servers if asked is None and self._transparent is None else None
         name = hello.sni or (asked.host if asked else "")
-        if direct is not None:
-            # Requests say which of the servers they are for; a client that asks by address sends no name.
-            way: tuple[Route | None, str] | None = direct.named(name), "reverse"
-        else:
-            way = self._way(asked, name)
+        way = self._way(asked, name)
         if way is None:
             self._bare.close()
             return
-        leads, source = way
         name = name or self._bare.local_host
-        route = leads or Route("https", name, self._bare.sock.getsockname()[1])
-        if direct is None and leads is not None and self._context.pass_through.takes(name, asked.host if asked else ""):
+        passes = way.leads is not None and way.servers is None
+        if passes and self._context.pass_through.takes(name, asked.host if asked else ""):
             await self._pass(asked or destination(name, 443, "transparent"), hello)
-            return
+        else:
+            await self._shake_hands(asked, hello, way, name)
+
+    def _way(self, asked: Destination | None, name: str) -> _Way | None:
+        """Return where TLS for ``name`` leads; None where that is nowhere, which is noted."""
+        context = self._context
+        if asked is not None:
+            if asked.source == "transparent":
+                return _Way(named_route("https", asked.host, asked.port, name), asked.source)
+            route = asked.route("https")
+            return _Way(route if name == route.host else route._replace(name=name), asked.source)
+        straight = self._transparent is None
+        if straight and context.servers is not None:
+            # A client that asks by address sends no name.
+            return _Way(context.servers.named(name), "reverse", context.servers, straight=True)
+        if straight and _is_our_name(name):
+            return _Way(None, "explicit", straight=True)
+        if not name:
+            message = "a TLS connection without a server name: where it leads is unknown"
+            context.note_refused(self._name, message, "no-sni")
+            return None
+        if straight and context.credentials is not None:
+            return _Way(None, "explicit", straight=True)  # who its user is only a proxy's requests can say
+        return _Way(Route("https", name, 443), "transparent", straight=straight)
+
+    async def _shake_hands(self, asked: Destination | None, hello: ClientHello, way: _Way, name: str) -> None:
+        """Take TLS off with a certificate for ``name``, and hand over to who speaks what was agreed on."""
+        route = way.leads or Route("https", name, self._bare.sock.getsockname()[1])
         made: list[H1ServerConnection | H2ServerConnection] = []
 
-        straight = asked is None and self._transparent is None
-
         def choose(protocol: str) -> asyncio.Protocol:
-            engine = self._context.protocols.engine if protocol == H2 else None
-            if engine is None:
-                made.append(self._connection(source, leads if direct is None else None))
-            else:
-                client = self._client(source)
-                made.append(H2ServerConnection(self._context, client, engine, origin=route, servers=direct))
-            made[0].on_lost_early = lambda error: self._lost_early(asked, hello, route, error)
-            if straight and isinstance(made[0], H1ServerConnection):
-                return FirstUnderTls(made[0], self._arrive_under_tls)
-            return made[0]
+            connection = self._under_tls(protocol, way, route)
+            made.append(connection)
+            connection.on_lost_early = lambda error: self._lost_early(asked, hello, route, error)
+            if way.straight and isinstance(connection, H1ServerConnection):
+                return FirstUnderTls(connection, self._arrive_under_tls)
+            return connection
 
-        alpn = await self._offer(hello, route) if leads is not None else _ALPN
-        if straight and direct is None and not self._context.protocols.of(route):
-            alpn = _ALPN  # it may be a proxy that is meant, and a proxy is spoken to in HTTP/1.1
+        alpn = await self._offer(hello, way)
         context = self._context.server_contexts.for_host(name, alpn)
         try:
             transport, _ = await self._context.loop.connect_accepted_socket(
@@ -298,26 +327,12 @@ class Arrival:
             return
         made[0].note_handshake(client_handshake(route, hello, transport.get_extra_info("ssl_object")))
 
-    def _way(self, asked: Destination | None, name: str) -> tuple[Route | None, str] | None:
-        """Return where TLS for ``name`` leads, and how it came; None where that is nowhere, which is noted.
-
-        TLS to the proxy itself leads nowhere before its requests do.
-        """
-        context = self._context
-        if asked is None and self._transparent is None and _is_our_name(name):
-            return None, "explicit"
-        if not name:
-            message = "a TLS connection without a server name: where it leads is unknown"
-            context.note_refused(self._name, message, "no-sni")
-            return None
-        if asked is None:
-            # Where users are asked who they are, only a proxy's requests can say it.
-            closed = context.credentials is not None and self._transparent is None
-            return (None, "explicit") if closed else (Route("https", name, 443), "transparent")
-        if asked.source == "transparent":
-            return named_route("https", asked.host, asked.port, name), asked.source
-        route = asked.route("https")
-        return (route if name == route.host else route._replace(name=name)), asked.source
+    def _under_tls(self, protocol: str, way: _Way, route: Route) -> H1ServerConnection | H2ServerConnection:
+        """Return what speaks ``protocol`` with the client."""
+        engine = self._context.protocols.engine if protocol == H2 else None
+        if engine is None:
+            return self._connection(way.source, way.leads if way.servers is None else None)
+        return H2ServerConnection(self._context, self._client(way.source), engine, origin=route, servers=way.servers)
 
     async def _pass(self, asked: Destination, hello: ClientHello) -> None:
         """Let TLS pass as it is; the log has the ClientHello, and a tunnel that counts the bytes."""
@@ -332,19 +347,22 @@ class Arrival:
         self._context.arriving.add(task)
         task.add_done_callback(self._context.arriving.discard)
 
-    async def _offer(self, hello: ClientHello, route: Route) -> tuple[str, ...]:
+    async def _offer(self, hello: ClientHello, way: _Way) -> tuple[str, ...]:
         """Return the protocols to offer a client: those that it would be offered by the server.
 
-        Where the server cannot be reached nobody knows; then the client gets to hear why in what it likes best.
+        Where the server cannot be reached nobody knows; then the client gets to hear why in what it likes best. One
+        that may mean a proxy is offered HTTP/1.1, in which a proxy is spoken to.
         """
-        protocols = self._context.protocols
-        if H2 not in hello.alpn or route.scheme != "https" or protocols.engine is None:
+        protocols, route = self._context.protocols, way.leads
+        if route is None or H2 not in hello.alpn or route.scheme != "https" or protocols.engine is None:
             return _ALPN
         if protocols.of(route) == HTTP1 and HTTP1 not in hello.alpn:
             protocols.forget(route)  # whoever speaks HTTP/2 alone knows of a server that does; it may be a new one
         if not protocols.of(route):
             await self._context.pool.ask(route._replace(protocol=H2))
-        return _ALPN if protocols.of(route) == HTTP1 else _H2_ALPN
+        known = protocols.of(route)
+        maybe_proxy = way.straight and way.servers is None
+        return _ALPN if known == HTTP1 or (maybe_proxy and not known) else _H2_ALPN
 
     async def _peek_hello(self) -> ClientHello | None:
         try:
