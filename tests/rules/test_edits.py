@@ -80,9 +80,9 @@ def test_json_patch_as_the_rfc_has_it(before: Any, patch: list[dict[str, Any]], 
 @pytest.mark.parametrize(
     ("text", "patch", "why"),
     [
-        ("no json", [{"op": "add", "path": "/a", "value": 1}], "no JSON"),
-        ("NaN", [{"op": "add", "path": "", "value": 1}], "no JSON"),
-        ("[" * 100_000, [{"op": "add", "path": "", "value": 1}], "no JSON"),
+        ("no json", [{"op": "add", "path": "/a", "value": 1}], "not JSON"),
+        ("NaN", [{"op": "add", "path": "", "value": 1}], "not JSON"),
+        ("[" * 100_000, [{"op": "add", "path": "", "value": 1}], "not JSON"),
         ('{"a": 1}', [{"op": "remove", "path": "/b"}], "no value at /b"),
         ('{"a": [1]}', [{"op": "replace", "path": "/a/1", "value": 2}], "no value at /a/1"),
         ('{"a": [1]}', [{"op": "replace", "path": "/a/01", "value": 2}], "no value at /a/01"),

@@ -73,10 +73,10 @@ class RulesFile:
             raise UsageError(f"it cannot be read: {error.strerror}", hint="give another --rules FILE") from error
         except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"it is no TOML: {error}", hint="each rule is a table [[rule]]; see docs/rules.md"
+                f"it is not TOML: {error}", hint="each rule is a table [[rule]]; see docs/rules.md"
             ) from error
         rules = found.pop("rule", [])
         if found or not isinstance(rules, list) or not all(isinstance(one, dict) for one in rules):
             other = ", ".join(list(found)[:5]) or "rule"
-            raise UsageError(f"{other} is no table [[rule]]", hint="the file has tables [[rule]] and nothing else")
+            raise UsageError(f"{other} is not a table [[rule]]", hint="the file has tables [[rule]] and nothing else")
         return rules

@@ -443,7 +443,7 @@ class RuleCase:
         kind = content_type(head.raw)
         text = _text_of(self._exchange.body[0], fields(head.raw), kind)
         if text is None:
-            return None, "the body is no text: it went on unchanged"
+            return None, "the body is not text: it went on unchanged"
         notes, after = [], text
         for edit in edits.body:
             try:
@@ -472,7 +472,7 @@ def _rewritten(one: CompiledRule, absolute: str) -> tuple[str, str]:
     if changed is None:
         return absolute, "the URL stays as it was"
     if not is_url(changed):
-        return absolute, f"it made {changed[:200]!r} of the URL, which is no URL of HTTP: it stays as it was"
+        return absolute, f"it made {changed[:200]!r} of the URL, which is not a URL of HTTP: it stays as it was"
     if leads_away(absolute, changed, one.rule.targets):
         return absolute, f"it may not send to {host_of(changed)[:200]} (--allow-target): the URL stays as it was"
     return changed, ""

@@ -30,7 +30,7 @@ def body_edits(field: str, changes: Changes) -> list[BodyEdit]:
     operations = [{"op": "set", "path": pointer, "value": value} for pointer, value in (changes.json_set or {}).items()]
     for operation in operations:
         if operation["path"] and not operation["path"].startswith("/"):
-            raise wrong(f"{field}.jsonSet", f"{operation['path']!r} is no JSON Pointer: it begins with a slash")
+            raise wrong(f"{field}.jsonSet", f"{operation['path']!r} is not a JSON Pointer: it begins with a slash")
     for number, operation in enumerate(changes.json_patch or ()):
         _check(f"{field}.jsonPatch[{number}]", operation)
     if operations or changes.json_patch:
@@ -59,7 +59,7 @@ def _patched(operations: list[dict[str, Any]]) -> BodyEdit:
         try:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
-            raise NotAppliedError("the body is no JSON") from None
+            raise NotAppliedError("the body is not JSON") from None
         copy = _Copies()
         try:
             for operation in operations:

@@ -29,7 +29,7 @@ def check_name(field: str, name: str) -> str:
         UsageError: it is no name, or the field belongs to the connection or frames the message.
     """
     if TOKEN(name) is None:
-        raise wrong(field, f"{name[:80]!r} is no name of a header")
+        raise wrong(field, f"{name[:80]!r} is not the name of a header")
     if name.lower() in _FRAMING:
         raise wrong(field, f"{name} follows from the message and its connection and cannot be set")
     return name

@@ -149,7 +149,7 @@ class CompiledMatcher:
 
     def _method(self, method: str) -> None:
         if TOKEN(method) is None:
-            raise wrong("matcher.method", f"{method[:80]!r} is no method")
+            raise wrong("matcher.method", f"{method[:80]!r} is not a method")
         wanted = method.upper()
         self._add("method", method, lambda seen: seen.method, lambda seen: seen.method.upper() == wanted)
 
@@ -178,7 +178,7 @@ class CompiledMatcher:
     def _headers(self, headers: dict[str, str]) -> None:
         for name in headers:
             if TOKEN(name) is None:
-                raise wrong(f"matcher.headers.{name[:80]}", "that is no name of a header")
+                raise wrong(f"matcher.headers.{name[:80]}", "that is not the name of a header")
         self.header = min(name.lower() for name in headers)
         self._add(
             "headers",
@@ -234,7 +234,7 @@ def _host(text: str) -> str:
     """Return a host's name without port and brackets, in lower case."""
     host = text.strip().lower()
     if "/" in host:
-        raise wrong("matcher.hostname", f"{text[:80]!r} is no host", "urlPattern takes URLs")
+        raise wrong("matcher.hostname", f"{text[:80]!r} is not a host", "urlPattern takes URLs")
     if host.startswith("["):
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:

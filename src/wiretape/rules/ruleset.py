@@ -126,7 +126,7 @@ def compiled(rule: Rule) -> CompiledRule:
     if rule.times is not None and rule.times < 1:
         raise wrong("times", "it counts exchanges and is at least 1", "enabled: false keeps a rule out of traffic")
     if not -1e9 < rule.priority < 1e9:
-        raise wrong("priority", "it is no number between -1,000,000,000 and 1,000,000,000")
+        raise wrong("priority", "it is not a number between -1,000,000,000 and 1,000,000,000")
     matcher = CompiledMatcher(rule.matcher)
     rewrite, follows = _rewrite(handler)
     request = None if handler.transform_request is None else _request_edits(handler.transform_request)

@@ -74,7 +74,7 @@ def forwarding(field: str, target: str) -> Rewrite:
     if match is None or not 0 < port < 65536:
         raise wrong(
             field,
-            f"{target[:200]!r} is no server",
+            f"{target[:200]!r} is not a server",
             "it is host, host:port or scheme://host[:port], without a path; rewriteUrl changes paths",
         )
     authority = match["host"] + (f":{match['port']}" if match["port"] else "")

@@ -326,7 +326,7 @@ def _body_difference(seen: Seen, side: Side, edits: Edits, veil: Veil) -> dict[s
     try:
         text = body.data.decode()
     except UnicodeDecodeError:
-        return {"note": "the body is no text: it would go on unchanged"} if body.data else {}
+        return {"note": "the body is not text: it would go on unchanged"} if body.data else {}
     after, notes = _after(text, edits)
     found: dict[str, Any] = {"note": "; ".join(notes)} if notes else {}
     if after != text:
