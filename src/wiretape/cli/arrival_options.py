@@ -24,7 +24,7 @@ def _servers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ..
 def _hosts(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not _PATTERN(value):
-            raise click.BadParameter(f"{value[:100]!r} is not a host or a pattern of one, such as example.com or *.cdn.*.")
+            raise click.BadParameter(f"{value[:100]!r} is not a host or a pattern, such as example.com or *.cdn.*.")
     return values
 
 
