@@ -186,7 +186,7 @@ def test_p15_a_coded_body_is_changed_inside_and_coded_again(recorder: RecorderPr
         (b"Content-Encoding: gzip\r\n", b"no gzip", "cannot be decoded"),
         (b"Content-Encoding: made-up\r\n", b"abc", "is not known"),
         (b"", b"\xff\xfe\x00", "not text"),
-        (b"Content-Type: application/json\r\n", b"{", "no JSON"),
+        (b"Content-Type: application/json\r\n", b"{", "not JSON"),
         (b"", b"x" * 1_100_000, "longer than"),
     ],
 )
