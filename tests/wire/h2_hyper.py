@@ -77,8 +77,7 @@ class HyperEngine:
                 self._close(event.stream_id, int(event.error_code or 0))
             case h2.events.RemoteSettingsChanged():
                 settings = self._connection.remote_settings
-                connect = bool(settings.get(_SETTINGS.ENABLE_CONNECT_PROTOCOL, 0))
-                listener.settings_came(settings.max_concurrent_streams, connect)
+                listener.settings_came(settings.max_concurrent_streams)
             case h2.events.ConnectionTerminated():
                 listener.going_away(event.last_stream_id or 0, int(event.error_code or 0), event.additional_data or b"")
             case _:

@@ -10,9 +10,10 @@ import pytest
 
 from harness.h2_peers import h2_connection
 from tests.wire.h2_hyper import HyperEngine
-from wiretape.wire.h2 import PREFACE, Engine, ErrorCode, Fields, Limits, MakeEngine, code_name
+from wiretape.wire.h2 import Engine, ErrorCode, Fields, Limits, MakeEngine, code_name
 from wiretape.wire.h2_ngh2 import Ngh2Engine
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET: Fields = ((b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/"))
 POST: Fields = ((b":method", b"POST"), *GET[1:])
 OK: Fields = ((b":status", b"200"),)
@@ -45,8 +46,8 @@ class Ear:
     def stream_closed(self, stream: int, code: int) -> None:
         self.heard.append(("closed", stream, code))
 
-    def settings_came(self, streams: int, extended_connect: bool) -> None:
-        self.heard.append(("settings", streams, extended_connect))
+    def settings_came(self, streams: int) -> None:
+        self.heard.append(("settings", streams))
 
     def going_away(self, last: int, code: int, debug: bytes) -> None:
         self.heard.append(("away", last, code, debug))
@@ -97,7 +98,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 def test_settings_say_how_many_streams_run_at_a_time(pair: Pair) -> None:
-    assert ("settings", Limits().streams, False) in pair.settings[0]
+    assert ("settings", Limits().streams) in pair.settings[0]
 
 
 @pytest.mark.parametrize("step", [0, 1])

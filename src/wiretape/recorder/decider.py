@@ -243,9 +243,6 @@ class RuleCase:
     def _changed_request(self, answer: CompiledRule | None, request: CompiledRule | None) -> Change:
         acts: list[Act] = []
         before = self._request
-        if before.head.method == "CONNECT":  # RFC 8441: it has a path, and no head of HTTP/1.1 says the same
-            note = "the request for a WebSocket over HTTP/2 goes on as it came"
-            return Change(tuple(_act(one, "request", note) for one in (answer, request) if one is not None))
         head = before.head
         absolute = self._seen.url
         url = absolute

@@ -11,7 +11,7 @@ from wiretape.errors import NetworkError, ProtocolError
 from wiretape.recorder.exchange_log import Server, Stream
 from wiretape.recorder.h2_connection import H2Connection, H2Stream
 from wiretape.recorder.handshake_log import Handshake, after_handshake_error, note_handshake
-from wiretape.recorder.ports import BytesFromServer, FromServer, NotLookedAtError, Pieces, Request, Timeouts
+from wiretape.recorder.ports import FromServer, NotLookedAtError, Pieces, Request, Timeouts
 from wiretape.recorder.protocols import HTTP1, Protocols
 from wiretape.recorder.route import Route
 from wiretape.wire.h2 import ErrorCode, Fields, Limits, MakeEngine, code_name
@@ -115,7 +115,7 @@ class H2ClientConnection(H2Connection):
         if found is not None:
             found.interim_came(fields)
 
-    def settings_came(self, streams: int, extended_connect: bool) -> None:  # noqa: ARG002
+    def settings_came(self, streams: int) -> None:
         """Take note of how many streams the server allows."""
         self.capacity = max(1, min(streams, self._limits.streams))
 
@@ -373,12 +373,3 @@ class H2ClientStream(H2Stream):
         if self._leased:
             self._leased = False
             self.connection.end_lease()
-
-    def switch(self, listener: BytesFromServer) -> None:
-        """Nothing is switched before a request was sent: a tunnel has a connection of its own."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """End our side of the stream."""
-        if not self.finished:
-            self.send([], True, b"")

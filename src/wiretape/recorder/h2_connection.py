@@ -160,6 +160,14 @@ class H2Stream:
         if self._owed:
             self._give_window()
 
+    def switch(self, listener: object) -> None:
+        """HTTP/2 never switches: it has no Upgrade, and CONNECT is not served, nor asked for (RFC 8441 included)."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There is nothing to end but after a switch."""
+        raise NotImplementedError
+
     def send(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Queue bytes of our message."""
         connection = self.connection
@@ -267,7 +275,7 @@ class H2Connection(asyncio.Protocol):
         """Take the head of a 1xx response."""
         raise NotImplementedError
 
-    def settings_came(self, streams: int, extended_connect: bool) -> None:
+    def settings_came(self, streams: int) -> None:
         """Take the peer's settings."""
         raise NotImplementedError
 

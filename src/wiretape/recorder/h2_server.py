@@ -13,7 +13,7 @@ from wiretape.recorder.exchange_log import ExchangeLog, Stream
 from wiretape.recorder.h2_connection import H2Connection, H2Stream
 from wiretape.recorder.handshake_log import Handshake, note_handshake
 from wiretape.recorder.pages import error_page
-from wiretape.recorder.ports import AnyResponseHead, BytesFromClient, Client, FromClient, Pieces, Refusal, Request
+from wiretape.recorder.ports import AnyResponseHead, Client, FromClient, Pieces, Refusal, Request
 from wiretape.recorder.protocols import H2, HTTP1
 from wiretape.recorder.reverse import Servers
 from wiretape.recorder.route import Route
@@ -94,7 +94,7 @@ class H2ServerConnection(H2Connection):
     def interim_came(self, stream: int, fields: Fields) -> None:
         """There are none from a client."""
 
-    def settings_came(self, streams: int, extended_connect: bool) -> None:
+    def settings_came(self, streams: int) -> None:
         """Whatever a client takes concerns pushes alone."""
 
     def going_away(self, last: int, code: int, debug: bytes) -> None:
@@ -174,7 +174,7 @@ class H2ServerStream(H2Stream):
         listener: who hears what the client sends.
     """
 
-    __slots__ = ("_raw", "_thrown_away", "client", "listener", "method")
+    __slots__ = ("_thrown_away", "client", "listener", "method")
 
     protocol = "h2"
     connection: H2ServerConnection
@@ -185,7 +185,6 @@ class H2ServerStream(H2Stream):
         self.client = connection.client
         self.method = ""
         self.listener: FromClient | None = None
-        self._raw: BytesFromClient | None = None
         self._thrown_away = 0
 
     # -- from the connection -----------------------------------------------------------------------------------------
@@ -193,11 +192,10 @@ class H2ServerStream(H2Stream):
     def deliver(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
         """Begin the exchange, or pass more of the body on."""
         fields, self.head = self.head, None
-        listener = self.listener or self._raw
         if fields is not None:
             self.connection.begin(self, fields, pieces, end, trailers)
-        elif listener is not None:
-            listener.request_data(pieces, end, trailers)
+        elif self.listener is not None:
+            self.listener.request_data(pieces, end, trailers)
         else:
             self._throw_away(pieces)
 
@@ -212,27 +210,23 @@ class H2ServerStream(H2Stream):
 
     def peer_full(self, full: bool) -> None:
         """Pass on whether the client reads."""
-        listener = self.listener or self._raw
-        if listener is not None:
-            listener.client_full(full)
+        if self.listener is not None:
+            self.listener.client_full(full)
 
     def closed(self, code: int) -> None:
         """Pass on that the client has broken the stream off, or the rules."""
         listener, self.listener = self.listener, None
-        raw, self._raw = self._raw, None
-        if listener is not None:
-            if self._reset_code is None and code:
-                message = f"the request broke the rules of HTTP/2 ({code_name(code)})"
-                listener.request_broken(ProtocolError(message, hint="its stream was reset"))
-            else:
-                listener.client_left(_reset_by_client(self._reset_code))
-        elif raw is not None:
-            raw.client_left(_reset_by_client(self._reset_code) if code else None)
+        if listener is None:
+            return
+        if self._reset_code is None and code:
+            message = f"the request broke the rules of HTTP/2 ({code_name(code)})"
+            listener.request_broken(ProtocolError(message, hint="its stream was reset"))
+        else:
+            listener.client_left(_reset_by_client(self._reset_code))
 
     def lost(self, error: Exception | None) -> None:
         """Pass on that the client is gone."""
-        listener, self.listener = self.listener or self._raw, None
-        self._raw = None
+        listener, self.listener = self.listener, None
         if listener is not None:
             listener.client_left(error)
 
@@ -259,7 +253,7 @@ class H2ServerStream(H2Stream):
         self.send_data(pieces, end, trailers)
 
     def send_data(self, pieces: Pieces, end: bool, trailers: bytes) -> None:
-        """Send more of the body; after a switch, bytes as they are."""
+        """Send more of the body."""
         if end:
             self._answered()
         if pieces or end:
@@ -283,20 +277,9 @@ class H2ServerStream(H2Stream):
         self.listener = None
         self.connection.reset(self, ErrorCode.INTERNAL_ERROR)
 
-    def switch(self, listener: BytesFromClient) -> None:
-        """Hand to ``listener`` all bytes of the stream from now on."""
-        self.listener = None
-        self._raw = listener
-
     def respond_switched(self, head: AnyResponseHead) -> None:
-        """Send the head after which another protocol is spoken."""
-        self.connection.engine.send_head(self.number, h2_response_fields(head), False)
-        self.connection.mark()
-
-    def close(self) -> None:
-        """End our side of the stream."""
-        if not self.finished:
-            self.send([], True, b"")
+        """There is no such response, as nothing is switched."""
+        raise NotImplementedError
 
 
 def _reset_by_client(code: int | None) -> Exception | None:

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 Fields = Sequence[tuple[bytes, bytes]]
 """A field section in its order, pseudo-header fields first, names in lower case."""
-
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class ErrorCode(IntEnum):
@@ -118,8 +116,8 @@ class Listener(Protocol):
         peer did wrong, maybe in the head, of which nothing was heard then.
         """
 
-    def settings_came(self, streams: int, extended_connect: bool) -> None:
-        """Take the peer's settings: how many streams it serves at a time, and whether it takes RFC 8441's CONNECT."""
+    def settings_came(self, streams: int) -> None:
+        """Take the peer's settings: how many streams it serves at a time."""
 
     def going_away(self, last: int, code: int, debug: bytes) -> None:
         """Take note that the peer takes no more streams, and has not looked at those above ``last``."""

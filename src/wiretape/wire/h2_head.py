@@ -60,39 +60,28 @@ class H2RequestHead:
         fields: as it came.
         method: as received.
         target: ``:path``; empty for CONNECT.
-        scheme, authority: the pseudo-header fields; empty where they are missing.
-        host: ``authority``, or the Host field where that is missing.
-        connect_to: ``:protocol`` of an extended CONNECT (RFC 8441), or empty.
+        host: ``:authority``, or the Host field where that is missing.
         framing: NO_BODY, LENGTH or CHUNKED: how a server of HTTP/1.1 is to be told where the body ends.
         content_length: bytes of body that follow; -1 when CHUNKED.
     """
 
     __slots__ = (
-        "authority",
-        "connect_to",
         "content_length",
         "fields",
         "framing",
         "host",
         "method",
         "raw",
-        "scheme",
         "target",
     )
 
-    protocol: Final = "h2"
-    minor: Final = 1
-    keep_alive: Final = True
     upgrade: Final = None
 
     raw: bytes
     fields: Fields
     method: str
     target: str
-    scheme: str
-    authority: bytes
     host: bytes
-    connect_to: bytes
     framing: int
     content_length: int
 
@@ -151,12 +140,8 @@ class H2ResponseHead:
 
     __slots__ = ("_announce", "content_length", "fields", "framing", "raw", "status")
 
-    protocol: Final = "h2"
-    minor: Final = 1
-    keep_alive: Final = True
     upgrade: Final = None
     reason: Final = b""
-    faults: Final[tuple[str, ...]] = ()
 
     raw: bytes
     fields: Fields
@@ -202,18 +187,15 @@ def h2_request_head(fields: Fields, end: bool) -> H2RequestHead:
     method = pseudo.get(b":method", b"")
     authority = pseudo.get(b":authority", b"")
     path = pseudo.get(b":path", b"")
-    head.connect_to = pseudo.get(b":protocol", b"")
     if _METHOD(method) is None:
         _refuse(f"The request's :method is no token: {show(method)}")
-    if method == b"CONNECT" and not head.connect_to:
+    if method == b"CONNECT" and b":protocol" not in pseudo:
         if path or b":scheme" in pseudo or not authority:
             _refuse("The CONNECT request has a :path or a :scheme, or no :authority")
     elif _PATH(path) is None or (path == b"*" and method != b"OPTIONS"):
         _refuse(f"The request's :path is no path: {show(path)}")
     head.method = method.decode("ascii")
     head.target = path.decode("latin-1")
-    head.scheme = pseudo.get(b":scheme", b"").decode("latin-1")
-    head.authority = authority
     head.host = _host(raw, authority)
     _set_framing(head, raw, end, "request")
     return head

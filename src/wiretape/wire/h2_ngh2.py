@@ -19,7 +19,7 @@ _HEADS: Final = (events.RequestReceived, events.ResponseReceived)
 class Ngh2Engine:
     """One connection's HTTP/2; see ``wire.h2.Engine``."""
 
-    __slots__ = ("_broken", "_connect", "_connection", "_last", "_limits", "_listener", "_server", "_streams")
+    __slots__ = ("_broken", "_connection", "_last", "_limits", "_listener", "_server", "_streams")
 
     def __init__(self, client: bool, limits: Limits, listener: Listener) -> None:
         self._server = not client
@@ -28,7 +28,6 @@ class Ngh2Engine:
         self._broken = False
         self._last = b""
         self._streams = 1 << 31  # what the peer allows
-        self._connect = False
         self._connection = ngh2.Connection(ngh2.Role.CLIENT if client else ngh2.Role.SERVER, _configuration(limits))
 
     def start(self) -> None:
@@ -110,8 +109,7 @@ class Ngh2Engine:
                 listener.reset_came(event.stream_id, event.error_code)
             case events.SettingsReceived():
                 self._streams = event.settings.get(ngh2.Setting.MAX_CONCURRENT_STREAMS, self._streams)
-                self._connect |= bool(event.settings.get(ngh2.Setting.ENABLE_CONNECT_PROTOCOL))
-                listener.settings_came(self._streams, self._connect)
+                listener.settings_came(self._streams)
             case events.GoAwayReceived():
                 listener.going_away(event.last_stream_id, event.error_code, event.debug_data)
             case events.ConnectionClosed():

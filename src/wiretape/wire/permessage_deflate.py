@@ -11,8 +11,6 @@ STEP: Final = 256 * 1024
 MAX_INFLATED: Final = 256 * 1024 * 1024
 """Bytes of one message that are inflated: what a bomb can cost in time."""
 _NAME: Final = "permessage-deflate"
-_CLIENT_FRESH: Final = "client_no_context_takeover"
-_SERVER_FRESH: Final = "server_no_context_takeover"
 _TAIL: Final = b"\x00\x00\xff\xff"
 """What a sender leaves away at the end of each message (RFC 7692 section 7.2.1)."""
 
